@@ -1,0 +1,111 @@
+/**
+ * The error base class with its codes.
+ *
+ * Match on `code`, never on the message: codes do not change within a major version, and two copies of a package may
+ * be loaded at once, so `instanceof` can miss. Every message says what happened, what was kept, and what to do.
+ */
+import type { Position } from './position.ts'
+
+/** Every code, with one sentence on when it is raised. READMEs document the codes a package raises; a test compares. */
+export const ERROR_CODES = {
+  // input
+  INVALID_ARGUMENT: 'An option or argument is missing, of the wrong type or outside its range.',
+  UNSUPPORTED_RUNTIME: 'The Node.js or SQLite version lacks a fix or feature that replication relies on.',
+  CLOSED: 'The object was closed, or is closing, and takes no further calls.',
+  ABORTED: 'The caller aborted the wait; what was waited for goes on unchanged.',
+  TIMEOUT: 'The deadline passed before the awaited thing happened.',
+  // writes
+  NOT_WRITTEN: 'The write was rolled back and left no trace in the database or the log.',
+  OUTCOME_UNKNOWN: 'The write may or may not survive; the position names the record to look for.',
+  NOT_LEADER: 'A write reached a node that does not lead.',
+  WRITE_FORBIDDEN: 'A write callback ran a statement that replication reserves for itself.',
+  WRITE_ASYNC: 'A write callback returned a promise; it must be synchronous.',
+  TRANSACTION_LOST: 'SQLite itself ended the transaction of a group, so none of its writes happened.',
+  TRANSACTION_TOO_LARGE: 'A transaction is larger than transactionBytesMax.',
+  OVERLOADED: 'A queue reached its limit; nothing was taken on.',
+  // storage
+  DIRECTORY_LOCKED: 'Another process, or another node of this process, uses the directory.',
+  FOREIGN_WRITE: 'Something other than the node changed its database file.',
+  STORAGE_FAILED: 'The database failed in a way that forbids going on; the node stopped writing.',
+  DISK_FULL: 'No space was left on the device; nothing was acknowledged.',
+  READ_ONLY_DISK: 'The directory cannot be written.',
+  STATE_CORRUPT: 'A state file failed its checksum or its schema.',
+  DATABASE_UNSUITABLE: 'A database cannot be adopted as it is.',
+  // log
+  LOG_CORRUPT: 'A segment is damaged below a point that is known to have been synced; the file is kept.',
+  LOG_FAILED:
+    'An fsync or write of the log failed; the log takes no further records until it is opened anew.',
+  LOG_GAP: 'Records do not continue the log: wrong LSN, wrong predecessor or wrong epoch.',
+  LOG_TRUNCATED: 'The position asked for is below what the log still holds.',
+  RECORD_CORRUPT: 'A record failed its checksum or its schema.',
+  SLOT_LOST: 'The slot went over its byte cap; its follower must bootstrap again.',
+  SLOT_UNKNOWN: 'No slot of that name exists.',
+  FORMAT_VERSION: 'A file or message was written by a newer version.',
+  // formats
+  FORMAT_UNKNOWN: 'A record names a log format that this node was not given.',
+  TABLE_WITHOUT_PRIMARY_KEY:
+    'A write touched a table that has no PRIMARY KEY, which rows cannot be replicated from.',
+  NULL_IN_PRIMARY_KEY: 'A write stored NULL in a PRIMARY KEY column, which identifies no row.',
+  STATEMENT_UNSUPPORTED: 'A statement has an effect that the log format cannot carry.',
+  DIVERGED: 'Applying a record did not do on this node what it did on the leader; the node stopped applying.',
+  SCHEMA_MISMATCH:
+    'The schema of this node differs from the one a record was made with; the node stopped applying.',
+  CHANGESET_MALFORMED: 'Bytes are not a SQLite changeset.',
+  FILE_MALFORMED: 'Bytes are not a valid SQLite database, WAL or wal-index file.',
+  // network
+  ADDRESS_INVALID: 'An address cannot be parsed, or no transport serves its scheme.',
+  CONNECT_FAILED: 'No connection could be made.',
+  CONNECTION_LOST: 'The connection ended.',
+  FRAME_TOO_LARGE: 'A frame is over the limit; it was refused before any memory was taken for it.',
+  PROTOCOL_VIOLATION: 'The peer sent bytes that are no message, or a message out of turn.',
+  PROTOCOL_VERSION: 'The peer speaks no protocol version that this node speaks.',
+  PEER_SILENT: 'The peer sent nothing within the deadline.',
+  INSECURE_ADDRESS: 'A non-loopback listen address needs an explicit decision.',
+  // cluster
+  FOREIGN_CLUSTER: 'The peer belongs to another cluster.',
+  EPOCH_STALE: 'The peer follows, or leads, an epoch lower than one that this node has seen.',
+  EPOCH_FORK: 'Two histories share an epoch number but not its run id.',
+  FOLLOWER_AHEAD: 'A follower holds records that the leader does not have.',
+  LEADER_LOST_RECORDS:
+    'The leader misses durable records that a follower has: its disk was swapped or restored.',
+  SNAPSHOT_REQUIRED: 'The log no longer reaches back to the follower; it must bootstrap.',
+  SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',
+  SNAPSHOT_ENDED: 'The leader ended the snapshot; it can be resumed.',
+  DIRECTORY_OF_LEADER: 'A bootstrap would wipe a directory that is or was a leader.',
+} as const
+
+/** A stable error code. */
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** Structured context of an error. */
+export interface ErrorDetails {
+  readonly cause?: unknown
+  /** The log position the error is about. */
+  readonly position?: Position
+  /** Any further fields, machine-readable: numbers, strings, positions. Never row data or secrets. */
+  readonly [field: string]: unknown
+}
+
+/** The base class of every error that Understudy raises on purpose. */
+export class UnderstudyError extends Error {
+  override readonly name: string = 'UnderstudyError'
+  readonly code: ErrorCode
+  readonly position: Position | undefined
+  readonly details: Readonly<Record<string, unknown>>
+  /** Marks the error also for another copy of this package. */
+  readonly isUnderstudyError: true = true
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    const { cause, position, ...rest } = details
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.position = position
+    this.details = rest
+  }
+}
+
+/** Whether `value` is an `UnderstudyError`, also one made by another copy of this package; with `code`, whether of that code. */
+export function isUnderstudyError(value: unknown, code?: ErrorCode): value is UnderstudyError {
+  if (typeof value !== 'object' || value === null || !('isUnderstudyError' in value)) return false
+  return code === undefined || (value as UnderstudyError).code === code
+}

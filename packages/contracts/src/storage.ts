@@ -1,0 +1,103 @@
+/**
+ * Storage: the database of one node, with one writer. `replication` drives it; it knows nothing of logs or peers.
+ *
+ * The applied position is stored with the data, in the same transaction, so that data and position never differ.
+ * Commits are durable only at the next successful checkpoint: a crash may lose any suffix of the commits since, always
+ * together with their positions. The log above `applied` repairs that.
+ */
+import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import type { LogPoint } from './position.ts'
+import type { Recorder } from './format.ts'
+
+/** `C`: the connection that formats work on. `T`: what a write callback gets. */
+export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
+  /** The writer's connection. */
+  readonly connection: C
+  /** Position of the last committed transaction that carried one, `ORIGIN` in a new database. */
+  readonly applied: LogPoint
+
+  /** Opens the transaction of a group. Throws `FOREIGN_WRITE` when someone else wrote since our last commit. */
+  begin(): void
+  /**
+   * Runs one write of the group under a savepoint of its own, with the recorder's hooks around it. The result of
+   * `body` is returned; what it throws is thrown on, after the savepoint was rolled back. A promise from `body` is
+   * `WRITE_ASYNC`; a deferred constraint that would fail the COMMIT is the write's own error. `TRANSACTION_LOST`:
+   * SQLite ended the transaction itself; the caller must call `rollback` and fail the whole group.
+   * `alone` says that no other write shares the group, so that the savepoint can be spared.
+   */
+  write<R>(body: (tx: T) => R, recorder: Recorder, options?: { readonly alone?: boolean }): R
+  /** Stores the position inside the open transaction. */
+  mark(point: LogPoint): void
+  /** COMMIT. Not durable. A throw is fatal for the node: the log has what the database lacks. */
+  commit(): void
+  /** ROLLBACK; no effect without a transaction. */
+  rollback(): void
+
+  /** Bytes that wait for a checkpoint, for its scheduling. */
+  readonly uncheckpointedBytes: number
+  /**
+   * Makes commits durable, off the writer's thread. Resolves with the position that is durable now, read before the
+   * checkpoint began; `undefined` when it could not complete (readers, a snapshot in progress): try again later.
+   */
+  checkpoint(): Promise<LogPoint | undefined>
+  /** A consistent image of the database as of its position, while writes go on. */
+  snapshot(options?: SnapshotOptions): Promise<SnapshotSource>
+  close(): Promise<void>
+}
+
+export interface SnapshotOptions {
+  /** The snapshot ends with `SNAPSHOT_ENDED` when it holds back more than this of uncheckpointed bytes. Default 1 GiB. */
+  readonly heldBytesMax?: number
+}
+
+/** A frozen image of the database file. Holds back checkpoints until closed. */
+export interface SnapshotSource extends AsyncDisposable {
+  /** The position row inside the image. */
+  readonly point: LogPoint
+  readonly pageBytes: number
+  /** A multiple of `pageBytes`. */
+  readonly totalBytes: number
+  /** Reads at `offset`, both multiples of `pageBytes`; returns how many bytes came. Throws `SNAPSHOT_ENDED` when over the cap. */
+  read(target: Uint8Array, offset: number): Promise<number>
+  close(): Promise<void>
+}
+
+/** Values bound to a statement: in order or by name. */
+export type Parameters = readonly SQLInputValue[] | Readonly<Record<string, SQLInputValue>>
+
+export type Row = Record<string, SQLOutputValue>
+
+export interface RunResult {
+  readonly changes: number | bigint
+  readonly lastInsertRowid: number | bigint
+}
+
+/** What a read callback gets: one consistent view of the database. */
+export interface ReadTransaction {
+  all(sql: string, parameters?: Parameters): Row[]
+  get(sql: string, parameters?: Parameters): Row | undefined
+}
+
+/** What a write callback gets: valid until the callback returns. */
+export interface WriteTransaction extends ReadTransaction {
+  /** One statement. */
+  run(sql: string, parameters?: Parameters): RunResult
+  /** Any number of statements without parameters. */
+  exec(sql: string): void
+}
+
+/** Ack levels: where a commit must be before it is answered. Only `local` (durable in the leader's log) is reached without followers. */
+export type AckLevel = 'local' | 'received' | 'durable' | 'applied'
+
+/** What the leader says of a commit. */
+export interface Receipt {
+  readonly cluster: string
+  /** Position of the record that holds the write; the last part's for a large transaction. */
+  readonly position: { readonly epoch: number; readonly lsn: number }
+  /** Which write of the record it is, from 0: `3/1042#0`. */
+  readonly index: number
+  /** CRC of that record: a position whose CRC differs on a node was lost there. */
+  readonly crc: number
+  readonly asked: AckLevel
+  readonly reached: AckLevel
+}
