@@ -1,0 +1,229 @@
+/**
+ * Every message that nodes exchange, as the rest of the code sees it. How they stand in bytes: README.md.
+ *
+ * A connection begins with the dialler's Hello, answered by Welcome or Refuse. What follows depends on the purpose:
+ *
+ * | purpose     | dialler sends                              | listener sends                                    |
+ * | ----------- | ------------------------------------------ | ------------------------------------------------- |
+ * | `replicate` | Ack, Heartbeat                             | Records, Heartbeat                                |
+ * | `snapshot`  | SnapshotRequest, SnapshotHashes, SnapshotAck | SnapshotStart, SnapshotChunk, SnapshotEnd       |
+ * | `client`    | Request                                    | Response                                          |
+ *
+ * Either side may send Refuse at any time; it is the last message it sends.
+ */
+import type { EpochEntry, ErrorCode, LogPoint, Lsn, Position } from '@understudy/contracts'
+
+export type Purpose = 'replicate' | 'snapshot' | 'client'
+
+/** First message of a connection. */
+export interface Hello {
+  readonly type: 'hello'
+  /** Protocol versions that the dialler speaks. */
+  readonly versionMin: number
+  readonly versionMax: number
+  readonly purpose: Purpose
+  /** Empty when the dialler belongs to no cluster yet. */
+  readonly cluster: string
+  readonly node: string
+  /** `replicate`: the dialler's log. Otherwise empty and the origin. */
+  readonly history: readonly EpochEntry[]
+  readonly end: LogPoint
+  /** Log formats that the dialler can apply. */
+  readonly formats: readonly FormatVersion[]
+}
+
+export interface FormatVersion {
+  readonly id: number
+  readonly version: number
+}
+
+/** What the follower has to do before records flow. */
+export type Verdict =
+  | { readonly kind: 'continue'; readonly from: Lsn }
+  | { readonly kind: 'truncate'; readonly after: Lsn }
+  | { readonly kind: 'snapshot'; readonly reason: string }
+
+export interface Welcome {
+  readonly type: 'welcome'
+  readonly version: number
+  readonly cluster: string
+  readonly node: string
+  readonly history: readonly EpochEntry[]
+  readonly end: LogPoint
+  /** For `replicate`; `continue` from 1 otherwise. After `truncate` the follower truncates and dials again. */
+  readonly verdict: Verdict
+  /** Each side sends something at least this often, and gives the other up after `deadlineMs` of silence. */
+  readonly heartbeatMs: number
+  readonly deadlineMs: number
+}
+
+/** Why the connection ends. */
+export interface Refuse {
+  readonly type: 'refuse'
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** Records in log order, as they stand in the log. */
+export interface Records {
+  readonly type: 'records'
+  /** Last position that satisfies the ack rule: followers apply up to here. */
+  readonly highWatermark: Lsn
+  /** Whole encoded records, back to back. */
+  readonly bytes: Uint8Array
+}
+
+/** How far the follower is, in its own three steps. */
+export interface Ack {
+  readonly type: 'ack'
+  readonly epoch: number
+  readonly received: Lsn
+  readonly durable: Lsn
+  readonly applied: Lsn
+}
+
+export interface Heartbeat {
+  readonly type: 'heartbeat'
+  readonly epoch: number
+  /** End of the sender's durable log. */
+  readonly lsn: Lsn
+  readonly highWatermark: Lsn
+  /** Sender's monotonic clock in milliseconds. */
+  readonly sentAtMs: number
+  /** `sentAtMs` of the last heartbeat received from the peer plus the time since, for round-trip times; 0 when none came. */
+  readonly echoMs: number
+  /** The sender's retention slots: every candidate keeps its log back to the lowest. Empty from followers. */
+  readonly slots: readonly SlotPosition[]
+}
+
+export interface SlotPosition {
+  readonly name: string
+  readonly lsn: Lsn
+}
+
+export interface SnapshotRequest {
+  readonly type: 'snapshotRequest'
+  /** Id of a snapshot that broke off; empty for a new one. */
+  readonly resumeId: string
+  /** Bytes of it that are already there, from the start. */
+  readonly resumeOffset: number
+  /** The requester holds (part of) an image of this many bytes and can send hashes of its chunks; 0 when it holds none. */
+  readonly heldBytes: number
+  /** 0 for no limit. */
+  readonly bytesPerSecondMax: number
+}
+
+export interface SnapshotStart {
+  readonly type: 'snapshotStart'
+  readonly id: string
+  /** Position of the image. */
+  readonly point: LogPoint
+  readonly history: readonly EpochEntry[]
+  readonly pageBytes: number
+  readonly totalBytes: number
+  /** Chunks stand at multiples of this; the last one may be shorter. */
+  readonly chunkBytes: number
+  /** `stream`: chunks follow from `offset`. `hashes`: send SnapshotHashes of all held chunks first, then differing chunks follow. */
+  readonly mode: 'stream' | 'hashes'
+  readonly offset: number
+  /** Unacknowledged bytes that the sender keeps in flight. */
+  readonly windowBytes: number
+}
+
+/** 16 bytes (the first half of SHA-256) for each chunk held, in order, from `firstChunk`. Sent in parts; `last` marks the final part. */
+export interface SnapshotHashes {
+  readonly type: 'snapshotHashes'
+  readonly firstChunk: number
+  readonly hashes: Uint8Array
+  readonly last: boolean
+}
+
+export interface SnapshotChunk {
+  readonly type: 'snapshotChunk'
+  readonly offset: number
+  /** CRC-32 of `bytes`. */
+  readonly crc: number
+  /** Empty: the chunk that the receiver holds at `offset` is right; `crc` is that chunk's. */
+  readonly bytes: Uint8Array
+}
+
+/** Everything below `offset` was taken. */
+export interface SnapshotAck {
+  readonly type: 'snapshotAck'
+  readonly offset: number
+}
+
+export interface SnapshotEnd {
+  readonly type: 'snapshotEnd'
+  /** SHA-256 over the CRC-32 of every chunk in order, four bytes each, little-endian. */
+  readonly digest: Uint8Array
+}
+
+/** A SQL value on the wire. */
+export type Value = null | number | bigint | string | Uint8Array
+
+export interface SqlStatement {
+  readonly sql: string
+  readonly parameters: readonly Value[]
+}
+
+export type RequestBody =
+  | { readonly kind: 'status' }
+  | { readonly kind: 'write'; readonly statements: readonly SqlStatement[] }
+  | { readonly kind: 'read'; readonly statement: SqlStatement; readonly after?: Position; readonly timeoutMs: number }
+  /** Leader: writes a marker record; every node freezes a view there for a digest. */
+  | { readonly kind: 'mark' }
+  /** Digest of every table as of the marker at `at`. */
+  | { readonly kind: 'digest'; readonly at: Position; readonly timeoutMs: number }
+  | { readonly kind: 'slots' }
+  | { readonly kind: 'dropSlot'; readonly name: string }
+
+export interface Request {
+  readonly type: 'request'
+  /** Chosen by the client, answered once. */
+  readonly id: number
+  readonly body: RequestBody
+}
+
+export interface ResultSet {
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly Value[])[]
+  readonly changes: number
+}
+
+export interface TableDigest {
+  readonly table: string
+  readonly rows: number
+  /** Hexadecimal. */
+  readonly digest: string
+}
+
+export type ResponseBody =
+  /** JSON text: for people and monitoring, not for a hot path. */
+  | { readonly kind: 'json'; readonly text: string }
+  | { readonly kind: 'results'; readonly results: readonly ResultSet[]; readonly position?: Position }
+  | { readonly kind: 'position'; readonly position: Position }
+  | { readonly kind: 'digest'; readonly position: Position; readonly tables: readonly TableDigest[] }
+  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string }
+
+export interface Response {
+  readonly type: 'response'
+  readonly id: number
+  readonly body: ResponseBody
+}
+
+export type Message =
+  | Hello
+  | Welcome
+  | Refuse
+  | Records
+  | Ack
+  | Heartbeat
+  | SnapshotRequest
+  | SnapshotStart
+  | SnapshotHashes
+  | SnapshotChunk
+  | SnapshotAck
+  | SnapshotEnd
+  | Request
+  | Response
