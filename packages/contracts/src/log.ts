@@ -44,6 +44,18 @@ export interface ReadOptions {
   readonly upTo?: Lsn
 }
 
+/** Control payload kinds: the first byte of a `FORMAT_CONTROL` payload. The log writes 1; 2 comes from a leader's `mark`. */
+export const CONTROL_EPOCH = 1
+export const CONTROL_MARKER = 2
+
+export interface EpochBegin {
+  /** 64 random bits as 16 lower-case hexadecimal digits. */
+  readonly runId: string
+  /** Name of the node that leads. */
+  readonly leader: string
+  readonly committedAtMs: number
+}
+
 /**
  * One node's log. All calls come from one thread. `append*`, `truncateAfter` and `startEpoch` are synchronous up to
  * the operating system's cache; `sync` or `syncNow` makes everything appended before the call durable.
@@ -62,7 +74,7 @@ export interface Log extends AsyncDisposable {
   readonly slots: RetentionSlots
 
   /** Begins an epoch higher than all in the history with its no-op record (not synced yet). */
-  startEpoch(runId: string, committedAtMs: number): LogPoint
+  startEpoch(begin: EpochBegin): LogPoint
   /** Leader: appends drafts as one unit, in the current epoch. Returns the last one's point. Throws `DISK_FULL` with the log unchanged. */
   append(drafts: readonly RecordDraft[]): LogPoint
   /**

@@ -26,6 +26,8 @@ export interface EpochEntry {
   readonly number: number
   /** 64 random bits as 16 lower-case hexadecimal digits. */
   readonly runId: string
+  /** Name of the node that led: an epoch begun by the same node is a restart, by another a promotion. */
+  readonly leader: string
   /** LSN of the epoch's first record, its no-op. */
   readonly firstLsn: Lsn
   /** CRC-32 of the record before `firstLsn`; 0 when there is none. */
