@@ -1,0 +1,81 @@
+/**
+ * When the database is checkpointed, what that lets go of. Decides: a checkpoint begins when enough bytes wait for it,
+ * one at a time. A finished one moves the node's own slot to the position that is durable in the database now, and
+ * then deletes the segments that nobody needs any more: never the other way round, because what is above that
+ * position exists in the log alone.
+ */
+import { LOCAL_SLOT, UnderstudyError, type Clock, type Log, type LogPoint, type Timer } from '@understudy/contracts'
+
+export interface CheckpointedStorage {
+  readonly uncheckpointedBytes: number
+  checkpoint(): Promise<LogPoint | undefined>
+}
+
+export interface CheckpointerOptions {
+  readonly storage: CheckpointedStorage
+  readonly log: Log
+  readonly clock: Clock
+  /** Bytes that start a checkpoint. */
+  readonly bytes: number
+  /** How often the bytes are looked at. */
+  readonly intervalMs: number
+  /** A checkpoint failed: the node must stop trusting its disk. */
+  readonly failed: (error: UnderstudyError) => void
+}
+
+export class Checkpointer implements AsyncDisposable {
+  readonly #options: CheckpointerOptions
+  #timer: Timer | undefined
+  #running: Promise<void> | undefined
+  #closed = false
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options
+    this.#schedule()
+  }
+
+  /** One checkpoint now, or the one under way. */
+  async run(): Promise<void> {
+    this.#running ??= this.#checkpoint().finally(() => {
+      this.#running = undefined
+    })
+    await this.#running
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#timer?.cancel()
+    await this.#running
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #schedule(): void {
+    if (this.#closed) return
+    this.#timer = this.#options.clock.schedule(this.#options.intervalMs, () => void this.#look())
+  }
+
+  async #look(): Promise<void> {
+    if (this.#options.storage.uncheckpointedBytes >= this.#options.bytes) await this.run()
+    this.#schedule()
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { storage, log, failed } = this.#options
+    try {
+      const point = await storage.checkpoint()
+      if (point === undefined || this.#closed || log.failure !== undefined) return
+      log.slots.advance(LOCAL_SLOT, point.lsn)
+      log.collect()
+    } catch (error) {
+      if (this.#closed) return
+      failed(
+        error instanceof UnderstudyError
+          ? error
+          : new UnderstudyError('STORAGE_FAILED', 'A checkpoint failed; the node stopped writing. Restart it: what was acknowledged is in its log.', { cause: error }),
+      )
+    }
+  }
+}

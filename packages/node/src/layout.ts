@@ -1,0 +1,38 @@
+/**
+ * Where a node keeps its things.
+ *
+ * ```
+ * data/a/
+ *   lock                      held while a node uses the directory
+ *   node.state                which of the following counts
+ *   generation-1/
+ *     database.sqlite         with its -wal and -shm
+ *     log/                    segments, slots
+ *   generation-2/             a bootstrap in progress; counts only once node.state says so
+ * ```
+ *
+ * A bootstrap builds the next generation beside the current one; switching is one atomic replacement of node.state.
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Files } from '@understudy/contracts'
+
+export interface GenerationPaths {
+  readonly directory: string
+  readonly database: string
+  readonly log: string
+}
+
+export function generationPaths(directory: string, generation: number): GenerationPaths {
+  const root = join(directory, `generation-${generation}`)
+  return { directory: root, database: join(root, 'database.sqlite'), log: join(root, 'log') }
+}
+
+/** Removes every generation but `keep`: what a finished or a given-up bootstrap left. The rest of the directory is not ours to touch. */
+export function removeOtherGenerations(files: Files, directory: string, keep: readonly number[]): void {
+  for (const name of files.list(directory)) {
+    const match = /^generation-(\d+)$/.exec(name)
+    if (match === null || keep.includes(Number(match[1]))) continue
+    rmSync(join(directory, name), { recursive: true, force: true })
+  }
+}
