@@ -34,7 +34,8 @@ function checkPackage(workspace: Workspace, owner: Package): { files: number; vi
   for (const file of files) {
     const source = parseSource(file, readFileSync(join(owner.folder, file), 'utf8'))
     violations.push(...checkImports(workspace, owner, file, source))
-    const isOurs = owner.path.startsWith('packages/') && file.startsWith('src/') && !file.includes('/generated/')
+    const isOurs =
+      owner.path.startsWith('packages/') && file.startsWith('src/') && !file.includes('/generated/')
     if (!isOurs) continue
     violations.push(...checkPurity(owner, file, source), ...checkShape(owner, file, source))
   }

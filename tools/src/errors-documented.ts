@@ -30,7 +30,11 @@ export function readErrorCodes(root: string): Map<string, string> {
 }
 
 /** The codes that a source text raises. */
-export function raisedCodes(fileName: string, source: string, codes: ReadonlyMap<string, string>): Set<string> {
+export function raisedCodes(
+  fileName: string,
+  source: string,
+  codes: ReadonlyMap<string, string>,
+): Set<string> {
   const raised = new Set<string>()
   walk(parseSource(fileName, source).program, (node, parents) => {
     if (node.type !== 'Literal') return
@@ -81,7 +85,8 @@ export function checkErrors(root: string): ErrorsReport {
 function raisedBy(owner: Package, codes: ReadonlyMap<string, string>): Set<string> {
   const raised = new Set<string>()
   for (const file of sourceFiles(owner.folder).filter((each) => each.startsWith('src/')))
-    for (const code of raisedCodes(file, readFileSync(join(owner.folder, file), 'utf8'), codes)) raised.add(code)
+    for (const code of raisedCodes(file, readFileSync(join(owner.folder, file), 'utf8'), codes))
+      raised.add(code)
   return raised
 }
 
@@ -89,10 +94,14 @@ function compare(owner: Package, raised: Set<string>, codes: ReadonlyMap<string,
   const path = join(owner.folder, 'README.md')
   const documented = documentedCodes(existsSync(path) ? readFileSync(path, 'utf8') : '')
   const expected = owner.name === CONTRACTS && documented.size > 0 ? new Set(codes.keys()) : raised
-  const undocumented = [...expected.difference(documented)].map((code) => `raises ${code}, which is not in its table`)
-  const stale = [...documented.difference(expected)].map((code) =>
-    codes.has(code) ? `lists ${code}, which it never raises` : `lists ${code}, which is no code`,
-  )
+  const undocumented = [...expected]
+    .filter((code) => !documented.has(code))
+    .map((code) => `raises ${code}, which is not in its table`)
+  const stale = [...documented]
+    .filter((code) => !expected.has(code))
+    .map((code) =>
+      codes.has(code) ? `lists ${code}, which it never raises` : `lists ${code}, which is no code`,
+    )
   return [...undocumented, ...stale].map((problem) => `${owner.path}/README.md  ${problem}`)
 }
 
@@ -108,7 +117,8 @@ if (import.meta.main) {
   const report = checkErrors(root)
   const problems = errorsProblems(report, strict)
   for (const problem of problems) console.error(problem)
-  const aside = strict || report.unused.length === 0 ? '' : `, ${report.unused.length} codes raised nowhere yet`
+  const aside =
+    strict || report.unused.length === 0 ? '' : `, ${report.unused.length} codes raised nowhere yet`
   console.log(`documented errors: ${problems.length} problems${aside}`)
   process.exitCode = problems.length === 0 ? 0 : 1
 }

@@ -44,12 +44,7 @@ export function checkImports(
 
 type Problem = readonly [rule: string, message: string]
 
-function problemOf(
-  workspace: Workspace,
-  owner: Package,
-  file: string,
-  entry: Import,
-): Problem | undefined {
+function problemOf(workspace: Workspace, owner: Package, file: string, entry: Import): Problem | undefined {
   const { specifier } = entry
   if (specifier.startsWith('.') || specifier.startsWith('/')) return pathProblem(owner, file, specifier)
   if (isBuiltin(specifier)) {

@@ -63,13 +63,21 @@ export function checkPurity(owner: Package, file: string, source: SourceFile): V
   const pure = strictness === 'pure'
   const found: Violation[] = []
   const report = (line: number, what: string): void => {
-    const way = pure ? 'a state machine takes it as a message' : 'take a Clock or Random, or list the file under "adapters"'
-    found.push({ rule: pure ? 'pure' : 'ambient', file: `${owner.path}/${file}`, line, message: `${what}: ${way}` })
+    const way = pure
+      ? 'a state machine takes it as a message'
+      : 'take a Clock or Random, or list the file under "adapters"'
+    found.push({
+      rule: pure ? 'pure' : 'ambient',
+      file: `${owner.path}/${file}`,
+      line,
+      message: `${what}: ${way}`,
+    })
   }
   for (const entry of importsOf(source)) {
     if (entry.typeOnly) continue
     const name = entry.specifier.replace(/^node:/, '')
-    if (MODULES.has(name) || (pure && MODULES_PURE.has(name))) report(entry.line, `imports ${entry.specifier}`)
+    if (MODULES.has(name) || (pure && MODULES_PURE.has(name)))
+      report(entry.line, `imports ${entry.specifier}`)
     if (name === 'crypto')
       for (const imported of entry.names)
         if (CRYPTO_RANDOM.test(imported)) report(entry.line, `imports ${imported} of node:crypto`)
@@ -118,7 +126,7 @@ function isReference(node: SyntaxNode, parents: readonly SyntaxNode[]): boolean 
   if (parent === undefined || parent.type.startsWith('TS') || parent.type === 'ImportSpecifier') return false
   if (parent.type === 'MemberExpression' && parent['property'] === node && parent['computed'] !== true)
     return text(child(parent, 'object')) === 'globalThis'
-  const isKey = parent['key'] === node && parent['computed'] !== true && parent['shorthand'] !== true
+  const isKey = parent['key'] === node && parent['computed'] !== true
   return !isKey
 }
 

@@ -26,14 +26,17 @@ export function checkShape(owner: Package, file: string, source: SourceFile): Vi
     if (statement.type === 'ExportDefaultDeclaration')
       return [report('default', statement, 'default export: export by name')]
     const renamed = children(statement, 'specifiers').filter(
-      (specifier) => statement.type === 'ExportNamedDeclaration' && text(child(specifier, 'exported')) === 'default',
+      (specifier) =>
+        statement.type === 'ExportNamedDeclaration' && text(child(specifier, 'exported')) === 'default',
     )
     if (renamed.length > 0) return [report('default', statement, 'default export: export by name')]
     const declaration =
       statement.type === 'ExportNamedDeclaration' ? child(statement, 'declaration') : statement
     if (declaration?.type !== 'VariableDeclaration' || declaration['declare'] === true) return []
     if (declaration['kind'] !== 'const')
-      return [report('state', declaration, `module-level ${String(declaration['kind'])}: keep state in an object`)]
+      return [
+        report('state', declaration, `module-level ${String(declaration['kind'])}: keep state in an object`),
+      ]
     return children(declaration, 'declarations')
       .filter((declarator) => isEmptyContainer(child(declarator, 'init')))
       .map((declarator) =>

@@ -50,7 +50,9 @@ export function repositoryRoot(): string {
 
 export function readWorkspace(root: string): Workspace {
   const packagesFolder = join(root, 'packages')
-  const inside = existsSync(packagesFolder) ? readdirSync(packagesFolder).map((name) => `packages/${name}`) : []
+  const inside = existsSync(packagesFolder)
+    ? readdirSync(packagesFolder).map((name) => `packages/${name}`)
+    : []
   const packages = [...inside, 'examples', 'tools']
     .filter((path) => existsSync(join(root, path, 'package.json')))
     .map((path): Package => {
