@@ -19,6 +19,8 @@ export const ERROR_CODES = {
   OUTCOME_UNKNOWN: 'The write may or may not survive; the position names the record to look for.',
   NOT_LEADER: 'A write reached a node that does not lead.',
   WRITE_FORBIDDEN: 'A write callback ran a statement that replication reserves for itself.',
+  EXPECTATION_FAILED:
+    'A statement of a list changed another number of rows than it expected; the write was rolled back.',
   WRITE_ASYNC: 'A write callback returned a promise; it must be synchronous.',
   TRANSACTION_LOST: 'SQLite itself ended the transaction of a group, so none of its writes happened.',
   TRANSACTION_TOO_LARGE: 'A transaction is larger than transactionBytesMax.',
@@ -59,6 +61,7 @@ export const ERROR_CODES = {
   FRAME_TOO_LARGE: 'A frame is over the limit; it was refused before any memory was taken for it.',
   PROTOCOL_VIOLATION: 'The peer sent bytes that are no message, or a message out of turn.',
   PROTOCOL_VERSION: 'The peer speaks no protocol version that this node speaks.',
+  PEER_ERROR: 'The peer reported an error that this version does not know; its message begins with the code.',
   PEER_SILENT: 'The peer sent nothing within the deadline.',
   INSECURE_ADDRESS: 'A non-loopback listen address needs an explicit decision.',
   // cluster
@@ -68,6 +71,8 @@ export const ERROR_CODES = {
   FOLLOWER_AHEAD: 'A follower holds records that the leader does not have.',
   LEADER_LOST_RECORDS:
     'The leader misses durable records that a follower has: its disk was swapped or restored.',
+  POSITION_LOST:
+    'A position names a record that the history of this node does not hold: a failover lost it, or it is of another cluster.',
   SNAPSHOT_REQUIRED: 'The log no longer reaches back to the follower; it must bootstrap.',
   SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',
   SNAPSHOT_ENDED: 'The leader ended the snapshot; it can be resumed.',
