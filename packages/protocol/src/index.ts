@@ -1,1 +1,5 @@
 export * from './messages.ts'
+export { decodeMessage, encodeMessage, MESSAGE_TYPES } from './codec.ts'
+export { LIMITS } from './limits.ts'
+export { negotiateVersion, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from './handshake.ts'
+export { Connection, type ConnectionHandler, type NextOptions } from './connection.ts'

@@ -170,7 +170,12 @@ export interface SqlStatement {
 export type RequestBody =
   | { readonly kind: 'status' }
   | { readonly kind: 'write'; readonly statements: readonly SqlStatement[] }
-  | { readonly kind: 'read'; readonly statement: SqlStatement; readonly after?: Position; readonly timeoutMs: number }
+  | {
+      readonly kind: 'read'
+      readonly statement: SqlStatement
+      readonly after?: Position
+      readonly timeoutMs: number
+    }
   /** Leader: writes a marker record; every node freezes a view there for a digest. */
   | { readonly kind: 'mark' }
   /** Digest of every table as of the marker at `at`. */

@@ -1,0 +1,149 @@
+/** Requests of clients. */
+import type { Position } from '@understudy/contracts'
+import { LIMITS } from './limits.ts'
+import type { Request, RequestBody, SqlStatement, Value } from './messages.ts'
+import { readPosition, writePosition } from './points.ts'
+import { readValue, writeValue } from './values.ts'
+import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
+
+const ZERO: Position = { epoch: 0, lsn: 0 }
+
+export function encodeRequest(typeByte: number, request: Request): Uint8Array {
+  const writer = new FieldWriter(typeByte)
+  writer.u64(1, request.id)
+  writeRequestBody(writer, request.body)
+  return writer.finish()
+}
+
+function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
+  switch (body.kind) {
+    case 'status':
+      return writer.message(2, () => {})
+    case 'write':
+      return writer.message(3, () =>
+        writer.list(1, body.statements, LIMITS.statementsMax, (statement) =>
+          writeStatement(writer, statement),
+        ),
+      )
+    case 'read':
+      return writer.message(4, () => {
+        writer.message(1, () => writeStatement(writer, body.statement))
+        if (body.after !== undefined) writePosition(writer, 2, body.after)
+        writer.u32(3, body.timeoutMs, LIMITS.durationMsMax)
+      })
+    case 'mark':
+      return writer.message(5, () => {})
+    case 'digest':
+      return writer.message(6, () => {
+        writePosition(writer, 1, body.at)
+        writer.u32(2, body.timeoutMs, LIMITS.durationMsMax)
+      })
+    case 'slots':
+      return writer.message(7, () => {})
+    case 'dropSlot':
+      return writer.message(8, () => writer.text(1, body.name, LIMITS.nameBytesMax))
+  }
+}
+
+export function decodeRequest(reader: FieldReader): Request {
+  let id = 0
+  let body: RequestBody | undefined
+  while (reader.next()) {
+    if (reader.field === 1) id = reader.u64()
+    else body = readRequestBody(reader) ?? body
+  }
+  if (body === undefined) throw violation('a Request asks nothing that this version knows')
+  return { type: 'request', id, body }
+}
+
+function readRequestBody(reader: FieldReader): RequestBody | undefined {
+  switch (reader.field) {
+    case 2:
+      reader.message(skipFields)
+      return { kind: 'status' }
+    case 3:
+      return reader.message(readWrite)
+    case 4:
+      return reader.message(readRead)
+    case 5:
+      reader.message(skipFields)
+      return { kind: 'mark' }
+    case 6:
+      return reader.message(readDigestRequest)
+    case 7:
+      reader.message(skipFields)
+      return { kind: 'slots' }
+    case 8:
+      return reader.message(readDropSlot)
+    default:
+      reader.skip()
+      return undefined
+  }
+}
+
+function skipFields(reader: FieldReader): void {
+  while (reader.next()) reader.skip()
+}
+
+function writeStatement(writer: FieldWriter, statement: SqlStatement): void {
+  if (statement.parameters.length > LIMITS.parametersMax)
+    throw unsendable(`a statement has more than ${LIMITS.parametersMax} parameters`)
+  writer.text(1, statement.sql, LIMITS.frameBytesMax)
+  for (const value of statement.parameters) writeValue(writer, 2, value)
+}
+
+function readStatement(reader: FieldReader): SqlStatement {
+  let sql = ''
+  const parameters: Value[] = []
+  while (reader.next()) {
+    if (reader.field === 1) sql = reader.text(LIMITS.frameBytesMax)
+    else if (reader.field === 2) reader.element(parameters, LIMITS.parametersMax, readValue)
+    else reader.skip()
+  }
+  return { sql, parameters }
+}
+
+function readWrite(reader: FieldReader): RequestBody {
+  const statements: SqlStatement[] = []
+  while (reader.next()) {
+    if (reader.field === 1) reader.element(statements, LIMITS.statementsMax, readStatement)
+    else reader.skip()
+  }
+  return { kind: 'write', statements }
+}
+
+function readRead(reader: FieldReader): RequestBody {
+  let statement: SqlStatement | undefined
+  let after: Position | undefined
+  let timeoutMs = 0
+  while (reader.next()) {
+    if (reader.field === 1) statement = reader.message(readStatement)
+    else if (reader.field === 2) after = reader.message(readPosition)
+    else if (reader.field === 3) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else reader.skip()
+  }
+  if (statement === undefined) throw violation('a read has no statement')
+  return after === undefined
+    ? { kind: 'read', statement, timeoutMs }
+    : { kind: 'read', statement, after, timeoutMs }
+}
+
+function readDigestRequest(reader: FieldReader): RequestBody {
+  let at = ZERO
+  let timeoutMs = 0
+  while (reader.next()) {
+    if (reader.field === 1) at = reader.message(readPosition)
+    else if (reader.field === 2) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else reader.skip()
+  }
+  return { kind: 'digest', at, timeoutMs }
+}
+
+function readDropSlot(reader: FieldReader): RequestBody {
+  let name = ''
+  while (reader.next()) {
+    if (reader.field === 1) name = reader.text(LIMITS.nameBytesMax)
+    else reader.skip()
+  }
+  return { kind: 'dropSlot', name }
+}

@@ -1,0 +1,163 @@
+/**
+ * Responses to clients.
+ *
+ * Every row has as many values as there are columns, so that a message of many empty rows, small on the wire, cannot
+ * become large in memory.
+ */
+import type { Position } from '@understudy/contracts'
+import { readRefusal, writeRefusal } from './handshake.ts'
+import { LIMITS } from './limits.ts'
+import type { Response, ResponseBody, ResultSet, TableDigest, Value } from './messages.ts'
+import { readPosition, writePosition } from './points.ts'
+import { readValue, writeValue } from './values.ts'
+import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
+
+const DIGEST_PATTERN = /^[0-9a-f]{0,128}$/
+
+export function encodeResponse(typeByte: number, response: Response): Uint8Array {
+  const writer = new FieldWriter(typeByte)
+  writer.u64(1, response.id)
+  writeResponseBody(writer, response.body)
+  return writer.finish()
+}
+
+function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
+  switch (body.kind) {
+    case 'json':
+      return writer.text(2, body.text, LIMITS.frameBytesMax, { always: true })
+    case 'results':
+      return writer.message(3, () => {
+        if (body.position !== undefined) writePosition(writer, 1, body.position)
+        writer.list(2, body.results, LIMITS.resultsMax, (result) => writeResult(writer, result))
+      })
+    case 'position':
+      return writePosition(writer, 4, body.position)
+    case 'digest':
+      return writer.message(5, () => {
+        writePosition(writer, 1, body.position)
+        writer.list(2, body.tables, LIMITS.tablesMax, (table) => writeTable(writer, table))
+      })
+    case 'error':
+      return writer.message(6, () => writeRefusal(writer, body))
+  }
+}
+
+function writeResult(writer: FieldWriter, result: ResultSet): void {
+  const { columns, rows } = result
+  if (columns.length > LIMITS.columnsMax) throw unsendable(`a result has ${columns.length} columns`)
+  writer.u64(1, result.changes)
+  for (const column of columns) writer.text(2, column, LIMITS.frameBytesMax, { always: true })
+  writer.list(3, rows, LIMITS.rowsMax, (row) => {
+    if (row.length !== columns.length || row.length === 0)
+      throw unsendable(`a row has ${row.length} values for ${columns.length} columns`)
+    for (const value of row) writeValue(writer, 1, value)
+  })
+}
+
+function writeTable(writer: FieldWriter, table: TableDigest): void {
+  if (!DIGEST_PATTERN.test(table.digest)) throw unsendable('a digest is not hexadecimal')
+  // SQLite limits the name of a table only by the length of a statement.
+  writer.text(1, table.table, LIMITS.frameBytesMax)
+  writer.u64(2, table.rows)
+  writer.text(3, table.digest, LIMITS.nameBytesMax)
+}
+
+export function decodeResponse(reader: FieldReader): Response {
+  let id = 0
+  let body: ResponseBody | undefined
+  while (reader.next()) {
+    if (reader.field === 1) id = reader.u64()
+    else body = readResponseBody(reader) ?? body
+  }
+  if (body === undefined) throw violation('a Response answers nothing that this version knows')
+  return { type: 'response', id, body }
+}
+
+function readResponseBody(reader: FieldReader): ResponseBody | undefined {
+  switch (reader.field) {
+    case 2:
+      return { kind: 'json', text: reader.text(LIMITS.frameBytesMax) }
+    case 3:
+      return reader.message(readResults)
+    case 4:
+      return { kind: 'position', position: reader.message(readPosition) }
+    case 5:
+      return reader.message(readDigests)
+    case 6:
+      return { kind: 'error', ...reader.message(readRefusal) }
+    default:
+      reader.skip()
+      return undefined
+  }
+}
+
+function readResults(reader: FieldReader): ResponseBody {
+  const results: ResultSet[] = []
+  let position: Position | undefined
+  while (reader.next()) {
+    if (reader.field === 1) position = reader.message(readPosition)
+    else if (reader.field === 2) reader.element(results, LIMITS.resultsMax, readResult)
+    else reader.skip()
+  }
+  return position === undefined ? { kind: 'results', results } : { kind: 'results', results, position }
+}
+
+function readResult(reader: FieldReader): ResultSet {
+  const columns: string[] = []
+  const rows: Value[][] = []
+  let changes = 0
+  while (reader.next()) {
+    switch (reader.field) {
+      case 1:
+        changes = reader.u64()
+        break
+      case 2:
+        if (columns.length >= LIMITS.columnsMax) throw violation('a result has too many columns')
+        columns.push(reader.text(LIMITS.frameBytesMax))
+        break
+      case 3:
+        reader.element(rows, LIMITS.rowsMax, (row) => readRow(row, columns.length))
+        break
+      default:
+        reader.skip()
+    }
+  }
+  return { columns, rows, changes }
+}
+
+/** Columns stand before rows; a row that comes before its columns has too many values. */
+function readRow(reader: FieldReader, columns: number): Value[] {
+  const values: Value[] = []
+  while (reader.next()) {
+    if (reader.field === 1) reader.element(values, columns, readValue)
+    else reader.skip()
+  }
+  if (values.length !== columns || columns === 0)
+    throw violation(`a row has ${values.length} values for ${columns} columns`)
+  return values
+}
+
+function readDigests(reader: FieldReader): ResponseBody {
+  const tables: TableDigest[] = []
+  let position: Position = { epoch: 0, lsn: 0 }
+  while (reader.next()) {
+    if (reader.field === 1) position = reader.message(readPosition)
+    else if (reader.field === 2) reader.element(tables, LIMITS.tablesMax, readTable)
+    else reader.skip()
+  }
+  return { kind: 'digest', position, tables }
+}
+
+function readTable(reader: FieldReader): TableDigest {
+  let table = ''
+  let rows = 0
+  let digest = ''
+  while (reader.next()) {
+    if (reader.field === 1) table = reader.text(LIMITS.frameBytesMax)
+    else if (reader.field === 2) rows = reader.u64()
+    else if (reader.field === 3) digest = reader.text(LIMITS.nameBytesMax)
+    else reader.skip()
+  }
+  if (!DIGEST_PATTERN.test(digest)) throw violation('a digest is not hexadecimal')
+  return { table, rows, digest }
+}

@@ -1,0 +1,177 @@
+/** Arbitrary messages of every type, within the limits, for properties and fuzzing. */
+import fc from 'fast-check'
+import { ERROR_CODES, type EpochEntry, type ErrorCode } from '@understudy/contracts'
+import type { Message, ResultSet, Value } from '../src/index.ts'
+
+const SAFE_MAX = Number.MAX_SAFE_INTEGER
+
+/** Plain objects, as decoding makes them. */
+const record = <T>(model: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
+  fc.record<T>(model, { noNullPrototype: true })
+
+const u64 = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: SAFE_MAX }), fc.constant(SAFE_MAX))
+const u32 = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: 0xffffffff }), fc.constant(0xffffffff))
+const text = fc.string({ unit: 'binary', maxLength: 40 })
+const name = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => Buffer.byteLength(value) <= 255)
+const bytes = fc.uint8Array({ maxLength: 64 })
+const ms = fc.integer({ min: 0, max: 86_400_000 })
+const position = record({ epoch: u64, lsn: u64 })
+const point = record({ epoch: u64, lsn: u64, crc: u32 })
+const code = fc.constantFrom(...(Object.keys(ERROR_CODES) as ErrorCode[]))
+const runId = fc
+  .tuple(u32, u32)
+  .map(([a, b]) => a.toString(16).padStart(8, '0') + b.toString(16).padStart(8, '0'))
+const time = fc.double({ noNaN: true, noDefaultInfinity: true })
+
+/** At most 20 epochs, so that a Hello holds all of them. */
+const history: fc.Arbitrary<EpochEntry[]> = fc
+  .array(record({ step: fc.integer({ min: 1, max: 1e12 }), runId, leader: name, crcBefore: u32 }), {
+    maxLength: 20,
+  })
+  .map((entries) => {
+    let at = 0
+    return entries.map(({ step, ...entry }) => {
+      at += step
+      return { number: at, firstLsn: at, ...entry }
+    })
+  })
+
+/** Values that come back as they went: see values.ts for the others. */
+const value: fc.Arbitrary<Value> = fc.oneof(
+  fc.constant(null),
+  fc.double({ noNaN: true }),
+  fc.maxSafeInteger(),
+  fc
+    .bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
+    .filter((integer) => integer > BigInt(SAFE_MAX) || integer < BigInt(-SAFE_MAX)),
+  text,
+  bytes,
+)
+const statement = record({ sql: text, parameters: fc.array(value, { maxLength: 5 }) })
+const result: fc.Arbitrary<ResultSet> = fc.array(text, { maxLength: 4 }).chain((columns) =>
+  record({
+    columns: fc.constant(columns),
+    rows:
+      columns.length === 0
+        ? fc.constant([])
+        : fc.array(fc.array(value, { minLength: columns.length, maxLength: columns.length }), {
+            maxLength: 5,
+          }),
+    changes: u64,
+  }),
+)
+
+type Messages = { readonly [T in Message['type']]: fc.Arbitrary<Message & { type: T }> }
+
+const type = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
+
+/** An arbitrary for each type of message. */
+export const messages: Messages = {
+  hello: record({
+    type: type('hello'),
+    versions: fc.tuple(fc.integer({ min: 1, max: 0xffffffff }), fc.integer({ min: 1, max: 0xffffffff })),
+    purpose: fc.constantFrom('replicate' as const, 'snapshot' as const, 'client' as const),
+    cluster: name,
+    node: name,
+    history,
+    end: point,
+    formats: fc.array(record({ id: u32, version: u32 }), { maxLength: 5 }),
+  }).map(({ versions: [a, b], ...hello }) => ({
+    ...hello,
+    versionMin: Math.min(a, b),
+    versionMax: Math.max(a, b),
+  })),
+  welcome: record({
+    type: type('welcome'),
+    version: fc.integer({ min: 1, max: 0xffffffff }),
+    cluster: name,
+    node: name,
+    history,
+    end: point,
+    verdict: fc.oneof(
+      record({ kind: type('continue'), from: u64 }),
+      record({ kind: type('truncate'), after: u64 }),
+      record({ kind: type('snapshot'), reason: text }),
+    ),
+    heartbeatMs: ms,
+    deadlineMs: ms,
+  }),
+  refuse: record({ type: type('refuse'), code, message: text }),
+  records: record({ type: type('records'), highWatermark: u64, bytes }),
+  ack: record({ type: type('ack'), epoch: u64, received: u64, durable: u64, applied: u64 }),
+  heartbeat: record({
+    type: type('heartbeat'),
+    epoch: u64,
+    lsn: u64,
+    highWatermark: u64,
+    sentAtMs: time,
+    echoMs: time,
+    slots: fc.array(record({ name, lsn: u64 }), { maxLength: 5 }),
+  }),
+  snapshotRequest: record({
+    type: type('snapshotRequest'),
+    resumeId: name,
+    resumeOffset: u64,
+    heldBytes: u64,
+    bytesPerSecondMax: u64,
+  }),
+  snapshotStart: record({
+    type: type('snapshotStart'),
+    id: name,
+    point,
+    history,
+    pageBytes: u32,
+    totalBytes: u64,
+    chunkBytes: fc.integer({ min: 1, max: 16_777_216 }),
+    mode: fc.constantFrom('stream' as const, 'hashes' as const),
+    offset: u64,
+    windowBytes: u64,
+  }),
+  snapshotHashes: record({
+    type: type('snapshotHashes'),
+    firstChunk: u64,
+    hashes: fc.nat(4).chain((count) => fc.uint8Array({ minLength: count * 16, maxLength: count * 16 })),
+    last: fc.boolean(),
+  }),
+  snapshotChunk: record({ type: type('snapshotChunk'), offset: u64, crc: u32, bytes }),
+  snapshotAck: record({ type: type('snapshotAck'), offset: u64 }),
+  snapshotEnd: record({
+    type: type('snapshotEnd'),
+    digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+  }),
+  request: record({
+    type: type('request'),
+    id: u64,
+    body: fc.oneof(
+      record({ kind: type('status') }),
+      record({ kind: type('write'), statements: fc.array(statement, { maxLength: 4 }) }),
+      record({ kind: type('read'), statement, timeoutMs: ms }),
+      record({ kind: type('read'), statement, after: position, timeoutMs: ms }),
+      record({ kind: type('mark') }),
+      record({ kind: type('digest'), at: position, timeoutMs: ms }),
+      record({ kind: type('slots') }),
+      record({ kind: type('dropSlot'), name }),
+    ),
+  }),
+  response: record({
+    type: type('response'),
+    id: u64,
+    body: fc.oneof(
+      record({ kind: type('json'), text }),
+      record({ kind: type('results'), results: fc.array(result, { maxLength: 3 }) }),
+      record({ kind: type('results'), results: fc.array(result, { maxLength: 3 }), position }),
+      record({ kind: type('position'), position }),
+      record({
+        kind: type('digest'),
+        position,
+        tables: fc.array(
+          record({ table: text, rows: u64, digest: fc.constantFrom('', '00ff', 'a'.repeat(64)) }),
+          { maxLength: 4 },
+        ),
+      }),
+      record({ kind: type('error'), code, message: text }),
+    ),
+  }),
+}
+
+export const anyMessage: fc.Arbitrary<Message> = fc.oneof(...Object.values(messages))
