@@ -25,6 +25,12 @@ export const ERROR_CODES = {
   TRANSACTION_LOST: 'SQLite itself ended the transaction of a group, so none of its writes happened.',
   TRANSACTION_TOO_LARGE: 'A transaction is larger than transactionBytesMax.',
   OVERLOADED: 'A queue reached its limit; nothing was taken on.',
+  // requests of clients
+  SQL_FAILED:
+    'SQLite refused a statement of a request; the message is its own. Nothing of the request was kept.',
+  RESULT_TOO_LARGE:
+    'A result has more rows or bytes than one answer may carry; the message says whether a write was done.',
+  REQUEST_FAILED: 'A node could not carry out a request for a reason that has no code of its own.',
   // storage
   DIRECTORY_LOCKED: 'Another process, or another node of this process, uses the directory.',
   FOREIGN_WRITE: 'Something other than the node changed its database file.',
