@@ -1,0 +1,14 @@
+/** The simulation parts. The suites stand at `./suites/*`, because they need vitest. */
+export { SeededRandom, drawSpan, type Span } from './random.ts'
+export { Trace, type TraceSink } from './trace.ts'
+export { SimulatedClock, ClockView, type SimulatedClockOptions, type ClockViewOptions } from './clock.ts'
+export {
+  SimulatedDisk,
+  type SimulatedDiskOptions,
+  type DiskOperation,
+  type DiskCounts,
+  type Fault,
+  type CrashOutcome,
+} from './disk/disk.ts'
+export { SimulatedNetwork, type SimulatedNetworkOptions, type CrashOptions } from './network/network.ts'
+export { memoryTransport, type MemoryTransportOptions } from './network/memory-transport.ts'
