@@ -1,0 +1,112 @@
+/**
+ * One request in, the body of its one response out.
+ *
+ * Decides which handler answers and that a result fits into a response. Leaves order, concurrency and sending to serve.ts.
+ */
+import { formatPosition, type Position } from '@understudy/contracts'
+import type { RequestBody, ResponseBody, ResultSet, Value } from '@understudy/protocol'
+import { describeFailure, failure, type Failure } from './failures.ts'
+import type { ClientHandlers } from './handlers.ts'
+import type { ServerLimits } from './limits.ts'
+
+export interface AnswerContext {
+  readonly handlers: ClientHandlers
+  readonly limits: ServerLimits
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal
+  /** Gets errors that are defects. */
+  readonly unexpected: (error: unknown) => void
+}
+
+/** Never rejects. */
+export async function answerRequest(body: RequestBody, context: AnswerContext): Promise<ResponseBody> {
+  try {
+    return await dispatch(body, context)
+  } catch (error) {
+    return describeFailure(error, body.kind === 'write' ? 'write' : 'other', context.unexpected)
+  }
+}
+
+async function dispatch(body: RequestBody, context: AnswerContext): Promise<ResponseBody> {
+  const { handlers, limits, signal } = context
+  switch (body.kind) {
+    case 'status':
+      return json(await handlers.status())
+    case 'write': {
+      const { results, position } = await handlers.write(body.statements)
+      return fit(results, position, limits, 'write')
+    }
+    case 'read': {
+      const { result, position } = await handlers.read(body.statement, {
+        after: body.after,
+        timeoutMs: Math.min(body.timeoutMs, limits.timeoutMsMax),
+        rowsMax: limits.rowsMax,
+        signal,
+      })
+      return fit([result], position, limits, 'read')
+    }
+    case 'mark':
+      return { kind: 'position', position: await handlers.mark() }
+    case 'digest': {
+      const timeoutMs = Math.min(body.timeoutMs, limits.timeoutMsMax)
+      const { position, tables } = await handlers.digest(body.at, { timeoutMs, signal })
+      return { kind: 'digest', position, tables }
+    }
+    case 'slots':
+      return json(await handlers.slots())
+    case 'dropSlot':
+      break
+  }
+  await handlers.dropSlot(body.name)
+  return json(null)
+}
+
+function json(value: unknown): ResponseBody {
+  const text = JSON.stringify(value, (_, field: unknown) =>
+    typeof field === 'bigint' ? String(field) : field,
+  )
+  return { kind: 'json', text }
+}
+
+/** The results as a body, or the error that they are too large to be one. */
+function fit(
+  results: readonly ResultSet[],
+  position: Position | undefined,
+  limits: ServerLimits,
+  request: 'read' | 'write',
+): ResponseBody {
+  const excess = excessOf(results, limits)
+  if (excess !== undefined) return tooLarge(excess, position, request)
+  return position === undefined ? { kind: 'results', results } : { kind: 'results', results, position }
+}
+
+/** The answer in place of a result that fits into no response. A write that made it is done, and the message says so. */
+export function tooLarge(excess: string, position: Position | undefined, request: 'read' | 'write'): Failure {
+  const advice = 'Ask for fewer rows or columns at a time.'
+  if (request === 'read') return failure('RESULT_TOO_LARGE', `The result has ${excess}. ${advice}`)
+  const where =
+    position === undefined ? 'The write was done' : `The write was done at ${formatPosition(position)}`
+  return failure('RESULT_TOO_LARGE', `${where}, but its result has ${excess}. Do not repeat it. ${advice}`)
+}
+
+function excessOf(results: readonly ResultSet[], limits: ServerLimits): string | undefined {
+  let rows = 0
+  let bytes = 0
+  for (const result of results) {
+    rows += result.rows.length
+    if (rows > limits.rowsMax) return `more than ${limits.rowsMax} rows`
+    for (const column of result.columns) bytes += Buffer.byteLength(column)
+    for (const row of result.rows) {
+      for (const value of row) bytes += valueBytes(value)
+      if (bytes > limits.resultBytesMax) return `more than ${limits.resultBytesMax} bytes`
+    }
+  }
+  return bytes > limits.resultBytesMax ? `more than ${limits.resultBytesMax} bytes` : undefined
+}
+
+/** Bytes on the wire, at most a few more than they are. */
+function valueBytes(value: Value): number {
+  if (typeof value === 'string') return Buffer.byteLength(value)
+  if (value instanceof Uint8Array) return value.byteLength
+  return 8
+}

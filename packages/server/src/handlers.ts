@@ -1,0 +1,67 @@
+/** What a node answers its clients with, and what the server needs to know of it. */
+import type { EpochHistory, LogPoint, Position } from '@understudy/contracts'
+import type { ResultSet, SqlStatement, TableDigest } from '@understudy/protocol'
+
+/** Values may be returned at once or as promises. */
+export type Answer<T> = T | Promise<T>
+
+export interface ReadRequest {
+  /** The node answers only when it has applied this position, or throws `TIMEOUT`. */
+  readonly after: Position | undefined
+  /** Milliseconds for that wait. */
+  readonly timeoutMs: number
+  /** Stop collecting rows above this number: the answer would be refused. */
+  readonly rowsMax: number
+  /** The client is gone: nobody waits for the answer. */
+  readonly signal: AbortSignal
+}
+
+export interface DigestRequest {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+export interface WriteAnswer {
+  /** One for each statement. */
+  readonly results: readonly ResultSet[]
+  /** Of the record that holds the write; `undefined` when it changed nothing. */
+  readonly position: Position | undefined
+}
+
+export interface ReadAnswer {
+  readonly result: ResultSet
+  /** What the node had applied when it read; `undefined` when it has applied nothing yet. */
+  readonly position: Position | undefined
+}
+
+export interface DigestAnswer {
+  readonly position: Position
+  readonly tables: readonly TableDigest[]
+}
+
+/**
+ * The node behind the server. What these throw reaches the client as a code and a message: an `UnderstudyError` with
+ * its own, an error of SQLite as `SQL_FAILED`, anything else as `OUTCOME_UNKNOWN` (for a write) or `REQUEST_FAILED`.
+ */
+export interface ClientHandlers {
+  /** Plain data; bigints travel as strings. */
+  status(): Answer<object>
+  /** All statements as one write, or none. */
+  write(statements: readonly SqlStatement[]): Answer<WriteAnswer>
+  read(statement: SqlStatement, request: ReadRequest): Answer<ReadAnswer>
+  /** Leader: writes a marker record and returns its position. */
+  mark(): Answer<Position>
+  /** Digests as of the marker at `at`. */
+  digest(at: Position, request: DigestRequest): Answer<DigestAnswer>
+  /** Plain data, one object for each retention slot. */
+  slots(): Answer<readonly object[]>
+  dropSlot(name: string): Answer<void>
+}
+
+/** What a Welcome says of this node. */
+export interface NodeIdentity {
+  readonly cluster: string
+  readonly node: string
+  readonly history: EpochHistory
+  readonly end: LogPoint
+}
