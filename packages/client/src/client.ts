@@ -1,0 +1,69 @@
+/** One connection to one node, as a caller sees it. */
+import type { Position, Slot } from '@understudy/contracts'
+import type { ResultSet, TableDigest, Value } from '@understudy/protocol'
+
+export interface CallOptions {
+  /** Milliseconds to wait for the answer. Default: that of `connect`. */
+  readonly timeoutMs?: number
+  /** Ends the wait with `ABORTED`; what was sent goes on. */
+  readonly signal?: AbortSignal
+}
+
+export interface ReadOptions extends CallOptions {
+  /** The node answers from a state that holds this position: pass the position of your own write to read it back. */
+  readonly after?: Position | undefined
+}
+
+/** One statement of a write. */
+export interface ClientStatement {
+  readonly sql: string
+  readonly params?: readonly Value[]
+}
+
+export interface WriteReply {
+  /** One for each statement. */
+  readonly results: readonly ResultSet[]
+  /** Of the record that holds the write; `undefined` when it changed nothing. */
+  readonly position: Position | undefined
+}
+
+export interface ReadReply extends ResultSet {
+  /** What the node had applied when it read. */
+  readonly position: Position | undefined
+}
+
+export interface DigestReply {
+  readonly position: Position
+  readonly tables: readonly TableDigest[]
+}
+
+/**
+ * A client of one node. Calls may overlap; answers come as they are done. Every call rejects with the node's own error
+ * code when the node answers with an error, and besides with
+ * - `TIMEOUT` when no answer comes in time, `ABORTED` when the caller gave up;
+ * - `CONNECTION_LOST` when the connection ended, `CLOSED` after `close`, both saying so when nothing was sent;
+ * - `OUTCOME_UNKNOWN` for a write that was sent and not answered: by time, or by the end of the connection;
+ * - `OVERLOADED` when too many calls wait, `INVALID_ARGUMENT` for what cannot be sent, `PROTOCOL_VIOLATION` for an
+ *   answer that fits no request.
+ */
+export interface Client extends AsyncDisposable {
+  readonly address: string
+  /** Name of the node, as it gave it. */
+  readonly node: string
+  readonly cluster: string
+  /** What the node says of itself: plain data. */
+  status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
+  /** All statements as one write, or none. Only the leader takes it. */
+  write(statements: readonly ClientStatement[], options?: CallOptions): Promise<WriteReply>
+  /** One statement on any node. */
+  read(sql: string, params?: readonly Value[], options?: ReadOptions): Promise<ReadReply>
+  /** Leader: writes a marker record, at which `digest` compares nodes. */
+  mark(options?: CallOptions): Promise<Position>
+  /** Digest of every table as of the marker at `at`. */
+  digest(at: Position, options?: CallOptions): Promise<DigestReply>
+  /** The node's retention slots. */
+  slots(options?: CallOptions): Promise<readonly Slot[]>
+  dropSlot(name: string, options?: CallOptions): Promise<void>
+  /** Ends the connection. Calls that wait fail: with `CLOSED`, writes with `OUTCOME_UNKNOWN`. */
+  close(): Promise<void>
+}

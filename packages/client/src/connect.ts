@@ -1,0 +1,253 @@
+/**
+ * Connecting to a node, and the calls of the connection.
+ *
+ * Decides: the handshake of a client, and which answer fits which request. Leaves to requests.ts what happens when no
+ * answer comes.
+ */
+import {
+  isUnderstudyError,
+  ORIGIN,
+  UnderstudyError,
+  type Clock,
+  type Position,
+  type Slot,
+  type Transport,
+} from '@understudy/contracts'
+import {
+  Connection,
+  LIMITS,
+  PROTOCOL_VERSION,
+  PROTOCOL_VERSION_MIN,
+  type Message,
+  type RequestBody,
+  type ResponseBody,
+  type Value,
+  type Welcome,
+} from '@understudy/protocol'
+import type {
+  CallOptions,
+  Client,
+  ClientStatement,
+  DigestReply,
+  ReadOptions,
+  ReadReply,
+  WriteReply,
+} from './client.ts'
+import { Requests } from './requests.ts'
+import { systemClock } from './system-clock.ts'
+
+export interface ConnectOptions {
+  readonly transport: Transport
+  /** Of the node, such as `tcp://127.0.0.1:7401`. */
+  readonly address: string
+  /** Only a node of this cluster is talked to. Default: any. */
+  readonly cluster?: string
+  /** What the node calls this client in its messages. Default `client`. */
+  readonly name?: string
+  /** Milliseconds for connecting, and for each call that says nothing else. Default 30,000. */
+  readonly timeoutMs?: number
+  /** Gives up connecting. */
+  readonly signal?: AbortSignal
+  /** Default: real time. */
+  readonly clock?: Clock
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000
+/** The node waits as long as the caller asked for; its own answer that this was not enough needs time to travel. */
+const TRAVEL_MS = 250
+
+/**
+ * Connects to one node. Rejects with the transport's `ADDRESS_INVALID`, `CONNECT_FAILED`, `TIMEOUT` or `ABORTED`, with
+ * `PEER_SILENT` when the node does not answer in time, with `CONNECTION_LOST`, with the code that the node refused the
+ * client with (`FOREIGN_CLUSTER`, `PROTOCOL_VERSION`, …), or with `PROTOCOL_VIOLATION`.
+ */
+export async function connect(options: ConnectOptions): Promise<Client> {
+  const clock = options.clock ?? systemClock()
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+  checkTimeout(timeoutMs)
+  const signal = options.signal === undefined ? {} : { signal: options.signal }
+  const deadline = clock.monotonic() + timeoutMs
+  const frameBytesMax = LIMITS.frameBytesMax
+  const channel = await options.transport.connect(options.address, { ...signal, timeoutMs, frameBytesMax })
+  const connection = new Connection(channel, clock)
+  try {
+    connection.send({
+      type: 'hello',
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION,
+      purpose: 'client',
+      cluster: options.cluster ?? '',
+      node: options.name ?? 'client',
+      history: [],
+      end: ORIGIN,
+      formats: [],
+    })
+    const leftMs = Math.max(0, deadline - clock.monotonic())
+    const welcome = checkWelcome(await connection.next({ ...signal, timeoutMs: leftMs }), options.address)
+    return new NodeClient(options.address, welcome, connection, clock, timeoutMs)
+  } catch (error) {
+    connection.close()
+    throw error
+  }
+}
+
+function checkWelcome(message: Message, address: string): Welcome {
+  if (message.type !== 'welcome')
+    throw new UnderstudyError(
+      'PROTOCOL_VIOLATION',
+      `${address} answered the greeting with a ${message.type}. Nothing was asked; is it a node of Understudy?`,
+    )
+  if (message.version < PROTOCOL_VERSION_MIN || message.version > PROTOCOL_VERSION)
+    throw new UnderstudyError(
+      'PROTOCOL_VERSION',
+      `${address} chose protocol version ${message.version}, which this client does not speak. Nothing was asked; install a matching release.`,
+    )
+  return message
+}
+
+function checkTimeout(timeoutMs: number): void {
+  if (Number.isSafeInteger(timeoutMs) && timeoutMs >= 0 && timeoutMs <= LIMITS.durationMsMax) return
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `timeoutMs is ${timeoutMs}; it must be a whole number from 0 to ${LIMITS.durationMsMax}. Nothing was sent.`,
+  )
+}
+
+class NodeClient implements Client {
+  readonly address: string
+  readonly node: string
+  readonly cluster: string
+  readonly #connection: Connection
+  readonly #requests: Requests
+  readonly #timeoutMs: number
+  readonly #ended: Promise<void>
+
+  constructor(address: string, welcome: Welcome, connection: Connection, clock: Clock, timeoutMs: number) {
+    this.address = address
+    this.node = welcome.node
+    this.cluster = welcome.cluster
+    this.#connection = connection
+    this.#timeoutMs = timeoutMs
+    this.#requests = new Requests(connection, clock)
+    this.#ended = new Promise((resolve) => {
+      connection.start({
+        message: (message) => this.#message(message),
+        closed: (error) => {
+          this.#requests.end(lost(address, error))
+          resolve()
+        },
+      })
+    })
+  }
+
+  async status(options: CallOptions = {}): Promise<Readonly<Record<string, unknown>>> {
+    const { text } = await this.#ask('json', { kind: 'status' }, options)
+    return this.#parse(text) as Readonly<Record<string, unknown>>
+  }
+
+  async write(statements: readonly ClientStatement[], options: CallOptions = {}): Promise<WriteReply> {
+    const list = statements.map(({ sql, params = [] }) => ({ sql, parameters: params }))
+    const reply = await this.#ask('results', { kind: 'write', statements: list }, options)
+    return { results: reply.results, position: reply.position }
+  }
+
+  async read(sql: string, params: readonly Value[] = [], options: ReadOptions = {}): Promise<ReadReply> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    const statement = { sql, parameters: params }
+    const after = options.after === undefined ? {} : { after: options.after }
+    const reply = await this.#ask('results', { kind: 'read', statement, ...after, timeoutMs }, options)
+    const [result, ...more] = reply.results
+    if (result === undefined || more.length > 0)
+      throw this.#violation(`${reply.results.length} results for one statement`)
+    return { ...result, position: reply.position }
+  }
+
+  async mark(options: CallOptions = {}): Promise<Position> {
+    return (await this.#ask('position', { kind: 'mark' }, options)).position
+  }
+
+  async digest(at: Position, options: CallOptions = {}): Promise<DigestReply> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    const { position, tables } = await this.#ask('digest', { kind: 'digest', at, timeoutMs }, options)
+    return { position, tables }
+  }
+
+  async slots(options: CallOptions = {}): Promise<readonly Slot[]> {
+    const { text } = await this.#ask('json', { kind: 'slots' }, options)
+    const slots = this.#parse(text)
+    if (!Array.isArray(slots)) throw this.#violation('a list of slots that is no list')
+    return slots as Slot[]
+  }
+
+  async dropSlot(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#ask('json', { kind: 'dropSlot', name }, options)
+  }
+
+  async close(): Promise<void> {
+    this.#requests.end(
+      new UnderstudyError('CLOSED', `This client of ${this.address} was closed. Connect again to ask more.`),
+    )
+    this.#connection.close()
+    await this.#ended
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Asks, and returns the answer of that kind. */
+  async #ask<K extends ResponseBody['kind']>(
+    kind: K,
+    body: RequestBody,
+    options: CallOptions,
+  ): Promise<Extract<ResponseBody, { kind: K }>> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    checkTimeout(timeoutMs)
+    const waitMs = body.kind === 'read' || body.kind === 'digest' ? timeoutMs + TRAVEL_MS : timeoutMs
+    const reply = await this.#requests.send(body, { timeoutMs: waitMs, signal: options.signal })
+    if (reply.kind === 'error')
+      throw new UnderstudyError(reply.code, reply.message, { node: this.node, fromPeer: true })
+    if (reply.kind !== kind) throw this.#violation(`a ${reply.kind} to a ${body.kind}`)
+    return reply as Extract<ResponseBody, { kind: K }>
+  }
+
+  #parse(text: string): unknown {
+    try {
+      const value: unknown = JSON.parse(text)
+      if (typeof value === 'object' && value !== null) return value
+    } catch {
+      // Said below: the text may be long and is not for people.
+    }
+    throw this.#violation('text that is no JSON object or list')
+  }
+
+  /** Ends the connection: a node that answers one request wrongly cannot be trusted with the others. */
+  #violation(what: string): UnderstudyError {
+    const error = new UnderstudyError(
+      'PROTOCOL_VIOLATION',
+      `${this.address} answered with ${what}. The connection was closed; is the node of the same release?`,
+    )
+    this.#connection.close(error)
+    return error
+  }
+
+  #message(message: Message): void {
+    if (message.type === 'response') return this.#requests.answered(message)
+    throw new UnderstudyError(
+      'PROTOCOL_VIOLATION',
+      `${this.address} sent a ${message.type} where only answers have a place. The connection was closed.`,
+    )
+  }
+}
+
+/** What a call learns when the connection ended. */
+function lost(address: string, cause: UnderstudyError | undefined): UnderstudyError {
+  const isOurs = isUnderstudyError(cause, 'PROTOCOL_VIOLATION')
+  if (isOurs) return cause
+  const reason = cause === undefined ? '' : ` (${cause.code}: ${cause.message})`
+  return new UnderstudyError(
+    'CONNECTION_LOST',
+    `The connection to ${address} ended${reason}. Nothing waits there any more; connect again.`,
+    { cause },
+  )
+}

@@ -1,0 +1,132 @@
+/**
+ * The requests of one connection that wait for their answers.
+ *
+ * Decides: ids, deadlines, and what a caller learns when no answer comes. Leaves to others: the connection itself, and
+ * what an answer means.
+ *
+ * 1. Each request is answered, times out, is aborted or fails with the connection: exactly one of these, once.
+ * 2. A write that was sent and not answered is never reported as failed: `OUTCOME_UNKNOWN`, unless the caller aborted.
+ * 3. An answer that comes after its request was given up is dropped; one to a request that never was is a violation.
+ */
+import { UnderstudyError, type Clock, type Timer } from '@understudy/contracts'
+import type { Connection, RequestBody, Response, ResponseBody } from '@understudy/protocol'
+
+export interface RequestOptions {
+  /** Milliseconds until the caller is told that no answer came. */
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal | undefined
+}
+
+interface Pending {
+  readonly body: RequestBody
+  readonly resolve: (body: ResponseBody) => void
+  readonly reject: (error: unknown) => void
+  readonly timer: Timer
+  readonly forget: () => void
+}
+
+/** Requests that wait at once on one connection; one more is `OVERLOADED`. */
+export const REQUESTS_MAX = 4096
+
+export class Requests {
+  readonly #connection: Connection
+  readonly #clock: Clock
+  readonly #pending = new Map<number, Pending>()
+  #nextId = 1
+  #ended: UnderstudyError | undefined
+
+  constructor(connection: Connection, clock: Clock) {
+    this.#connection = connection
+    this.#clock = clock
+  }
+
+  /** Sends a request; resolves with the body of its answer, which may be an error. */
+  send(body: RequestBody, options: RequestOptions): Promise<ResponseBody> {
+    const refusal = this.#refusal(options.signal)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const id = this.#nextId
+    try {
+      // False only means that the peer is slow; the limit on requests bounds what waits here.
+      this.#connection.send({ type: 'request', id, body })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    this.#nextId += 1
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.schedule(options.timeoutMs, () => this.#timedOut(id, options.timeoutMs))
+      const onAbort = (): void => this.#aborted(id)
+      options.signal?.addEventListener('abort', onAbort, { once: true })
+      const forget = (): void => options.signal?.removeEventListener('abort', onAbort)
+      this.#pending.set(id, { body, resolve, reject, timer, forget })
+    })
+  }
+
+  /** Takes an answer. Throws `PROTOCOL_VIOLATION` when nothing was asked under its id. */
+  answered(response: Response): void {
+    if (response.id < 1 || response.id >= this.#nextId)
+      throw new UnderstudyError(
+        'PROTOCOL_VIOLATION',
+        `The node answered request ${response.id}, which was never sent. The connection was closed.`,
+      )
+    this.#take(response.id)?.resolve(response.body)
+  }
+
+  /** The connection ended: everything that waits fails, and so does what comes later. */
+  end(error: UnderstudyError): void {
+    if (this.#ended !== undefined) return
+    this.#ended = error
+    for (const id of [...this.#pending.keys()]) {
+      const pending = this.#take(id)
+      pending?.reject(pending.body.kind === 'write' ? unknownOutcome(error.message, error) : error)
+    }
+  }
+
+  #refusal(signal: AbortSignal | undefined): UnderstudyError | undefined {
+    if (this.#ended !== undefined) {
+      const { code, message } = this.#ended
+      return new UnderstudyError(code, `${message} This request was not sent.`, { cause: this.#ended })
+    }
+    if (signal?.aborted === true)
+      return new UnderstudyError('ABORTED', 'The request was aborted before it was sent.', {
+        cause: signal.reason,
+      })
+    if (this.#pending.size >= REQUESTS_MAX)
+      return new UnderstudyError(
+        'OVERLOADED',
+        `${REQUESTS_MAX} requests wait for answers on this connection. This one was not sent; wait for some of them.`,
+      )
+    return undefined
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id)
+    if (pending === undefined) return undefined
+    this.#pending.delete(id)
+    pending.timer.cancel()
+    pending.forget()
+    return pending
+  }
+
+  #timedOut(id: number, timeoutMs: number): void {
+    const pending = this.#take(id)
+    if (pending === undefined) return
+    const what = `No answer from ${this.#connection.remote} came within ${timeoutMs} ms.`
+    if (pending.body.kind === 'write') pending.reject(unknownOutcome(what, undefined))
+    else pending.reject(new UnderstudyError('TIMEOUT', `${what} Nothing was changed by waiting; ask again.`))
+  }
+
+  #aborted(id: number): void {
+    const pending = this.#take(id)
+    if (pending === undefined) return
+    const note = pending.body.kind === 'write' ? ' The write was sent and may be done.' : ''
+    pending.reject(new UnderstudyError('ABORTED', `The wait for an answer was aborted.${note}`))
+  }
+}
+
+function unknownOutcome(what: string, cause: UnderstudyError | undefined): UnderstudyError {
+  return new UnderstudyError(
+    'OUTCOME_UNKNOWN',
+    `${what} The write was sent and may be done or not: read before writing it again.`,
+    { cause },
+  )
+}

@@ -1,0 +1,114 @@
+/**
+ * Comparing the rows of all nodes at one position.
+ *
+ * A marker goes through the log, so that every node can freeze a view at exactly that record; writes go on meanwhile.
+ * The digests themselves are the nodes' business: equal digests mean equal rows.
+ */
+import { formatPosition, isUnderstudyError, UnderstudyError, type Position } from '@understudy/contracts'
+import type { Client, DigestReply } from './client.ts'
+
+export interface VerifyOptions {
+  readonly leader: Client
+  /** The other nodes; the leader may be among them. */
+  readonly nodes: readonly Client[]
+  /** Milliseconds for each node to reach the marker and to digest its tables. Default: that of each client. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+}
+
+export interface TableComparison {
+  readonly table: string
+  /** By name of the node; a node that lacks the table, or failed, is missing here. */
+  readonly nodes: Readonly<Record<string, { readonly rows: number; readonly digest: string }>>
+  /** Every node has the table, with the same rows. */
+  readonly equal: boolean
+}
+
+export interface VerifyReport {
+  /** Every node answered, and every table is equal on all. */
+  readonly ok: boolean
+  /** Of the marker. */
+  readonly position: Position
+  /** By name of the table. */
+  readonly tables: readonly TableComparison[]
+  /** Nodes that could not be compared, by name. */
+  readonly failures: Readonly<Record<string, { readonly code: string; readonly message: string }>>
+}
+
+/**
+ * Writes a marker on the leader and compares every table of every node there. A node that fails or stays behind is named
+ * in `failures`; only a failure to write the marker rejects, and `INVALID_ARGUMENT` when two nodes share a name.
+ */
+export async function verifyCluster(options: VerifyOptions): Promise<VerifyReport> {
+  const { leader, nodes, timeoutMs, signal } = options
+  const clients = [leader, ...nodes.filter((node) => node !== leader)]
+  const names = clients.map((client) => client.node)
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice !== undefined)
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `Two of the nodes to compare are called ${twice}. Nothing was compared; give each address once, and each node a name of its own.`,
+    )
+  const call = {
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(signal === undefined ? {} : { signal }),
+  }
+  const position = await leader.mark(call)
+  const replies = await Promise.allSettled(
+    clients.map(async (client) => {
+      if (client.cluster !== leader.cluster) throw foreign(client, leader)
+      return checkPosition(await client.digest(position, call), position, client)
+    }),
+  )
+  const digests = new Map<string, DigestReply>()
+  const failures: Record<string, { code: string; message: string }> = {}
+  for (const [index, reply] of replies.entries()) {
+    const name = names[index] as string
+    if (reply.status === 'fulfilled') digests.set(name, reply.value)
+    else failures[name] = describe(reply.reason)
+  }
+  const tables = compareTables(digests)
+  const ok = Object.keys(failures).length === 0 && tables.every((table) => table.equal)
+  return { ok, position, tables, failures }
+}
+
+/** One comparison for each table that any node has, sorted by name. */
+function compareTables(digests: ReadonlyMap<string, DigestReply>): TableComparison[] {
+  const tables = new Map<string, Record<string, { rows: number; digest: string }>>()
+  for (const [node, reply] of digests) {
+    for (const { table, rows, digest } of reply.tables) {
+      const nodes = tables.get(table) ?? {}
+      nodes[node] = { rows, digest }
+      tables.set(table, nodes)
+    }
+  }
+  return [...tables]
+    .map(([table, nodes]): TableComparison => {
+      const found = Object.values(nodes)
+      const first = found[0]
+      const same = found.every((each) => each.rows === first?.rows && each.digest === first?.digest)
+      return { table, nodes, equal: same && found.length === digests.size }
+    })
+    .sort((a, b) => (a.table < b.table ? -1 : 1))
+}
+
+function checkPosition(reply: DigestReply, position: Position, client: Client): DigestReply {
+  const { epoch, lsn } = reply.position
+  if (epoch === position.epoch && lsn === position.lsn) return reply
+  throw new UnderstudyError(
+    'PROTOCOL_VIOLATION',
+    `${client.node} digested its tables at ${formatPosition(reply.position)} instead of ${formatPosition(position)}. They were not compared.`,
+  )
+}
+
+function foreign(client: Client, leader: Client): UnderstudyError {
+  return new UnderstudyError(
+    'FOREIGN_CLUSTER',
+    `${client.node} belongs to cluster ${client.cluster}, the leader to ${leader.cluster}. It was not compared; check its address.`,
+  )
+}
+
+function describe(error: unknown): { code: string; message: string } {
+  if (isUnderstudyError(error)) return { code: error.code, message: error.message }
+  return { code: 'REQUEST_FAILED', message: String(error) }
+}
