@@ -1,0 +1,51 @@
+export {
+  createCommitPipeline,
+  type CommitPipeline,
+  type CommitPipelineOptions,
+  type Defer,
+  type WriteOptions,
+  type WriteResult,
+} from './commit-pipeline.ts'
+export type { Statement } from './statements.ts'
+export { draftParts, PartAssembler, type WholeTransaction } from './parts.ts'
+export { ApplyLoop, type ApplyLoopOptions } from './apply-loop.ts'
+export { checkLogMatchesStorage, redo, type RedoOptions, type RedoResult } from './redo.ts'
+export { becomeLeader, type BecomeLeaderOptions, type Leadership } from './leader.ts'
+export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
+export {
+  Followers,
+  serveFollower,
+  type FollowerEvent,
+  type FollowerSession,
+  type FollowerStatus,
+  type Link,
+  type SenderContext,
+} from './sender.ts'
+export {
+  SenderMachine,
+  type FollowerProgress,
+  type FollowerState,
+  type SenderAction,
+  type SenderEvent,
+  type SenderMachineOptions,
+} from './sender-machine.ts'
+export { followLeader, type FollowerReport, type Following, type FollowOptions } from './receiver.ts'
+export {
+  ReceiverMachine,
+  type ReceiverAction,
+  type ReceiverEvent,
+  type ReceiverMachineOptions,
+  type ReceiverProgress,
+  type ReceiverState,
+} from './receiver-machine.ts'
+export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
+export {
+  APPLY_LIMITS,
+  BACKOFF_LIMITS,
+  LINK_LIMITS,
+  PIPELINE_LIMITS,
+  type ApplyLimits,
+  type BackoffLimits,
+  type LinkLimits,
+  type PipelineLimits,
+} from './limits.ts'

@@ -1,0 +1,196 @@
+/**
+ * One group of a leader: from waiting writes to records in the log.
+ *
+ * Decides: which writes share a group, what happens to the group when something throws. Leaves to others: making the
+ * records durable, COMMIT, the replies, the retry.
+ *
+ * Validity conditions:
+ * 1. Everything runs in one turn of the event loop: begin, the callbacks, the payload, the append, the position row.
+ * 2. A write that throws rolls back alone; its error is its own.
+ * 3. Nothing is appended unless the storage's transaction is whole, and nothing in the storage is committed here.
+ * 4. `rolledBack` and `notWritten` leave neither the storage nor the log changed; `failed` is for good.
+ * 5. A group that recorded no change is rolled back: what was not recorded must not exist.
+ */
+import {
+  CONTROL_MARKER,
+  FORMAT_CONTROL,
+  UnderstudyError,
+  isUnderstudyError,
+  type Clock,
+  type Log,
+  type LogFormat,
+  type LogPoint,
+  type Position,
+  type Recorder,
+  type RecordDraft,
+  type Storage,
+} from '@understudy/contracts'
+import { asFailure, notWrittenInTime } from './failures.ts'
+import type { PipelineLimits } from './limits.ts'
+import { draftParts } from './parts.ts'
+import type { PendingWrite, WriteQueue } from './write-queue.ts'
+
+export type GroupOutcome =
+  /** The records stand in the log, not yet durable; the storage's transaction is open and holds their position. */
+  | { readonly kind: 'appended'; readonly point: LogPoint }
+  /** Nothing was changed by the writes of this group. */
+  | { readonly kind: 'rolledBack' }
+  /** No write of this group happened. */
+  | { readonly kind: 'notWritten'; readonly cause: unknown }
+  /** The node must stop writing. With `position`, a record of this group may have reached the disk. */
+  | { readonly kind: 'failed'; readonly failure: UnderstudyError; readonly position?: Position }
+
+export interface GroupContext<C, T> {
+  readonly storage: Storage<C, T>
+  readonly log: Log
+  readonly format: LogFormat<C>
+  readonly recorder: Recorder
+  readonly clock: Clock
+  readonly limits: PipelineLimits
+}
+
+/** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
+export function runGroup<C, T>(
+  context: GroupContext<C, T>,
+  queue: WriteQueue<T>,
+  group: PendingWrite<T>[],
+): GroupOutcome {
+  const { storage, recorder } = context
+  try {
+    storage.begin()
+  } catch (error) {
+    const refused = queue.take()
+    if (refused !== undefined) group.push(refused)
+    return abandoned(error)
+  }
+  let drafts: RecordDraft[]
+  try {
+    if (queue.peek()?.body === undefined) {
+      const marker = queue.take()
+      if (marker !== undefined) group.push(marker)
+      drafts = [markerDraft(context.clock)]
+    } else {
+      recorder.beginGroup()
+      drafts = runWrites(context, queue, group) > 0 ? draftsOf(context) : []
+    }
+  } catch (error) {
+    return rollBack(context, abandoned(error))
+  }
+  if (drafts.length === 0) return rollBack(context, { kind: 'rolledBack' })
+  return appendDrafts(context, drafts)
+}
+
+/** Returns how many writes did not throw. */
+function runWrites<C, T>(
+  { storage, recorder, clock, limits }: GroupContext<C, T>,
+  queue: WriteQueue<T>,
+  group: PendingWrite<T>[],
+): number {
+  const startMs = clock.monotonic()
+  const alone = queue.length === 1
+  let nowMs = startMs
+  let returned = 0
+  while (group.length < limits.groupWritesMax && nowMs - startMs <= limits.groupMsMax) {
+    const body = queue.peek()?.body
+    if (body === undefined) break
+    const write = queue.take() as PendingWrite<T>
+    if (write.deadlineMs <= nowMs) {
+      write.reject(notWrittenInTime())
+      continue
+    }
+    group.push(write)
+    try {
+      write.outcome = storage.write(body, recorder, { alone })
+      returned++
+    } catch (error) {
+      if (endsGroup(error)) throw error
+      write.outcome = error
+      write.threw = true
+    }
+    // The savepoint was spared because nobody shared the group: nobody may join it now, and when the write threw, its
+    // changes go with the whole group.
+    if (alone) break
+    nowMs = clock.monotonic()
+  }
+  return returned
+}
+
+/** Errors that are no matter of one write: the transaction of the group is gone, or the storage is. */
+function endsGroup(error: unknown): boolean {
+  return isUnderstudyError(error, 'TRANSACTION_LOST') || isFatal(error)
+}
+
+function isFatal(error: unknown): error is UnderstudyError {
+  return (
+    isUnderstudyError(error, 'STORAGE_FAILED') ||
+    isUnderstudyError(error, 'FOREIGN_WRITE') ||
+    isUnderstudyError(error, 'LOG_FAILED')
+  )
+}
+
+function abandoned(error: unknown): GroupOutcome {
+  return isFatal(error) ? { kind: 'failed', failure: error } : { kind: 'notWritten', cause: error }
+}
+
+function rollBack<C, T>({ storage, recorder }: GroupContext<C, T>, outcome: GroupOutcome): GroupOutcome {
+  try {
+    storage.rollback()
+    recorder.abandonGroup()
+  } catch (error) {
+    const failure = asFailure(error, 'STORAGE_FAILED', 'A transaction could not be rolled back')
+    return { kind: 'failed', failure }
+  }
+  return outcome
+}
+
+function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>): RecordDraft[] {
+  const payloads = recorder.finishGroup()
+  const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0)
+  if (bytes > limits.transactionBytesMax) {
+    throw new UnderstudyError(
+      'TRANSACTION_TOO_LARGE',
+      `A transaction of ${bytes} bytes is over the limit transactionBytesMax of ${limits.transactionBytesMax}. Write in smaller steps, or raise the limit on every node.`,
+      { bytes, bytesMax: limits.transactionBytesMax },
+    )
+  }
+  const committedAtMs = clock.now()
+  return payloads.flatMap((payload) => draftParts(payload, format.id, committedAtMs, limits.recordBytesMax))
+}
+
+function markerDraft(clock: Clock): RecordDraft {
+  return {
+    format: FORMAT_CONTROL,
+    flags: 0,
+    committedAtMs: clock.now(),
+    payload: Uint8Array.of(CONTROL_MARKER),
+  }
+}
+
+function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]): GroupOutcome {
+  const { storage, log } = context
+  const { epoch, lsn } = log.end
+  let point: LogPoint
+  try {
+    point = log.append(drafts)
+  } catch (error) {
+    if (log.failure === undefined) return rollBack(context, abandoned(error))
+    // A write that failed half-way may have left whole records behind, which the next start would find.
+    const position = { epoch, lsn: lsn + drafts.length }
+    return { ...rollBackFailed(context, log.failure), position }
+  }
+  try {
+    storage.mark(point)
+  } catch (error) {
+    const failure = asFailure(error, 'STORAGE_FAILED', 'The position of a record could not be stored')
+    return { ...rollBackFailed(context, failure), position: point }
+  }
+  return { kind: 'appended', point }
+}
+
+function rollBackFailed<C, T>(
+  context: GroupContext<C, T>,
+  failure: UnderstudyError,
+): { readonly kind: 'failed'; readonly failure: UnderstudyError } {
+  rollBack(context, { kind: 'rolledBack' })
+  return { kind: 'failed', failure }
+}

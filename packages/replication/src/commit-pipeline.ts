@@ -1,0 +1,323 @@
+/**
+ * The leader's commit pipeline: concurrent writes share one transaction, one payload, one append, one fdatasync.
+ *
+ * Decides: when a group starts, in which order its four moments come (durable in the log → acked by the set → visible →
+ * replied), who is told what when one of them fails. Leaves to others: how a group runs (commit-group), what the set is
+ * (without a policy: nobody, so a durable group is acked), the sending.
+ *
+ * Validity conditions:
+ * 1. One group at a time: the storage has one transaction. Writes that come meanwhile queue for the next one.
+ * 2. A group starts in a turn of its own (`defer`), so that callers who were just answered can join the next one.
+ * 3. No reply before COMMIT, no COMMIT before the log is durable; a write that threw or changed nothing is answered
+ *    with its group, when all it could have seen is visible.
+ * 4. After a failed sync, append of unknown effect, COMMIT or foreign write nothing is written any more; what may
+ *    survive is reported as `OUTCOME_UNKNOWN`, what was never run as `NOT_WRITTEN`.
+ */
+import {
+  UnderstudyError,
+  type Clock,
+  type Log,
+  type LogFormat,
+  type LogPoint,
+  type Lsn,
+  type Position,
+  type Receipt,
+  type RunResult,
+  type Storage,
+  type Timer,
+  type WriteTransaction,
+} from '@understudy/contracts'
+import { runGroup, type GroupContext } from './commit-group.ts'
+import { asFailure, notWritten, notWrittenInTime, outcomeUnknown } from './failures.ts'
+import { PIPELINE_LIMITS, withDefaults, type PipelineLimits } from './limits.ts'
+import { runStatements, type Statement } from './statements.ts'
+import { WriteQueue, type PendingWrite } from './write-queue.ts'
+
+/** Runs a function in a later turn of the event loop, after what is due now. */
+export type Defer = (run: () => void) => void
+
+export interface CommitPipelineOptions<C, T extends WriteTransaction = WriteTransaction> {
+  readonly storage: Storage<C, T>
+  /** Must have begun an epoch of this node, and everything in it must be applied: see `becomeLeader`. */
+  readonly log: Log
+  readonly format: LogFormat<C>
+  /** Cluster id, for receipts. */
+  readonly cluster: string
+  readonly clock: Clock
+  readonly limits?: Partial<PipelineLimits>
+  /** Default `setImmediate`. A simulation gives `(run) => clock.schedule(0, run)`. */
+  readonly defer?: Defer
+  /** Records up to here are durable and may leave the node. Called in the same turn, after the writes were answered. */
+  readonly onDurable?: (point: LogPoint) => void
+  /** A marker record, and nothing after it, is visible. */
+  readonly onMarker?: (point: LogPoint) => void
+  /** The pipeline stopped for good. */
+  readonly onFailed?: (failure: UnderstudyError) => void
+}
+
+export interface WriteOptions {
+  /** How long the write may wait for its turn. Default `writeTimeoutMs` of the limits. */
+  readonly timeoutMs?: number
+}
+
+export interface WriteResult<R> {
+  readonly value: R
+  readonly receipt: Receipt
+}
+
+export interface CommitPipeline<T extends WriteTransaction = WriteTransaction> {
+  /**
+   * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
+   * callback threw, `NOT_WRITTEN`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that stopped the pipeline.
+   */
+  write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
+  /** Runs the statements in order; `value` holds the result of each. `EXPECTATION_FAILED` when one changed another number of rows. */
+  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
+  mark(): Promise<LogPoint>
+  /** Last LSN that satisfies the ack rule. */
+  readonly highWatermark: Lsn
+  /** Why the pipeline stopped, if it did. */
+  readonly failure: UnderstudyError | undefined
+  /** Writes that wait for their turn. */
+  readonly queued: number
+  /** Takes no more writes; resolves when those it has are answered. */
+  close(): Promise<void>
+}
+
+export function createCommitPipeline<C, T extends WriteTransaction = WriteTransaction>(
+  options: CommitPipelineOptions<C, T>,
+): CommitPipeline<T> {
+  return new GroupCommitPipeline(options)
+}
+
+class GroupCommitPipeline<C, T extends WriteTransaction> implements CommitPipeline<T> {
+  readonly #options: CommitPipelineOptions<C, T>
+  readonly #context: GroupContext<C, T>
+  readonly #limits: PipelineLimits
+  readonly #defer: Defer
+  readonly #queue = new WriteQueue<T>()
+  /** `busy` from the scheduling of a group until its replies. */
+  #busy = false
+  #group: PendingWrite<T>[] = []
+  #highWatermark: Lsn
+  #failure: UnderstudyError | undefined
+  #closed: { promise: Promise<void>; resolve: () => void } | undefined
+  #deadline: { readonly atMs: number; readonly timer: Timer } | undefined
+
+  constructor(options: CommitPipelineOptions<C, T>) {
+    const { storage, log, format, clock } = options
+    this.#options = options
+    this.#limits = withDefaults(PIPELINE_LIMITS, options.limits)
+    this.#defer = options.defer ?? setImmediate
+    const recorder = format.recorder(storage.connection)
+    this.#context = { storage, log, format, recorder, clock, limits: this.#limits }
+    this.#highWatermark = log.durable
+  }
+
+  get highWatermark(): Lsn {
+    return this.#highWatermark
+  }
+
+  get failure(): UnderstudyError | undefined {
+    return this.#failure
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
+  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  write(
+    body: ((tx: T) => unknown) | readonly Statement[],
+    options?: WriteOptions,
+  ): Promise<WriteResult<never>> {
+    const run = typeof body === 'function' ? body : runStatements(body)
+    return this.#enqueue(run, options) as Promise<WriteResult<never>>
+  }
+
+  mark(): Promise<LogPoint> {
+    return this.#enqueue(undefined, undefined) as Promise<LogPoint>
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= Promise.withResolvers<void>()
+    this.#endIfDrained()
+    return this.#closed.promise
+  }
+
+  #enqueue(body: ((tx: T) => unknown) | undefined, options: WriteOptions | undefined): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#refusal()
+      if (refusal !== undefined) {
+        reject(refusal)
+        return
+      }
+      const timeoutMs = options?.timeoutMs ?? this.#limits.writeTimeoutMs
+      const deadlineMs = this.#options.clock.monotonic() + timeoutMs
+      this.#queue.push({ body, deadlineMs, resolve, reject, outcome: undefined, threw: false })
+      if (this.#deadline === undefined || deadlineMs < this.#deadline.atMs) this.#watchDeadline(deadlineMs)
+      if (!this.#busy) this.#startGroup()
+    })
+  }
+
+  #refusal(): UnderstudyError | undefined {
+    if (this.#failure !== undefined) return this.#failure
+    if (this.#closed !== undefined) {
+      return new UnderstudyError(
+        'CLOSED',
+        'The node is closing and takes no more writes; nothing was changed.',
+      )
+    }
+    if (this.#queue.length < this.#limits.queueWritesMax) return undefined
+    return new UnderstudyError(
+      'OVERLOADED',
+      `${this.#queue.length} writes wait already; this one was not taken on and nothing was changed. Try again later.`,
+      { queued: this.#queue.length },
+    )
+  }
+
+  // The group
+
+  #startGroup(): void {
+    this.#busy = true
+    this.#defer(this.#runGroup)
+  }
+
+  readonly #runGroup = (): void => {
+    // Writes may all have reached their deadline while the turn was awaited.
+    if (this.#queue.length === 0) return this.#endGroup()
+    const outcome = runGroup(this.#context, this.#queue, this.#group)
+    switch (outcome.kind) {
+      case 'appended':
+        return this.#makeDurable(outcome.point)
+      case 'rolledBack':
+        return this.#reply(this.#context.storage.applied)
+      case 'notWritten':
+        this.#rejectGroup(notWritten(outcome.cause))
+        return this.#endGroup()
+      case 'failed':
+        return this.#fail(outcome.failure, outcome.position)
+    }
+  }
+
+  /** A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool. */
+  #makeDurable(point: LogPoint): void {
+    const { log } = this.#context
+    if (this.#group.length > 1 || this.#queue.length > 0) {
+      log.sync().then(
+        () => this.#durable(point),
+        (error: unknown) => this.#syncFailed(point, error),
+      )
+      return
+    }
+    try {
+      log.syncNow()
+    } catch (error) {
+      return this.#syncFailed(point, error)
+    }
+    this.#durable(point)
+  }
+
+  #syncFailed(point: LogPoint, error: unknown): void {
+    this.#context.storage.rollback()
+    this.#context.recorder.abandonGroup()
+    this.#fail(asFailure(error, 'LOG_FAILED', 'The log could not be made durable'), point)
+  }
+
+  /** First moment: the group survives a crash of this node. */
+  #durable(point: LogPoint): void {
+    this.#acked(point)
+    this.#options.onDurable?.(point)
+  }
+
+  /** Second moment: the set has it. Without a policy the set is this node. */
+  #acked(point: LogPoint): void {
+    this.#highWatermark = point.lsn
+    this.#makeVisible(point)
+  }
+
+  /** Third moment: readers of this node see it. */
+  #makeVisible(point: LogPoint): void {
+    try {
+      this.#context.storage.commit()
+    } catch (error) {
+      return this.#fail(
+        asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'),
+        point,
+      )
+    }
+    if (this.#group[0]?.body === undefined) this.#options.onMarker?.(point)
+    this.#reply(point)
+  }
+
+  /** Fourth moment: the callers know. */
+  #reply(point: LogPoint): void {
+    const { cluster } = this.#options
+    const position = { epoch: point.epoch, lsn: point.lsn }
+    let index = 0
+    for (const write of this.#group) {
+      if (write.threw) {
+        write.reject(write.outcome)
+      } else if (write.body === undefined) {
+        write.resolve(point)
+      } else {
+        const receipt: Receipt = {
+          cluster,
+          position,
+          index: index++,
+          crc: point.crc,
+          asked: 'local',
+          reached: 'local',
+        }
+        write.resolve({ value: write.outcome, receipt })
+      }
+    }
+    this.#endGroup()
+  }
+
+  #endGroup(): void {
+    this.#group = []
+    this.#busy = false
+    if (this.#queue.length > 0) this.#startGroup()
+    else this.#endIfDrained()
+  }
+
+  #rejectGroup(error: UnderstudyError): void {
+    for (const write of this.#group) write.reject(write.threw ? write.outcome : error)
+  }
+
+  #fail(failure: UnderstudyError, position: Position | undefined): void {
+    this.#failure = failure
+    this.#rejectGroup(position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
+    for (const write of this.#queue.takeAll()) write.reject(notWritten(failure))
+    this.#endGroup()
+    this.#options.onFailed?.(failure)
+  }
+
+  #endIfDrained(): void {
+    if (this.#busy || this.#queue.length > 0 || this.#closed === undefined) return
+    this.#deadline?.timer.cancel()
+    this.#deadline = undefined
+    this.#context.recorder.close()
+    this.#closed.resolve()
+  }
+
+  // Deadlines: one timer for the earliest, so that a write costs none of its own.
+
+  #watchDeadline(atMs: number): void {
+    this.#deadline?.timer.cancel()
+    const { clock } = this.#options
+    const timer = clock.schedule(Math.max(0, atMs - clock.monotonic()), () => this.#expire())
+    this.#deadline = { atMs, timer }
+  }
+
+  #expire(): void {
+    this.#deadline = undefined
+    for (const write of this.#queue.takeExpired(this.#options.clock.monotonic()))
+      write.reject(notWrittenInTime())
+    const next = this.#queue.earliestDeadlineMs()
+    if (next !== Number.POSITIVE_INFINITY) this.#watchDeadline(next)
+  }
+}

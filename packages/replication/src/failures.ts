@@ -1,0 +1,61 @@
+/**
+ * The errors that replication reports, each made in one place, so that every message says what was kept and what to do.
+ */
+import {
+  UnderstudyError,
+  formatPosition,
+  isUnderstudyError,
+  type ErrorCode,
+  type Position,
+} from '@understudy/contracts'
+
+/** The write left no trace; `cause` says why. */
+export function notWritten(cause: unknown): UnderstudyError {
+  const why = messageOf(cause)
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    `The write was rolled back and left no trace in the database or the log: ${why}`,
+    { cause },
+  )
+}
+
+/** A queued write reached its own deadline. */
+export function notWrittenInTime(): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    'The write waited for its turn until its deadline and was never run. Nothing was changed; it may be sent again.',
+    { reason: 'deadline' },
+  )
+}
+
+/** The record may or may not survive. */
+export function outcomeUnknown(position: Position, cause: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'OUTCOME_UNKNOWN',
+    `The write may or may not survive, the node stopped writing: ${messageOf(cause)} ` +
+      `After a restart look for position ${formatPosition(position)} before sending it again.`,
+    { cause, position },
+  )
+}
+
+/** What a node stops with: an error of ours keeps its code, everything else becomes `code`. */
+export function asFailure(cause: unknown, code: ErrorCode, message: string): UnderstudyError {
+  return isUnderstudyError(cause)
+    ? cause
+    : new UnderstudyError(code, `${message}: ${messageOf(cause)}`, { cause })
+}
+
+/** The same error with the position of the record that it is about. */
+export function withPosition(cause: unknown, position: Position): UnderstudyError {
+  const code = isUnderstudyError(cause) ? cause.code : 'STORAGE_FAILED'
+  const details = isUnderstudyError(cause) ? cause.details : {}
+  return new UnderstudyError(
+    code,
+    `Record ${formatPosition(position)} could not be applied; everything before it is: ${messageOf(cause)}`,
+    { ...details, cause, position },
+  )
+}
+
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

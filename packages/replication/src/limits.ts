@@ -1,0 +1,94 @@
+/**
+ * Every limit and interval of replication with its default, in one place.
+ *
+ * Decides: the numbers. Leaves to others: what happens when one is reached (each option says it).
+ */
+import { UnderstudyError } from '@understudy/contracts'
+
+export interface PipelineLimits {
+  /** Writes that share one transaction. */
+  readonly groupWritesMax: number
+  /** Execution time after which a group takes no further write, in milliseconds. */
+  readonly groupMsMax: number
+  /** Writes that may wait; one more is `OVERLOADED`. */
+  readonly queueWritesMax: number
+  /** How long a write may wait for its turn, in milliseconds, when it names no time of its own. */
+  readonly writeTimeoutMs: number
+  /** Payload bytes of one record; a longer payload becomes a chain of records. */
+  readonly recordBytesMax: number
+  /** Payload bytes of one group; above it the group is `NOT_WRITTEN`. */
+  readonly transactionBytesMax: number
+}
+
+export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
+  groupWritesMax: 1024,
+  groupMsMax: 5,
+  queueWritesMax: 65_536,
+  writeTimeoutMs: 30_000,
+  recordBytesMax: 4 * 1024 * 1024,
+  transactionBytesMax: 1024 * 1024 * 1024,
+})
+
+export interface ApplyLimits {
+  /** Records applied in one transaction of the storage. */
+  readonly batchRecordsMax: number
+  /** Payload bytes applied in one transaction of the storage. */
+  readonly batchBytesMax: number
+  /** Time after which a batch takes no further record, in milliseconds: how long the event loop may be blocked. */
+  readonly batchMsMax: number
+  /** Payload bytes of received records that wait in memory; what is above it is read back from the log. */
+  readonly queueBytesMax: number
+  /** Payload bytes of one transaction in parts; a longer chain is `RECORD_CORRUPT`. */
+  readonly transactionBytesMax: number
+}
+
+export const APPLY_LIMITS: ApplyLimits = Object.freeze({
+  batchRecordsMax: 4096,
+  batchBytesMax: 4 * 1024 * 1024,
+  batchMsMax: 10,
+  queueBytesMax: 16 * 1024 * 1024,
+  transactionBytesMax: 1024 * 1024 * 1024,
+})
+
+export interface LinkLimits {
+  /** Each side sends something at least this often, in milliseconds. */
+  readonly heartbeatMs: number
+  /** A peer that sent nothing for so long is given up, in milliseconds. */
+  readonly deadlineMs: number
+  /** Bytes of records sent and not yet durable at the follower. */
+  readonly windowBytes: number
+  /** Bytes of records in one frame, unless a single record is larger. */
+  readonly frameBytes: number
+}
+
+export const LINK_LIMITS: LinkLimits = Object.freeze({
+  heartbeatMs: 1000,
+  deadlineMs: 5000,
+  windowBytes: 8 * 1024 * 1024,
+  frameBytes: 256 * 1024,
+})
+
+export interface BackoffLimits {
+  /** First wait between two attempts to connect, in milliseconds. */
+  readonly firstMs: number
+  /** Longest wait, in milliseconds. */
+  readonly lastMs: number
+}
+
+export const BACKOFF_LIMITS: BackoffLimits = Object.freeze({ firstMs: 100, lastMs: 5000 })
+
+/** The defaults with what the caller gave on top. Throws `INVALID_ARGUMENT` for a limit that is not a positive number. */
+export function withDefaults<L extends object>(defaults: L, given: Partial<L> | undefined): L {
+  const merged = { ...defaults }
+  for (const [name, value] of Object.entries(given ?? {})) {
+    if (value === undefined) continue
+    if (typeof value !== 'number' || !(value > 0)) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `The limit ${name} must be a positive number, not ${String(value)}.`,
+      )
+    }
+    Object.assign(merged, { [name]: value })
+  }
+  return merged
+}

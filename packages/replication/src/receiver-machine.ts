@@ -1,0 +1,399 @@
+/**
+ * What a follower does with its leader and when: a state machine without input or output of its own.
+ *
+ * Decides: when to dial, sync, apply, ack, pause, give up; which state the follower is in. Leaves to others: the
+ * connection, appending and syncing the log, applying, time.
+ *
+ * Validity conditions:
+ * 1. Nothing is applied that is not durable here and at or below the leader's high watermark.
+ * 2. What an ack says happened before: durable after the sync, applied after the COMMIT.
+ * 3. At most one sync is under way; records that come meanwhile share the next one.
+ * 4. A leader of another cluster, of a lower epoch or of a forked history is left before anything of it is taken.
+ * 5. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
+ */
+import {
+  UnderstudyError,
+  type EpochHistory,
+  type ErrorCode,
+  type Lsn,
+  type Random,
+} from '@understudy/contracts'
+import type { Heartbeat, Message, Welcome } from '@understudy/protocol'
+import { Backoff } from './backoff.ts'
+import { findHistoryFault } from './handshake.ts'
+import type { BackoffLimits, LinkLimits } from './limits.ts'
+import { Silence } from './silence.ts'
+
+/** `catchup` and `streaming` have a connection; `stopped` and `diverged` are final. */
+export type ReceiverState =
+  | 'disconnected'
+  | 'catchup'
+  | 'streaming'
+  | 'diverged'
+  | 'snapshotRequired'
+  | 'stopped'
+
+export type ReceiverEvent =
+  | { readonly kind: 'start' }
+  | { readonly kind: 'dialFailed'; readonly error: UnderstudyError }
+  /** The connection stands and the Hello was sent. `history`: of this node's log. */
+  | { readonly kind: 'greeted'; readonly history: EpochHistory; readonly end: Lsn }
+  /** Any message but records. */
+  | { readonly kind: 'message'; readonly message: Message }
+  /** Records were appended to the log. */
+  | {
+      readonly kind: 'appended'
+      readonly last: Lsn
+      readonly epoch: number
+      readonly bytes: number
+      readonly highWatermark: Lsn
+    }
+  | { readonly kind: 'synced'; readonly durable: Lsn }
+  | { readonly kind: 'applied'; readonly applied: Lsn }
+  | { readonly kind: 'tick' }
+  | { readonly kind: 'closed'; readonly error: UnderstudyError | undefined }
+  /** The log refused records of the leader; the log is unchanged. */
+  | { readonly kind: 'appendFailed'; readonly error: UnderstudyError }
+  | { readonly kind: 'applyFailed'; readonly error: UnderstudyError }
+  /** The log or the storage can take no more. */
+  | { readonly kind: 'failed'; readonly error: UnderstudyError }
+
+export type ReceiverAction =
+  | { readonly kind: 'dial'; readonly delayMs: number }
+  | { readonly kind: 'truncate'; readonly after: Lsn }
+  | { readonly kind: 'sync' }
+  | { readonly kind: 'apply'; readonly upTo: Lsn }
+  | { readonly kind: 'send'; readonly message: Message }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  | { readonly kind: 'close'; readonly error: UnderstudyError | undefined }
+  /** Heartbeats and deadlines begin, in the leader's interval. */
+  | { readonly kind: 'startTicks'; readonly intervalMs: number }
+  | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
+
+export interface ReceiverMachineOptions {
+  readonly cluster: string
+  readonly durable: Lsn
+  readonly applied: Lsn
+  readonly epoch: number
+  readonly link: LinkLimits
+  readonly backoff: BackoffLimits
+  /** Bytes appended and not yet durable above which the connection rests. */
+  readonly unsyncedBytesMax: number
+  readonly random: Random
+}
+
+/** Refusals that no further attempt can change. */
+const FINAL_REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['FOREIGN_CLUSTER', 'EPOCH_FORK'])
+/** Errors of applying that mean this node's data is not the leader's, or cannot become it. */
+const DIVERGENCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'DIVERGED',
+  'SCHEMA_MISMATCH',
+  'RECORD_CORRUPT',
+  'FORMAT_UNKNOWN',
+  'FORMAT_VERSION',
+])
+
+export interface ReceiverProgress {
+  readonly state: ReceiverState
+  readonly received: Lsn
+  readonly durable: Lsn
+  readonly applied: Lsn
+  readonly highWatermark: Lsn
+  /** End of the leader's durable log, by its last message. */
+  readonly leaderLsn: Lsn
+  readonly rttMs: number | undefined
+  readonly lastError: UnderstudyError | undefined
+}
+
+export class ReceiverMachine {
+  readonly #options: ReceiverMachineOptions
+  readonly #backoff: Backoff
+  #phase: 'idle' | 'dialling' | 'greeting' | 'flowing' | 'over' = 'idle'
+  #state: ReceiverState = 'disconnected'
+  #lastError: UnderstudyError | undefined
+  #history: EpochHistory = []
+  #leader: { readonly name: string; readonly heartbeatMs: number; readonly catchupTo: Lsn } | undefined
+  #silence: Silence
+  #epoch: number
+  #received: Lsn
+  #durable: Lsn
+  #applied: Lsn
+  #highWatermark: Lsn = 0
+  #leaderLsn: Lsn = 0
+  #isSyncing = false
+  #isPaused = false
+  #unsynced: { readonly last: Lsn; readonly bytes: number }[] = []
+  #unsyncedBytes = 0
+  #heartbeat: { readonly sentAtMs: number; readonly atMs: number } | undefined
+  #rttMs: number | undefined
+
+  constructor(options: ReceiverMachineOptions) {
+    this.#options = options
+    this.#backoff = new Backoff(options.backoff, options.random)
+    this.#silence = new Silence(options.link.deadlineMs, options.link.heartbeatMs, 0)
+    this.#epoch = options.epoch
+    this.#received = options.durable
+    this.#durable = options.durable
+    this.#applied = options.applied
+  }
+
+  progress(): ReceiverProgress {
+    return {
+      state: this.#state,
+      received: this.#received,
+      durable: this.#durable,
+      applied: this.#applied,
+      highWatermark: this.#highWatermark,
+      leaderLsn: this.#leaderLsn,
+      rttMs: this.#rttMs,
+      lastError: this.#lastError,
+    }
+  }
+
+  step(event: ReceiverEvent, nowMs: number): ReceiverAction[] {
+    if (this.#phase === 'over') return []
+    switch (event.kind) {
+      case 'start':
+        this.#phase = 'dialling'
+        return [{ kind: 'dial', delayMs: 0 }]
+      case 'dialFailed':
+        return this.#disconnected(event.error)
+      case 'greeted':
+        this.#phase = 'greeting'
+        this.#history = event.history
+        this.#received = event.end
+        return []
+      case 'message':
+        this.#silence.heard(nowMs)
+        return this.#onMessage(event.message, nowMs)
+      case 'appended':
+        return this.#onAppended(event, nowMs)
+      case 'synced':
+        return this.#onSynced(event.durable)
+      case 'applied':
+        this.#applied = event.applied
+        return [...this.#enterStreaming(), ...this.#ack()]
+      case 'tick':
+        return this.#onTick(nowMs)
+      case 'closed':
+        return this.#onClosed(event.error)
+      case 'appendFailed':
+        return [{ kind: 'close', error: event.error }, ...this.#disconnected(event.error)]
+      case 'applyFailed':
+        return this.#stop(DIVERGENCES.has(event.error.code) ? 'diverged' : 'stopped', event.error)
+      case 'failed':
+        return this.#stop('stopped', event.error)
+    }
+  }
+
+  // The handshake
+
+  #onMessage(message: Message, nowMs: number): ReceiverAction[] {
+    if (message.type === 'welcome' && this.#phase === 'greeting') return this.#onWelcome(message, nowMs)
+    if (message.type === 'heartbeat' && this.#phase === 'flowing') return this.#onHeartbeat(message, nowMs)
+    const error = new UnderstudyError('PROTOCOL_VIOLATION', `The leader sent a ${message.type} out of turn.`)
+    return [{ kind: 'close', error }, ...this.#disconnected(error)]
+  }
+
+  #onWelcome(welcome: Welcome, nowMs: number): ReceiverAction[] {
+    const { cluster } = this.#options
+    if (cluster !== '' && welcome.cluster !== cluster) {
+      const message = `${welcome.node} belongs to cluster ${welcome.cluster}, this node to ${cluster}. Nothing was taken from it; check the address of the leader.`
+      return this.#stop('stopped', new UnderstudyError('FOREIGN_CLUSTER', message))
+    }
+    const fault = findHistoryFault(this.#history, welcome.history, welcome.node)
+    if (fault !== undefined) {
+      const error = new UnderstudyError(fault.code, fault.message)
+      if (FINAL_REFUSALS.has(fault.code)) return this.#stop('stopped', error)
+      return [{ kind: 'close', error }, ...this.#disconnected(error)]
+    }
+    const { verdict } = welcome
+    switch (verdict.kind) {
+      case 'snapshot':
+        return this.#requireSnapshot(verdict.reason)
+      case 'truncate':
+        return this.#onTruncate(verdict.after)
+      case 'continue':
+        return this.#onContinue(verdict.from, welcome, nowMs)
+    }
+  }
+
+  #onTruncate(after: Lsn): ReceiverAction[] {
+    if (this.#applied > after) {
+      return this.#requireSnapshot(
+        `This node has applied records up to LSN ${this.#applied}; the leader's history leaves its own after LSN ${after}.`,
+        'FOLLOWER_AHEAD',
+      )
+    }
+    this.#phase = 'dialling'
+    this.#received = after
+    this.#durable = Math.min(this.#durable, after)
+    this.#highWatermark = 0
+    return [
+      { kind: 'close', error: undefined },
+      { kind: 'truncate', after },
+      { kind: 'dial', delayMs: 0 },
+    ]
+  }
+
+  #onContinue(from: Lsn, welcome: Welcome, nowMs: number): ReceiverAction[] {
+    if (from !== this.#received + 1) {
+      const error = new UnderstudyError(
+        'PROTOCOL_VIOLATION',
+        `The leader wants to go on from LSN ${from}; this node ends at ${this.#received}.`,
+      )
+      return [{ kind: 'close', error }, ...this.#disconnected(error)]
+    }
+    this.#phase = 'flowing'
+    this.#leader = { name: welcome.node, heartbeatMs: welcome.heartbeatMs, catchupTo: welcome.end.lsn }
+    this.#leaderLsn = welcome.end.lsn
+    this.#highWatermark = 0
+    this.#silence = new Silence(welcome.deadlineMs, welcome.heartbeatMs, nowMs)
+    return [
+      { kind: 'startTicks', intervalMs: welcome.heartbeatMs },
+      ...this.#enter('catchup', undefined),
+      ...this.#enterStreaming(),
+      this.#ownHeartbeat(nowMs),
+      ...this.#ack(),
+    ]
+  }
+
+  #requireSnapshot(reason: string, code: ErrorCode = 'SNAPSHOT_REQUIRED'): ReceiverAction[] {
+    this.#phase = 'over'
+    const error = new UnderstudyError(
+      code,
+      `This node must bootstrap again: ${reason} Its log and database are kept until then.`,
+    )
+    return [{ kind: 'close', error: undefined }, ...this.#enter('snapshotRequired', error)]
+  }
+
+  // The stream
+
+  #onHeartbeat(heartbeat: Heartbeat, nowMs: number): ReceiverAction[] {
+    if (heartbeat.epoch < this.#epoch) {
+      const message = `The leader sends for epoch ${heartbeat.epoch}, this node is in epoch ${this.#epoch}. Nothing was taken from it.`
+      const error = new UnderstudyError('EPOCH_STALE', message)
+      return [{ kind: 'close', error }, ...this.#disconnected(error)]
+    }
+    this.#backoff.reset()
+    this.#heartbeat = { sentAtMs: heartbeat.sentAtMs, atMs: nowMs }
+    if (heartbeat.echoMs > 0) this.#rttMs = Math.max(0, nowMs - heartbeat.echoMs)
+    this.#leaderLsn = Math.max(this.#leaderLsn, heartbeat.lsn)
+    return this.#raiseHighWatermark(heartbeat.highWatermark)
+  }
+
+  #onAppended(event: Extract<ReceiverEvent, { kind: 'appended' }>, nowMs: number): ReceiverAction[] {
+    this.#silence.heard(nowMs)
+    this.#backoff.reset()
+    this.#epoch = event.epoch
+    this.#received = event.last
+    this.#leaderLsn = Math.max(this.#leaderLsn, event.last)
+    this.#unsynced.push({ last: event.last, bytes: event.bytes })
+    this.#unsyncedBytes += event.bytes
+    const actions: ReceiverAction[] = []
+    if (!this.#isPaused && this.#unsyncedBytes > this.#options.unsyncedBytesMax) {
+      this.#isPaused = true
+      actions.push({ kind: 'pause' })
+    }
+    actions.push(...this.#sync(), ...this.#raiseHighWatermark(event.highWatermark))
+    return actions
+  }
+
+  #sync(): ReceiverAction[] {
+    if (this.#isSyncing || this.#received <= this.#durable) return []
+    this.#isSyncing = true
+    return [{ kind: 'sync' }]
+  }
+
+  #onSynced(durable: Lsn): ReceiverAction[] {
+    this.#isSyncing = false
+    this.#durable = Math.max(this.#durable, Math.min(durable, this.#received))
+    const landed = this.#unsynced.findIndex((sent) => sent.last > this.#durable)
+    const gone = this.#unsynced.splice(0, landed < 0 ? this.#unsynced.length : landed)
+    for (const { bytes } of gone) this.#unsyncedBytes -= bytes
+    const actions: ReceiverAction[] = [...this.#ack(), ...this.#sync(), ...this.#apply()]
+    if (this.#isPaused && this.#unsyncedBytes * 2 <= this.#options.unsyncedBytesMax) {
+      this.#isPaused = false
+      actions.push({ kind: 'resume' })
+    }
+    return actions
+  }
+
+  #raiseHighWatermark(highWatermark: Lsn): ReceiverAction[] {
+    if (highWatermark <= this.#highWatermark) return []
+    this.#highWatermark = highWatermark
+    return this.#apply()
+  }
+
+  #apply(): ReceiverAction[] {
+    const upTo = Math.min(this.#durable, this.#highWatermark)
+    return upTo > this.#applied ? [{ kind: 'apply', upTo }] : []
+  }
+
+  #ack(): ReceiverAction[] {
+    if (this.#phase !== 'flowing') return []
+    const message: Message = {
+      type: 'ack',
+      epoch: this.#epoch,
+      received: this.#received,
+      durable: this.#durable,
+      applied: this.#applied,
+    }
+    return [{ kind: 'send', message }]
+  }
+
+  #onTick(nowMs: number): ReceiverAction[] {
+    if (this.#phase !== 'flowing') return []
+    const silentMs = this.#isPaused ? undefined : this.#silence.tick(nowMs)
+    if (silentMs === undefined) return [this.#ownHeartbeat(nowMs)]
+    const message = `The leader sent nothing for ${Math.round(silentMs)} ms. What was received is kept; dialling again.`
+    const error = new UnderstudyError('PEER_SILENT', message, { silentMs })
+    return [{ kind: 'close', error }, ...this.#disconnected(error)]
+  }
+
+  #ownHeartbeat(nowMs: number): ReceiverAction {
+    const heard = this.#heartbeat
+    const message: Message = {
+      type: 'heartbeat',
+      epoch: this.#epoch,
+      lsn: this.#durable,
+      highWatermark: this.#highWatermark,
+      sentAtMs: nowMs,
+      echoMs: heard === undefined ? 0 : heard.sentAtMs + (nowMs - heard.atMs),
+      slots: [],
+    }
+    return { kind: 'send', message }
+  }
+
+  // The end of a connection
+
+  #onClosed(error: UnderstudyError | undefined): ReceiverAction[] {
+    if (error !== undefined && FINAL_REFUSALS.has(error.code)) return this.#stop('stopped', error)
+    return this.#phase === 'greeting' || this.#phase === 'flowing' ? this.#disconnected(error) : []
+  }
+
+  #disconnected(error: UnderstudyError | undefined): ReceiverAction[] {
+    this.#phase = 'dialling'
+    this.#heartbeat = undefined
+    this.#isPaused = false
+    return [...this.#enter('disconnected', error), { kind: 'dial', delayMs: this.#backoff.next() }]
+  }
+
+  #stop(state: 'diverged' | 'stopped', error: UnderstudyError): ReceiverAction[] {
+    this.#phase = 'over'
+    return [{ kind: 'close', error }, ...this.#enter(state, error)]
+  }
+
+  #enterStreaming(): ReceiverAction[] {
+    if (this.#state !== 'catchup' || this.#applied < (this.#leader?.catchupTo ?? 0)) return []
+    return this.#enter('streaming', undefined)
+  }
+
+  #enter(state: ReceiverState, error: UnderstudyError | undefined): ReceiverAction[] {
+    if (error !== undefined) this.#lastError = error
+    if (state === this.#state && error === undefined) return []
+    this.#state = state
+    return [{ kind: 'state', state, error }]
+  }
+}

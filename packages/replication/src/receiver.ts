@@ -1,0 +1,354 @@
+/**
+ * Following a leader: the thin driver of the receiver's state machine.
+ *
+ * Decides: how appending, syncing and applying are interleaved on one thread. Leaves to others: what to do when (the
+ * machine), how records are applied (apply-loop), how to bootstrap when the leader's log does not reach back.
+ *
+ * 1. Frames are appended as they come; one sync is under way at a time; a batch is applied per turn of the event loop, so
+ *    that batch N is applied while the fdatasync of N+1 runs, and heartbeats are never far behind.
+ * 2. Records wait for applying in memory up to a limit; beyond it they are read back from this node's own log. So a slow
+ *    apply neither grows memory nor keeps records from becoming durable here.
+ */
+import {
+  type Clock,
+  type Log,
+  type LogFormat,
+  type LogPoint,
+  type LogRecord,
+  type Lsn,
+  type Random,
+  type Storage,
+  type Timer,
+  type UnderstudyError,
+} from '@understudy/contracts'
+import {
+  PROTOCOL_VERSION,
+  PROTOCOL_VERSION_MIN,
+  type Hello,
+  type Message,
+  type Records,
+} from '@understudy/protocol'
+import { ApplyLoop } from './apply-loop.ts'
+import type { Defer } from './commit-pipeline.ts'
+import { asFailure } from './failures.ts'
+import {
+  BACKOFF_LIMITS,
+  LINK_LIMITS,
+  withDefaults,
+  type ApplyLimits,
+  type BackoffLimits,
+  type LinkLimits,
+} from './limits.ts'
+import {
+  ReceiverMachine,
+  type ReceiverAction,
+  type ReceiverEvent,
+  type ReceiverProgress,
+  type ReceiverState,
+} from './receiver-machine.ts'
+import { checkLogMatchesStorage } from './redo.ts'
+import type { Link } from './sender.ts'
+import { Ticker } from './ticker.ts'
+import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
+
+export interface FollowOptions<C, T> {
+  /** Makes a connection on which nothing was said yet. */
+  readonly dial: (signal: AbortSignal) => Promise<Link>
+  readonly log: Log
+  readonly storage: Storage<C, T>
+  readonly formats: readonly LogFormat<C>[]
+  /** Name of this node: the leader keeps a retention slot of this name. */
+  readonly node: string
+  readonly cluster: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly link?: Partial<LinkLimits>
+  readonly backoff?: Partial<BackoffLimits>
+  readonly applyLimits?: Partial<ApplyLimits>
+  /** Default `setImmediate`. */
+  readonly defer?: Defer
+  /** `snapshotRequired`, `diverged` and `stopped` are final and come with the error; so does `disconnected` when there is one. */
+  readonly onState?: (state: ReceiverState, error: UnderstudyError | undefined) => void
+  /** After each batch. */
+  readonly onApplied?: (point: LogPoint) => void
+  readonly onMarker?: (point: LogPoint) => void
+}
+
+export interface FollowerReport extends Omit<ReceiverProgress, 'applied'> {
+  readonly applied: LogPoint
+  /** Records that the leader has and this node has not applied. */
+  readonly lagRecords: number
+}
+
+export interface Following extends AsyncDisposable {
+  report(): FollowerReport
+  /** Resolves once this node shows the position: see `AppliedWaiters.wait`. */
+  waitForApplied(position: PositionToken, options?: WaitOptions): Promise<void>
+  /** Stops following; what was received stays. Resolves when log and storage are not used any more. */
+  close(): Promise<void>
+}
+
+/** Throws what `checkLogMatchesStorage` throws, and what preparing the storage for applying throws. */
+export function followLeader<C, T>(options: FollowOptions<C, T>): Following {
+  checkLogMatchesStorage(options.log, options.storage.applied)
+  return new ReceiverDriver(options)
+}
+
+class ReceiverDriver<C, T> implements Following {
+  readonly #options: FollowOptions<C, T>
+  readonly #defer: Defer
+  readonly #machine: ReceiverMachine
+  readonly #loop: ApplyLoop<C, T>
+  readonly #waiters: AppliedWaiters
+  readonly #abort = new AbortController()
+  #link: Link | undefined
+  #ticker: Ticker | undefined
+  #dialTimer: Timer | undefined
+  #applyUpTo: Lsn = 0
+  #isApplyDue = false
+  #isOpen = true
+  /** Work on the log and storage that is under way. */
+  #pending: Promise<unknown> = Promise.resolve()
+
+  constructor(options: FollowOptions<C, T>) {
+    const { log, storage, clock, formats } = options
+    this.#options = options
+    this.#defer = options.defer ?? setImmediate
+    const link = withDefaults(LINK_LIMITS, options.link)
+    this.#machine = new ReceiverMachine({
+      cluster: options.cluster,
+      durable: log.durable,
+      applied: storage.applied.lsn,
+      epoch: log.end.epoch,
+      link,
+      backoff: withDefaults(BACKOFF_LIMITS, options.backoff),
+      unsyncedBytesMax: 4 * link.windowBytes,
+      random: options.random,
+    })
+    this.#loop = new ApplyLoop({
+      storage,
+      formats,
+      clock,
+      ...(options.applyLimits && { limits: options.applyLimits }),
+      ...(options.onMarker && { onMarker: options.onMarker }),
+    })
+    this.#waiters = new AppliedWaiters(log, clock, () => storage.applied)
+    this.#loop.prepare()
+    this.#step({ kind: 'start' })
+  }
+
+  report(): FollowerReport {
+    const progress = this.#machine.progress()
+    const { applied } = this.#options.storage
+    return { ...progress, applied, lagRecords: Math.max(0, progress.leaderLsn - applied.lsn) }
+  }
+
+  async waitForApplied(position: PositionToken, options?: WaitOptions): Promise<void> {
+    return this.#waiters.wait(position, options)
+  }
+
+  async close(): Promise<void> {
+    if (this.#isOpen) {
+      this.#isOpen = false
+      this.#abort.abort()
+      this.#dialTimer?.cancel()
+      this.#endLink(undefined)
+      this.#waiters.close()
+      this.#loop.close()
+    }
+    await this.#pending
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #step(event: ReceiverEvent): void {
+    if (!this.#isOpen) return
+    for (const action of this.#machine.step(event, this.#options.clock.monotonic())) this.#act(action)
+  }
+
+  #act(action: ReceiverAction): void {
+    if (!this.#isOpen) return
+    switch (action.kind) {
+      case 'dial':
+        this.#dialTimer = this.#options.clock.schedule(action.delayMs, () => this.#track(this.#dial()))
+        return
+      case 'truncate':
+        return this.#truncate(action.after)
+      case 'sync':
+        return this.#track(this.#sync())
+      case 'apply':
+        this.#applyUpTo = action.upTo
+        return this.#scheduleApply()
+      case 'send':
+        this.#link?.send(action.message)
+        return
+      case 'pause':
+        return this.#link?.pause()
+      case 'resume':
+        return this.#link?.resume()
+      case 'close':
+        return this.#endLink(action.error)
+      case 'startTicks':
+        this.#ticker?.stop()
+        this.#ticker = new Ticker(this.#options.clock, action.intervalMs, () => this.#step({ kind: 'tick' }))
+        return
+      case 'state':
+        this.#waiters.notify()
+        this.#options.onState?.(action.state, action.error)
+        return
+    }
+  }
+
+  // The connection
+
+  async #dial(): Promise<void> {
+    const { log, dial } = this.#options
+    let link: Link
+    try {
+      // The Hello names the end of the log, and the leader may drop everything below it: it must be durable.
+      await log.sync()
+    } catch (error) {
+      return this.#step({
+        kind: 'failed',
+        error: asFailure(error, 'LOG_FAILED', 'The log could not be made durable'),
+      })
+    }
+    try {
+      link = await dial(this.#abort.signal)
+    } catch (error) {
+      return this.#step({
+        kind: 'dialFailed',
+        error: asFailure(error, 'CONNECT_FAILED', 'No connection to the leader'),
+      })
+    }
+    if (!this.#isOpen) return link.close()
+    this.#link = link
+    link.send(this.#hello())
+    this.#step({ kind: 'greeted', history: log.history, end: log.end.lsn })
+    link.start({
+      message: (message) => {
+        if (this.#link === link) this.#onMessage(message)
+      },
+      drained: () => undefined,
+      closed: (error) => {
+        if (this.#link !== link) return
+        this.#endLink(undefined)
+        this.#step({ kind: 'closed', error })
+      },
+    })
+  }
+
+  #hello(): Hello {
+    const { log, cluster, node, formats } = this.#options
+    return {
+      type: 'hello',
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION,
+      purpose: 'replicate',
+      cluster,
+      node,
+      history: log.history,
+      end: log.end,
+      formats: formats.map(({ id, version }) => ({ id, version })),
+    }
+  }
+
+  #endLink(error: UnderstudyError | undefined): void {
+    const link = this.#link
+    this.#link = undefined
+    this.#ticker?.stop()
+    this.#ticker = undefined
+    link?.close(error)
+  }
+
+  #onMessage(message: Message): void {
+    if (message.type === 'records') this.#onRecords(message)
+    else this.#step({ kind: 'message', message })
+  }
+
+  // Records
+
+  #onRecords({ bytes, highWatermark }: Records): void {
+    const { log } = this.#options
+    let records: LogRecord[]
+    try {
+      records = log.appendEncoded(bytes)
+    } catch (error) {
+      const known = asFailure(error, 'LOG_FAILED', 'Records could not be appended')
+      return this.#step({ kind: log.failure === undefined ? 'appendFailed' : 'failed', error: known })
+    }
+    if (records[0]?.lsn === this.#loop.nextLsn && this.#loop.hasRoom && !this.#take(records)) return
+    const { lsn, epoch } = log.end
+    this.#step({ kind: 'appended', last: lsn, epoch, bytes: bytes.length, highWatermark })
+  }
+
+  #take(records: readonly LogRecord[]): boolean {
+    try {
+      for (const record of records) this.#loop.push(record)
+      return true
+    } catch (error) {
+      this.#step({
+        kind: 'applyFailed',
+        error: asFailure(error, 'RECORD_CORRUPT', 'A record could not be read'),
+      })
+      return false
+    }
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      const durable = await this.#options.log.sync()
+      this.#step({ kind: 'synced', durable })
+    } catch (error) {
+      this.#step({
+        kind: 'failed',
+        error: asFailure(error, 'LOG_FAILED', 'The log could not be made durable'),
+      })
+    }
+  }
+
+  #truncate(after: Lsn): void {
+    try {
+      this.#options.log.truncateAfter(after)
+      this.#applyUpTo = Math.min(this.#applyUpTo, after)
+      this.#loop.reset()
+      this.#waiters.notify()
+    } catch (error) {
+      this.#step({ kind: 'failed', error: asFailure(error, 'LOG_FAILED', 'The log could not be truncated') })
+    }
+  }
+
+  #scheduleApply(): void {
+    if (this.#isApplyDue) return
+    this.#isApplyDue = true
+    this.#defer(this.#applyBatch)
+  }
+
+  readonly #applyBatch = (): void => {
+    this.#isApplyDue = false
+    if (!this.#isOpen) return
+    const { log, onApplied } = this.#options
+    let point: LogPoint | undefined
+    try {
+      if (this.#loop.idle) this.#loop.fill(log, this.#applyUpTo)
+      point = this.#loop.step(this.#applyUpTo)
+    } catch (error) {
+      return this.#step({
+        kind: 'applyFailed',
+        error: asFailure(error, 'STORAGE_FAILED', 'Records could not be applied'),
+      })
+    }
+    if (point === undefined) return
+    this.#step({ kind: 'applied', applied: point.lsn })
+    this.#waiters.notify()
+    onApplied?.(point)
+    if (point.lsn < this.#applyUpTo) this.#scheduleApply()
+  }
+
+  /** Keeps `close` waiting for work on the log that cannot be called back. */
+  #track(work: Promise<void>): void {
+    this.#pending = Promise.allSettled([this.#pending, work])
+  }
+}

@@ -1,0 +1,337 @@
+/**
+ * Serving followers: the thin driver of the sender's state machine, and the set of all followers of a leader.
+ *
+ * Decides: who is welcome (with handshake), whose slot holds the log back, that a follower has one connection. Leaves
+ * to others: accepting connections and reading their Hello, stopping to lead.
+ */
+import {
+  UnderstudyError,
+  formatPosition,
+  isUnderstudyError,
+  type Clock,
+  type Log,
+  type Lsn,
+} from '@understudy/contracts'
+import {
+  LIMITS,
+  PROTOCOL_VERSION,
+  PROTOCOL_VERSION_MIN,
+  type Connection,
+  type FormatVersion,
+  type Hello,
+  type SlotPosition,
+} from '@understudy/protocol'
+import { asFailure } from './failures.ts'
+import { decideHandshake, type HandshakeDecision } from './handshake.ts'
+import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
+import {
+  SenderMachine,
+  type FollowerProgress,
+  type SenderAction,
+  type SenderEvent,
+} from './sender-machine.ts'
+import { Ticker } from './ticker.ts'
+
+/** The part of a `Connection` that replication uses. */
+export type Link = Pick<Connection, 'remote' | 'start' | 'send' | 'pause' | 'resume' | 'close'>
+
+export interface SenderContext {
+  readonly log: Log
+  readonly cluster: string
+  /** Name of this node. */
+  readonly node: string
+  readonly clock: Clock
+  /** Formats that records are written in. */
+  readonly formats: readonly FormatVersion[]
+  readonly highWatermark: () => Lsn
+  readonly limits?: Partial<LinkLimits>
+  /** A follower proved that this node must not lead: `LEADER_LOST_RECORDS` or `EPOCH_STALE`. */
+  readonly onMustStopLeading: (error: UnderstudyError) => void
+  /** A follower came, changed its state or went; for logs and status. */
+  readonly onFollower?: (event: FollowerEvent) => void
+}
+
+export type FollowerEvent =
+  | { readonly kind: 'joined'; readonly name: string; readonly decision: HandshakeDecision }
+  | { readonly kind: 'left'; readonly name: string; readonly error: UnderstudyError | undefined }
+
+export interface FollowerStatus extends FollowerProgress {
+  readonly name: string
+  readonly remote: string
+  /** Records that it has not applied yet. */
+  readonly lagRecords: number
+  /** Bytes of the log that its slot holds back: about what it still has to get. */
+  readonly lagBytes: number
+  /** Milliseconds since it is in this state. */
+  readonly sinceMs: number
+}
+
+/** One follower's connection. */
+export interface FollowerSession {
+  readonly name: string
+  status(): FollowerStatus
+  /** The leader's durable end or high watermark moved. */
+  wake(): void
+  close(error?: UnderstudyError): void
+}
+
+/**
+ * Answers a Hello and, when records may flow, serves them until the connection ends. `undefined` when the follower was
+ * sent away: refused, or told to truncate or bootstrap first.
+ */
+export function serveFollower(
+  link: Link,
+  hello: Hello,
+  context: SenderContext,
+  onClosed?: (error: UnderstudyError | undefined) => void,
+): FollowerSession | undefined {
+  const limits = withDefaults(LINK_LIMITS, context.limits)
+  let decision = decide(hello, context)
+  if (decision.kind === 'continue') decision = holdLog(hello, context, decision)
+  context.onFollower?.({ kind: 'joined', name: hello.node, decision })
+  if (decision.kind === 'refuse') {
+    const error = new UnderstudyError(decision.code, decision.message)
+    link.close(error)
+    if (decision.mustStopLeading) context.onMustStopLeading(error)
+    return undefined
+  }
+  const { version, ...verdict } = decision
+  const { log, cluster, node } = context
+  link.send({
+    type: 'welcome',
+    version,
+    cluster,
+    node,
+    history: log.history,
+    end: log.end,
+    verdict,
+    heartbeatMs: limits.heartbeatMs,
+    deadlineMs: limits.deadlineMs,
+  })
+  if (verdict.kind !== 'continue') {
+    link.close()
+    return undefined
+  }
+  return new SenderDriver(link, hello.node, verdict.from, context, limits, onClosed)
+}
+
+function decide(hello: Hello, { log, cluster, node, formats }: SenderContext): HandshakeDecision {
+  const view = {
+    cluster,
+    node,
+    versionMin: PROTOCOL_VERSION_MIN,
+    versionMax: PROTOCOL_VERSION,
+    history: log.history,
+    end: log.end,
+    first: log.first,
+    crcAt: (lsn: Lsn) => log.crcAt(lsn),
+    formats,
+    slotLost: log.slots.get(hello.node)?.state === 'lost',
+  }
+  return decideHandshake(view, hello)
+}
+
+/** The slot is taken before the follower is told to go on, so that the log cannot be collected in between. */
+function holdLog(
+  hello: Hello,
+  { log }: SenderContext,
+  decision: HandshakeDecision & { kind: 'continue' },
+): HandshakeDecision {
+  try {
+    log.slots.reserve(hello.node, decision.from - 1)
+    return decision
+  } catch (error) {
+    if (isUnderstudyError(error, 'LOG_TRUNCATED')) {
+      return { kind: 'snapshot', version: decision.version, reason: error.message }
+    }
+    const { code, message } = asFailure(error, 'LOG_FAILED', 'A retention slot could not be taken')
+    return { kind: 'refuse', code, message, mustStopLeading: false }
+  }
+}
+
+class SenderDriver implements FollowerSession {
+  readonly name: string
+  readonly #link: Link
+  readonly #context: SenderContext
+  readonly #machine: SenderMachine
+  readonly #ticker: Ticker
+  #isOpen = true
+
+  constructor(
+    link: Link,
+    name: string,
+    from: Lsn,
+    context: SenderContext,
+    limits: LinkLimits,
+    onClosed: ((error: UnderstudyError | undefined) => void) | undefined,
+  ) {
+    const { log, clock } = context
+    this.name = name
+    this.#link = link
+    this.#context = context
+    this.#machine = new SenderMachine({
+      ...limits,
+      epoch: log.history.at(-1)?.number ?? 0,
+      from,
+      durable: log.durable,
+      highWatermark: context.highWatermark(),
+      nowMs: clock.monotonic(),
+    })
+    this.#ticker = new Ticker(clock, limits.heartbeatMs, () => this.#step({ kind: 'tick' }))
+    link.start({
+      message: (message) => this.#step({ kind: 'message', message }),
+      drained: () => this.#step({ kind: 'writable' }),
+      closed: (error) => {
+        this.#end()
+        context.onFollower?.({ kind: 'left', name, error })
+        onClosed?.(error)
+      },
+    })
+    this.#step({ kind: 'tick' })
+  }
+
+  status(): FollowerStatus {
+    const { log, clock } = this.#context
+    const progress = this.#machine.progress()
+    return {
+      name: this.name,
+      remote: this.#link.remote,
+      ...progress,
+      lagRecords: Math.max(0, log.durable - progress.applied),
+      lagBytes: log.slots.get(this.name)?.heldBytes ?? 0,
+      sinceMs: clock.monotonic() - progress.stateSinceMs,
+    }
+  }
+
+  wake(): void {
+    const { log, highWatermark } = this.#context
+    this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark() })
+  }
+
+  close(error?: UnderstudyError): void {
+    this.#end()
+    this.#link.close(error)
+  }
+
+  #end(): void {
+    this.#isOpen = false
+    this.#ticker.stop()
+  }
+
+  #step(event: SenderEvent): void {
+    const { clock } = this.#context
+    // Sending reports back into the machine, which may ask for more: a loop, so that the stack stays flat.
+    let actions = this.#isOpen ? this.#machine.step(event, clock.monotonic()) : []
+    while (actions.length > 0) {
+      const following: SenderAction[] = []
+      for (const action of actions) following.push(...this.#act(action))
+      actions = following
+    }
+  }
+
+  #act(action: SenderAction): SenderAction[] {
+    if (!this.#isOpen) return []
+    switch (action.kind) {
+      case 'send':
+        return this.#send(action)
+      case 'heartbeat':
+        this.#link.send({ type: 'heartbeat', ...action.heartbeat, slots: this.#slots() })
+        return []
+      case 'advanceSlot':
+        return this.#guarded(() => this.#context.log.slots.advance(this.name, action.lsn))
+      case 'close':
+        this.close(action.error)
+        if (action.mustStopLeading) this.#context.onMustStopLeading(action.error)
+        return []
+    }
+  }
+
+  #send({ from, upTo, bytesMax, highWatermark }: Extract<SenderAction, { kind: 'send' }>): SenderAction[] {
+    const { log, clock } = this.#context
+    let following: SenderAction[] = []
+    const failed = this.#guarded(() => {
+      const records = log.read(from, { bytesMax, upTo })
+      if (records === undefined) {
+        throw new UnderstudyError(
+          'LOG_CORRUPT',
+          `The log does not return LSN ${from}, which it says is durable.`,
+        )
+      }
+      const { bytes, last } = records
+      const isWritable = this.#link.send({ type: 'records', highWatermark, bytes })
+      following = this.#machine.step(
+        { kind: 'sent', last, bytes: bytes.length, isWritable },
+        clock.monotonic(),
+      )
+    })
+    return failed.length > 0 ? failed : following
+  }
+
+  /** What the log refuses ends the connection; the follower learns from the next handshake what to do. */
+  #guarded(run: () => void): SenderAction[] {
+    try {
+      run()
+      return []
+    } catch (error) {
+      const known = asFailure(error, 'LOG_FAILED', `The log could not be read for follower ${this.name}`)
+      const told =
+        known.code === 'LOG_TRUNCATED' || known.code === 'SLOT_UNKNOWN'
+          ? new UnderstudyError(
+              'SNAPSHOT_REQUIRED',
+              `The log no longer reaches back to ${formatPosition({ epoch: 0, lsn: this.#machine.progress().durable })}: ${known.message}`,
+              { cause: known },
+            )
+          : known
+      return [{ kind: 'close', error: told, mustStopLeading: false }]
+    }
+  }
+
+  #slots(): SlotPosition[] {
+    const slots = this.#context.log.slots.list().slice(0, LIMITS.slotsMax)
+    return slots.map(({ name, lsn }) => ({ name, lsn }))
+  }
+}
+
+/** All followers of a leader. */
+export class Followers {
+  readonly #context: SenderContext
+  readonly #sessions = new Map<string, FollowerSession>()
+
+  constructor(context: SenderContext) {
+    this.#context = context
+  }
+
+  /** Serves a follower that said Hello. A follower that comes again replaces its old connection, which may be half dead. */
+  accept(link: Link, hello: Hello): void {
+    this.#sessions
+      .get(hello.node)
+      ?.close(
+        new UnderstudyError(
+          'CONNECTION_LOST',
+          `Node ${hello.node} connected again; this connection was replaced.`,
+        ),
+      )
+    this.#sessions.delete(hello.node)
+    const end = { isOver: false }
+    const session = serveFollower(link, hello, this.#context, () => {
+      end.isOver = true
+      if (this.#sessions.get(hello.node) === session) this.#sessions.delete(hello.node)
+    })
+    if (session !== undefined && !end.isOver) this.#sessions.set(hello.node, session)
+  }
+
+  /** The leader's durable end or high watermark moved. */
+  wake(): void {
+    for (const session of this.#sessions.values()) session.wake()
+  }
+
+  status(): FollowerStatus[] {
+    return [...this.#sessions.values()].map((session) => session.status())
+  }
+
+  /** Ends every connection, with the reason if there is one. */
+  close(error?: UnderstudyError): void {
+    for (const session of this.#sessions.values()) session.close(error)
+    this.#sessions.clear()
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Writes that wait for their group.
+ *
+ * Decides: order (first in, first out), the limit on the length, which deadlines have passed. Leaves to others: timers,
+ * execution, settling.
+ */
+
+/** One write, from the call to its reply. */
+export interface PendingWrite<T> {
+  /** `undefined` asks for a marker record. */
+  readonly body: ((tx: T) => unknown) | undefined
+  /** Monotonic time at which the write stops waiting, in milliseconds. */
+  readonly deadlineMs: number
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+  /** What the callback returned or threw. */
+  outcome: unknown
+  threw: boolean
+}
+
+export class WriteQueue<T> {
+  #items: (PendingWrite<T> | undefined)[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#items.length - this.#head
+  }
+
+  push(write: PendingWrite<T>): void {
+    this.#items.push(write)
+  }
+
+  peek(): PendingWrite<T> | undefined {
+    return this.#items[this.#head]
+  }
+
+  take(): PendingWrite<T> | undefined {
+    const write = this.#items[this.#head]
+    if (write === undefined) return undefined
+    this.#items[this.#head++] = undefined
+    // Emptied in one go, so that taking is cheap and the array does not grow for ever under constant load.
+    if (this.#head === this.#items.length || this.#head >= 8192) {
+      this.#items = this.#head === this.#items.length ? [] : this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return write
+  }
+
+  /** Takes out every write whose deadline is at or before `nowMs`. */
+  takeExpired(nowMs: number): PendingWrite<T>[] {
+    const expired: PendingWrite<T>[] = []
+    const kept: PendingWrite<T>[] = []
+    for (const write of this.#waiting()) (write.deadlineMs <= nowMs ? expired : kept).push(write)
+    this.#items = kept
+    this.#head = 0
+    return expired
+  }
+
+  takeAll(): PendingWrite<T>[] {
+    return this.takeExpired(Number.POSITIVE_INFINITY)
+  }
+
+  /** Infinity when nothing waits. */
+  earliestDeadlineMs(): number {
+    let earliest = Number.POSITIVE_INFINITY
+    for (const write of this.#waiting()) earliest = Math.min(earliest, write.deadlineMs)
+    return earliest
+  }
+
+  *#waiting(): Iterable<PendingWrite<T>> {
+    for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as PendingWrite<T>
+  }
+}
