@@ -91,7 +91,9 @@ describe('simulated clock', () => {
     clock.schedule(10, tick)
     await clock.runUntil(() => count === 3, { withinMs: 1000 })
     expect(clock.monotonic()).toBe(1030)
-    await expect(clock.runUntil(() => count === 100, { withinMs: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+    await expect(clock.runUntil(() => count === 100, { withinMs: 50 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    })
     expect(clock.monotonic()).toBe(1080)
     const idle = new SimulatedClock()
     await expect(idle.runUntil(() => false, { withinMs: 1e9 })).rejects.toThrow('nothing is scheduled')

@@ -1,0 +1,64 @@
+/**
+ * What every `Transport` must do. Call `transportSuite` from a test file; see `TransportUnderTest` for what it needs.
+ *
+ * Nothing here waits for a time to pass: every wait is for something that the transport must do. Silence is shown by
+ * a round trip over another channel meanwhile.
+ */
+import { afterEach, beforeEach, describe } from 'vitest'
+import type { Transport } from '@understudy/contracts'
+import { TransportBench } from './transport-bench.ts'
+import { closingTests } from './transport-closing.ts'
+import { connectingTests } from './transport-connecting.ts'
+import { framingTests } from './transport-framing.ts'
+import { pressureTests } from './transport-pressure.ts'
+
+export interface TransportSuiteOptions {
+  readonly name: string
+  create(): Promise<TransportUnderTest>
+}
+
+export interface TransportUnderTest {
+  readonly transport: Transport
+  /** Where to listen; may be listened at many times at once, so with port 0 where there are ports. */
+  readonly listenAddress: string
+  /** An address of this transport where nobody listens. */
+  readonly deadAddress: string
+  /** An address that never answers; without it the tests of timeouts are left out. */
+  readonly silentAddress?: string
+  /** Access below the frames, for streams; without it the tests of glued and split frames are left out. */
+  readonly raw?: RawAccess
+  dispose?(): Promise<void>
+}
+
+/** The bytes under a transport's frames. */
+export interface RawAccess {
+  /** Connects to a listener of the transport without using it. */
+  connect(address: string): Promise<RawPeer>
+  /** The bytes that stand for one whole frame. */
+  encode(frame: Uint8Array): Uint8Array
+  /** The bytes that announce a frame of this length, without the frame. */
+  header(length: number): Uint8Array
+}
+
+export interface RawPeer {
+  /** Resolves when the bytes were given to the network, not joined with later ones. */
+  write(bytes: Uint8Array): Promise<void>
+  /** Ends the stream in order. */
+  end(): void
+  /** Breaks the stream off. */
+  destroy(): void
+}
+
+export function transportSuite(options: TransportSuiteOptions): void {
+  describe(`transport suite: ${options.name}`, () => {
+    const bench = new TransportBench()
+
+    beforeEach(async () => bench.open(await options.create()))
+    afterEach(async () => bench.close())
+
+    describe('frames', () => framingTests(bench))
+    describe('back-pressure', () => pressureTests(bench))
+    describe('connecting', () => connectingTests(bench))
+    describe('closing', () => closingTests(bench))
+  })
+}

@@ -1,0 +1,74 @@
+import {
+  memoryTransport,
+  SeededRandom,
+  SimulatedClock,
+  SimulatedDisk,
+  SimulatedNetwork,
+} from '@understudy/testkit'
+import { clockSuite } from '@understudy/testkit/suites/clock'
+import { filesSuite } from '@understudy/testkit/suites/files'
+import { transportSuite } from '@understudy/testkit/suites/transport'
+
+clockSuite({
+  name: 'SimulatedClock',
+  create() {
+    const clock = new SimulatedClock()
+    return { clock, pass: (ms) => clock.advance(ms) }
+  },
+})
+
+clockSuite({
+  name: 'SimulatedClock, shuffled, through the view of a node',
+  create() {
+    const clock = new SimulatedClock({ shuffle: new SeededRandom(3) })
+    return { clock: clock.view({ wallOffsetMs: -5000 }), pass: (ms) => clock.advance(ms) }
+  },
+})
+
+filesSuite({
+  name: 'SimulatedDisk',
+  async create() {
+    const disk = new SimulatedDisk({ random: new SeededRandom(4) })
+    disk.makeDirectory('/data/node')
+    disk.syncDirectory('/')
+    disk.syncDirectory('/data')
+    return {
+      files: disk.mount(),
+      directory: '/data/node',
+      async crash() {
+        disk.crash()
+        return disk.mount()
+      },
+    }
+  },
+})
+
+transportSuite({
+  name: 'memoryTransport',
+  create: async () => ({
+    transport: memoryTransport(),
+    listenAddress: 'memory://a:0',
+    deadAddress: 'memory://nobody',
+  }),
+})
+
+transportSuite({
+  name: 'SimulatedNetwork',
+  async create() {
+    const clock = new SimulatedClock({ shuffle: new SeededRandom(5) })
+    const network = new SimulatedNetwork({ clock, random: new SeededRandom(6) })
+    const transport = network.transport('a', { clock: clock.view() })
+    network.transport('silent')
+    network.cut('silent', 'a')
+    const driven = clock.drive()
+    return {
+      transport,
+      listenAddress: 'sim://a:0',
+      deadAddress: 'sim://a:9',
+      silentAddress: 'sim://silent',
+      async dispose() {
+        driven[Symbol.dispose]()
+      },
+    }
+  },
+})
