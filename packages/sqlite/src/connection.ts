@@ -1,0 +1,96 @@
+/**
+ * Opens the connections of one database file, all set up alike.
+ *
+ * Decides: the settings that replication relies on. Leaves to others: what runs on the connections, the descriptors of
+ * the files (`descriptors.ts`).
+ *
+ * 1. `setup` runs first, ours last, so that nothing in it can undo what replication relies on.
+ * 2. synchronous=NORMAL: COMMIT never syncs; only a checkpoint makes commits durable, the log repairs the rest.
+ * 3. wal_autocheckpoint=0 on every connection: nobody moves pages but the checkpointer.
+ */
+import { DatabaseSync } from 'node:sqlite'
+import type { SqliteConnection, StatementObserver } from '@understudy/contracts'
+import { Guard, OWN_TABLE_PREFIX } from './guard.ts'
+import { openFailure } from './errors.ts'
+import { Statements } from './statements.ts'
+
+/** Registers functions, aggregates and collations; called once for each connection, the writer's first. */
+export type Setup = (connection: DatabaseSync) => void
+
+export interface ConnectionOptions {
+  readonly path: string
+  readonly setup: Setup | undefined
+  readonly statementsMax: number
+  readonly busyTimeoutMs: number
+}
+
+/** One connection with its guard and its compiled statements. */
+export class Connection implements SqliteConnection {
+  readonly database: DatabaseSync
+  readonly guard: Guard
+  readonly statements: Statements
+  readonly ownTablePrefix: string = OWN_TABLE_PREFIX
+
+  constructor(database: DatabaseSync, statementsMax: number) {
+    this.database = database
+    this.guard = new Guard()
+    database.setAuthorizer(this.guard.authorize)
+    this.statements = new Statements(database, this.guard, statementsMax)
+  }
+
+  get observer(): StatementObserver | undefined {
+    return this.statements.observer
+  }
+
+  set observer(observer: StatementObserver | undefined) {
+    this.statements.observer = observer
+  }
+
+  internal<T>(run: () => T): T {
+    return this.guard.internal(run)
+  }
+
+  close(): void {
+    this.statements.clear()
+    if (this.database.isOpen) this.database.close()
+  }
+}
+
+/** Opens the one writer; makes the file when it is missing, with `pageBytes`. */
+export function openWriter(options: ConnectionOptions, pageBytes: number): Connection {
+  return opened(options.path, false, options, (database) => {
+    database.exec(`pragma page_size = ${pageBytes}`)
+    const mode = database.prepare('pragma journal_mode = wal').get()?.['journal_mode']
+    if (mode !== 'wal')
+      throw new Error(`journal_mode stayed ${String(mode)}: the file system has no shared memory`)
+    options.setup?.(database)
+    // What a restart of the log leaves of the file, so that one large transaction does not take the disk for ever.
+    database.exec('pragma journal_size_limit = 67108864')
+    database.exec('pragma synchronous = normal; pragma wal_autocheckpoint = 0')
+  })
+}
+
+/** Opens a connection that can only read. The writer must be open. */
+export function openReader(options: ConnectionOptions): Connection {
+  return opened(options.path, true, options, (database) => {
+    options.setup?.(database)
+    database.exec('pragma query_only = on; pragma wal_autocheckpoint = 0')
+  })
+}
+
+function opened(
+  path: string,
+  readOnly: boolean,
+  options: ConnectionOptions,
+  prepare: (database: DatabaseSync) => void,
+): Connection {
+  let database: DatabaseSync | undefined
+  try {
+    database = new DatabaseSync(path, { readOnly, timeout: options.busyTimeoutMs })
+    prepare(database)
+    return new Connection(database, options.statementsMax)
+  } catch (error) {
+    if (database?.isOpen) database.close()
+    throw openFailure(path, error)
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The raw descriptors of one open database: the only place that opens its files besides SQLite.
+ *
+ * POSIX drops every lock that a process holds on a file when it closes any descriptor of that file, SQLite's own locks
+ * included. So:
+ * 1. The database and the `-shm` file are opened here once, after the writer's connection.
+ * 2. They are closed after every connection of this process is closed, the writer's last. `close` is called by the
+ *    storage alone, at that moment.
+ * 3. Nobody else gets the numbers except to read or sync through them.
+ * The `-wal` file carries no locks; it is opened here too, once.
+ */
+import { closeSync, openSync, read, readSync } from 'node:fs'
+import {
+  readWalIndexHeader,
+  WAL_FRAME_HEADER_BYTES,
+  WAL_INDEX_HEADER_BYTES,
+  type WalIndexHeader,
+} from '@understudy/sqlite-files'
+import { openFailure, storageFailed } from './errors.ts'
+
+/** Copies differ only while a writer is between them: a few tries are plenty. */
+const HEADER_TRIES_MAX = 1000
+
+export class Descriptors {
+  readonly #path: string
+  readonly #database: number
+  readonly #wal: number
+  readonly #shm: number
+  readonly #header = new Uint8Array(WAL_INDEX_HEADER_BYTES)
+  #open = true
+
+  /** The writer's connection must be open and have read or written, so that all three files exist. */
+  constructor(path: string) {
+    this.#path = path
+    const opened: number[] = []
+    try {
+      for (const suffix of ['', '-wal', '-shm']) opened.push(openSync(path + suffix, 'r'))
+    } catch (error) {
+      // Closing them drops the locks of a writer that is open but idle; it is closed next, and nothing was written.
+      for (const descriptor of opened) closeSync(descriptor)
+      throw openFailure(path, error)
+    }
+    ;[this.#database, this.#wal, this.#shm] = opened as [number, number, number]
+  }
+
+  /** Number of the database's descriptor, for a sync in another thread. */
+  get database(): number {
+    return this.#database
+  }
+
+  get isOpen(): boolean {
+    return this.#open
+  }
+
+  readDatabase(target: Uint8Array, offset: number): Promise<number> {
+    return readAt(this.#database, target, offset)
+  }
+
+  readWal(target: Uint8Array, offset: number): Promise<number> {
+    return readAt(this.#wal, target, offset)
+  }
+
+  readWalIndexSync(target: Uint8Array, offset: number): number {
+    return readSync(this.#shm, target, 0, target.length, offset)
+  }
+
+  /** The header of the wal-index as it stands. */
+  walIndex(): WalIndexHeader {
+    for (let tries = 0; tries < HEADER_TRIES_MAX; tries++) {
+      readSync(this.#shm, this.#header, 0, WAL_INDEX_HEADER_BYTES, 0)
+      const header = readWalIndexHeader(this.#header)
+      if (header !== undefined) return header
+    }
+    throw storageFailed(`The wal-index of ${this.#path} stays half written`, 'its two header copies differ')
+  }
+
+  /** Bytes of frames in the log file that are not in the database file yet. */
+  get uncheckpointedBytes(): number {
+    const { mxFrame, nBackfill, pageBytes } = this.walIndex()
+    return (mxFrame - nBackfill) * (pageBytes + WAL_FRAME_HEADER_BYTES)
+  }
+
+  /** Only after every connection of this process to the database is closed. */
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    for (const descriptor of [this.#database, this.#wal, this.#shm]) closeSync(descriptor)
+  }
+}
+
+function readAt(descriptor: number, target: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(descriptor, target, 0, target.length, offset, (error, count) => {
+      if (error === null) resolve(count)
+      else reject(storageFailed('A read of the database failed', error))
+    })
+  })
+}

@@ -1,0 +1,59 @@
+/**
+ * The database at one moment, for work that takes longer than a turn of the event loop.
+ *
+ * Decides: nothing but its own life. Valid until closed; holds back the restart of the log file, not its checkpoints.
+ */
+import type { LogPoint } from '@understudy/contracts'
+import type { Connection } from './connection.ts'
+import { digestTables, type DigestOptions, type TableDigest } from './digest.ts'
+import { closedError } from './errors.ts'
+import { readPosition } from './writer.ts'
+
+export class FrozenView implements AsyncDisposable {
+  /** The position row as of this view. */
+  readonly point: LogPoint
+  readonly #connection: Connection
+  readonly #released: (view: FrozenView) => void
+  readonly #abort = new AbortController()
+  #working: Promise<unknown> | undefined
+  #open = true
+
+  /** `connection` is a reader of its own, without a transaction; it is closed with the view. */
+  constructor(connection: Connection, released: (view: FrozenView) => void) {
+    this.#connection = connection
+    this.#released = released
+    connection.internal(() => connection.database.exec('begin'))
+    this.point = readPosition(connection)
+  }
+
+  /** Digests every replicated table, in slices. One call at a time. Rejects with `ABORTED` or `CLOSED`. */
+  async digest(options: DigestOptions = {}): Promise<TableDigest[]> {
+    if (!this.#open || this.#working !== undefined)
+      throw closedError(this.#open ? 'Another digest of this view is under way.' : 'The view is closed.')
+    const signals = options.signal === undefined ? [] : [options.signal]
+    const work = digestTables(this.#connection.database, {
+      ...options,
+      signal: AbortSignal.any([this.#abort.signal, ...signals]),
+    })
+    this.#working = work
+    try {
+      return await work
+    } finally {
+      this.#working = undefined
+    }
+  }
+
+  /** Aborts a digest under way. */
+  async close(): Promise<void> {
+    if (!this.#open) return
+    this.#open = false
+    this.#abort.abort()
+    await this.#working?.catch(() => {})
+    this.#connection.close()
+    this.#released(this)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

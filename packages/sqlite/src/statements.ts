@@ -1,0 +1,278 @@
+/**
+ * Runs a user's SQL on one connection: a cache of compiled statements, several statements in one text, integers of 64 bits.
+ *
+ * Decides: how a text is cut into statements, which JavaScript value an integer becomes, when a compiled statement is
+ * used again. Leaves to others: transactions, who may write.
+ *
+ * 1. No parser: SQLite says where the first statement of a text ends, because `sourceSQL` is the text of that one alone.
+ * 2. Integers are numbers up to 2^53 - 1, bigints beyond. A statement that only reads is run again when it meets a
+ *    larger one, a statement that writes is never run twice: it reads bigints from the start.
+ * 3. A cached statement is as good as the schema generation that it was analysed in.
+ */
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
+import {
+  UnderstudyError,
+  type Parameters,
+  type Row,
+  type RunResult,
+  type StatementInfo,
+  type StatementObserver,
+} from '@understudy/contracts'
+import { invalidArgument, isSqlite, SQLITE_CODES } from './errors.ts'
+import type { Analysis, Guard } from './guard.ts'
+
+interface Entry {
+  readonly statement: StatementSync
+  readonly analysis: Analysis
+  /** The text of this statement alone. */
+  readonly sql: string
+  readonly generation: number
+  /** Integers come as bigints, and are turned back where they fit. */
+  bigints: boolean
+  /** Used since the clock hand of the cache last passed. */
+  used: boolean
+}
+
+const NO_PARAMETERS: readonly SQLInputValue[] = []
+
+export class Statements {
+  observer: StatementObserver | undefined
+  /** PRAGMA defer_foreign_keys ran since someone last set this to false. */
+  deferralAsked = false
+  readonly #database: DatabaseSync
+  readonly #guard: Guard
+  readonly #entries = new Map<string, Entry>()
+  readonly #entriesMax: number
+  readonly #lastRowid: StatementSync
+
+  constructor(database: DatabaseSync, guard: Guard, entriesMax: number) {
+    this.#database = database
+    this.#guard = guard
+    this.#entriesMax = entriesMax
+    this.#lastRowid = database.prepare('select last_insert_rowid() as id')
+    this.#lastRowid.setReadBigInts(true)
+  }
+
+  all(sql: string, parameters: Parameters = NO_PARAMETERS): Row[] {
+    return this.#observed(this.#single(sql), parameters, (entry) => {
+      const rows = this.#reading(entry, () => allRows(entry.statement, parameters))
+      if (entry.bigints) for (const row of rows) narrowRow(row)
+      return rows
+    })
+  }
+
+  get(sql: string, parameters: Parameters = NO_PARAMETERS): Row | undefined {
+    return this.#observed(this.#single(sql), parameters, (entry) => {
+      const row = this.#reading(entry, () => getRow(entry.statement, parameters))
+      if (entry.bigints && row !== undefined) narrowRow(row)
+      return row
+    })
+  }
+
+  run(sql: string, parameters: Parameters = NO_PARAMETERS): RunResult {
+    return this.#observed(this.#single(sql), parameters, (entry) => this.#run(entry, parameters))
+  }
+
+  exec(sql: string): void {
+    if (typeof sql !== 'string') throw invalidArgument('exec takes SQL as a string; nothing was run.')
+    for (let rest = sql; ;) {
+      const entry = this.#entry(rest, true)
+      if (entry === undefined) return
+      this.#observed(entry, NO_PARAMETERS, () => {
+        // A statement that reads may call a user's function for each of its rows.
+        if (entry.analysis.effect === 'read') this.#reading(entry, () => entry.statement.all())
+        else this.#run(entry, NO_PARAMETERS)
+      })
+      if (entry.sql.length >= rest.length) return
+      rest = rest.slice(entry.sql.length)
+    }
+  }
+
+  /** Forgets every compiled statement. */
+  clear(): void {
+    this.#entries.clear()
+  }
+
+  #run(entry: Entry, parameters: Parameters): RunResult {
+    const result = runStatement(entry.statement, parameters)
+    if (!entry.bigints) return exactRowid(result, this.#lastRowid)
+    return { changes: narrow(result.changes), lastInsertRowid: narrow(result.lastInsertRowid) }
+  }
+
+  /** Around each statement: the observer's calls, the guard's refusal as an error, the schema generation. */
+  #observed<T>(entry: Entry, parameters: Parameters, run: (entry: Entry) => T): T {
+    const { observer } = this
+    const info = observer === undefined ? undefined : statementInfo(entry, parameters)
+    if (info !== undefined) observer?.before(info)
+    let result: T
+    try {
+      result = run(entry)
+    } catch (error) {
+      throw this.#explain(error)
+    }
+    if (entry.analysis.effect === 'schema') this.#guard.generation++
+    else if (entry.analysis.pragma?.name === 'defer_foreign_keys') this.deferralAsked = true
+    if (info !== undefined) observer?.after(info)
+    return result
+  }
+
+  /** Runs a read, again with bigints when it met an integer that no number holds. */
+  #reading<T>(entry: Entry, run: () => T): T {
+    try {
+      return run()
+    } catch (error) {
+      if (entry.bigints || !isOutOfRange(error)) throw error
+      entry.bigints = true
+      entry.statement.setReadBigInts(true)
+      return run()
+    }
+  }
+
+  #single(sql: string): Entry {
+    const entry = this.#entry(sql, false)
+    if (entry === undefined)
+      throw invalidArgument('The SQL text contains no statement; nothing was run. Give one statement.')
+    return entry
+  }
+
+  /** The first statement of `sql`, or its only one; `undefined` when there is none but blanks and comments. */
+  #entry(sql: string, first: boolean): Entry | undefined {
+    const found = this.#entries.get(sql)
+    if (found !== undefined && found.generation === this.#guard.generation) {
+      found.used = true
+      return found
+    }
+    const entry = this.#compile(sql)
+    if (entry === undefined) return undefined
+    const whole = entry.sql.length >= sql.length || (!first && this.#isBlank(sql.slice(entry.sql.length)))
+    if (!whole && !first)
+      throw invalidArgument(
+        'The SQL text has more than one statement; nothing was run. Give one at a time, or use exec without parameters.',
+      )
+    this.#remember(whole ? sql : entry.sql, entry)
+    return entry
+  }
+
+  #compile(sql: string): Entry | undefined {
+    if (typeof sql !== 'string') throw invalidArgument('SQL must be a string; nothing was run.')
+    // SQLite stops reading there, so that the rest would be dropped without a word.
+    if (sql.includes('\0')) throw invalidArgument('The SQL text contains a NUL character; nothing was run.')
+    const generation = this.#guard.generation
+    try {
+      const { prepared, analysis } = this.#guard.analyse(() => this.#database.prepare(sql))
+      const bigints = analysis.effect !== 'read'
+      const returnsRows = bigints && prepared.columns().length > 0
+      if (returnsRows) prepared.setReadBigInts(true)
+      return {
+        statement: prepared,
+        analysis,
+        sql: prepared.sourceSQL,
+        generation,
+        bigints: returnsRows,
+        used: true,
+      }
+    } catch (error) {
+      if (isEmptyText(error)) return undefined
+      throw this.#explain(error)
+    }
+  }
+
+  #isBlank(sql: string): boolean {
+    try {
+      this.#guard.analyse(() => this.#database.prepare(sql))
+      return false
+    } catch (error) {
+      return isEmptyText(error)
+    } finally {
+      this.#guard.refusal = undefined
+    }
+  }
+
+  #remember(sql: string, entry: Entry): void {
+    this.#entries.set(sql, entry)
+    if (this.#entries.size <= this.#entriesMax) return
+    // Second chance: what was used since the hand last passed goes to the end, the first that was not goes.
+    for (const [key, candidate] of this.#entries) {
+      this.#entries.delete(key)
+      if (!candidate.used) return
+      candidate.used = false
+      this.#entries.set(key, candidate)
+    }
+  }
+
+  #explain(error: unknown): unknown {
+    const { refusal } = this.#guard
+    this.#guard.refusal = undefined
+    if (isSqlite(error, SQLITE_CODES.AUTH) && refusal !== undefined)
+      return new UnderstudyError(
+        'WRITE_FORBIDDEN',
+        `A callback may not run ${refusal}. The statement was not run; the callback may go on without it.`,
+        { cause: error },
+      )
+    if (error instanceof Error && /cannot VACUUM from within a transaction/.test(error.message))
+      return new UnderstudyError(
+        'WRITE_FORBIDDEN',
+        'A callback may not run VACUUM, which cannot be part of a transaction. The statement was not run; the callback may go on without it.',
+        { cause: error },
+      )
+    return error
+  }
+}
+
+/** What formats and tests see of a compiled statement. */
+function statementInfo(entry: Entry, parameters: Parameters): StatementInfo {
+  const { effect, writes, pragma } = entry.analysis
+  return { sql: entry.sql, parameters, effect, writes, ...(pragma === undefined ? {} : { pragma }) }
+}
+
+function isList(parameters: Parameters): parameters is readonly SQLInputValue[] {
+  return Array.isArray(parameters)
+}
+
+function allRows(statement: StatementSync, parameters: Parameters): Row[] {
+  return isList(parameters) ? statement.all(...parameters) : statement.all(parameters)
+}
+
+function getRow(statement: StatementSync, parameters: Parameters): Row | undefined {
+  return isList(parameters) ? statement.get(...parameters) : statement.get(parameters)
+}
+
+function runStatement(statement: StatementSync, parameters: Parameters): RunResult {
+  return isList(parameters) ? statement.run(...parameters) : statement.run(parameters)
+}
+
+/** A rowid beyond 2^53 comes rounded as a number: ask for it again, exactly. */
+function exactRowid(result: RunResult, lastRowid: StatementSync): RunResult {
+  if (typeof result.lastInsertRowid !== 'number' || Number.isSafeInteger(result.lastInsertRowid))
+    return result
+  return { changes: result.changes, lastInsertRowid: lastRowid.get()?.['id'] as bigint }
+}
+
+function narrow(value: number | bigint): number | bigint {
+  const number = Number(value)
+  return Number.isSafeInteger(number) ? number : value
+}
+
+function narrowRow(row: Row): void {
+  for (const key of Object.keys(row)) {
+    const value: SQLOutputValue | undefined = row[key]
+    if (typeof value === 'bigint') row[key] = narrow(value)
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code
+}
+
+function isOutOfRange(error: unknown): boolean {
+  return hasCode(error, 'ERR_OUT_OF_RANGE')
+}
+
+/** `prepare` of a text with no statement in it. */
+function isEmptyText(error: unknown): boolean {
+  return (
+    hasCode(error, 'ERR_INVALID_ARG_VALUE') &&
+    error instanceof Error &&
+    error.message.includes('no statements')
+  )
+}

@@ -1,0 +1,279 @@
+/**
+ * The storage of one node: a SQLite database with one writer, a pool of readers, a checkpointing thread.
+ *
+ * Decides: how the parts live and end together, when the log file begins anew. Leaves to others: the transaction of a
+ * group (`writer.ts`), reads (`readers.ts`), images (`snapshot.ts`), the exclusive right to the directory (`lock.ts`).
+ *
+ * 1. Every connection of the process is closed before the descriptors are, the writer's last (`descriptors.ts`).
+ * 2. Checkpoints are ours alone. While a snapshot is open none moves a page; commits become durable all the same.
+ * 3. A log file over `walBytesRestart` is finished on the writer's own thread, between two groups, because under steady
+ *    writes the checkpointing thread never catches the last frames, and only a fully moved log begins anew.
+ * 4. After a failed COMMIT or sync nothing is written any more.
+ */
+import type {
+  LogPoint,
+  ReadTransaction,
+  Recorder,
+  SnapshotOptions,
+  SnapshotSource,
+  SqliteConnection,
+  Storage,
+  UnderstudyError,
+  WriteTransaction,
+} from '@understudy/contracts'
+import { isUnderstudyError } from '@understudy/contracts'
+import { isPageSize, WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
+import { Checkpointer } from './checkpointer.ts'
+import { openReader, openWriter, type ConnectionOptions, type Setup } from './connection.ts'
+import { Descriptors } from './descriptors.ts'
+import { closedError, invalidArgument, storageFailed } from './errors.ts'
+import { FrozenView } from './frozen.ts'
+import { ReaderPool } from './readers.ts'
+import { Snapshot } from './snapshot.ts'
+import { checkSqliteVersion } from './version.ts'
+import { Writer } from './writer.ts'
+
+export interface StorageOptions {
+  /** The database file; made when missing. Its directory must exist. */
+  readonly path: string
+  /** Registers functions, aggregates and collations, on the writer and on each reader. */
+  readonly setup?: Setup
+  /** Connections that read at once. Default 4. */
+  readonly readers?: number
+  /** Page size of a new database, in bytes. Default 4096. */
+  readonly pageBytes?: number
+  /** Compiled statements kept for each connection. Default 256. */
+  readonly statementsMax?: number
+  /** How long to wait, blocking, for a lock that someone else holds. Default 1000. */
+  readonly busyTimeoutMs?: number
+  /** Size of the log file from which it is made to begin anew. Default 64 MiB. */
+  readonly walBytesRestart?: number
+}
+
+/** Uncheckpointed bytes that a snapshot may hold back, unless its taker says otherwise. */
+const HELD_BYTES_MAX = 1024 ** 3
+/** Frames that the writer's thread may move at once: about a millisecond of copying. */
+const INLINE_FRAMES_MAX = 512
+/** Rounds of the checkpointing thread before the writer's thread takes what is left. */
+const ROUNDS_MAX = 4
+
+/** The storage on `node:sqlite`. Made by `openStorage`. */
+export class SqliteStorage implements Storage<SqliteConnection> {
+  readonly #options: Required<Omit<StorageOptions, 'setup'>>
+  readonly #connectionOptions: ConnectionOptions
+  readonly #writer: Writer
+  readonly #descriptors: Descriptors
+  readonly #readers: ReaderPool
+  readonly #checkpointer: Checkpointer
+  #checkpointing: Promise<LogPoint | undefined> | undefined
+  readonly #snapshots = new Set<Snapshot>()
+  readonly #frozen = new Set<FrozenView>()
+  #finishDue = false
+  #closing: Promise<void> | undefined
+
+  constructor(options: StorageOptions) {
+    checkSqliteVersion(process.versions['sqlite'])
+    this.#options = withDefaults(options)
+    this.#connectionOptions = { ...this.#options, setup: options.setup }
+    const connection = openWriter(this.#connectionOptions, this.#options.pageBytes)
+    try {
+      this.#writer = new Writer(options.path, connection)
+      this.#descriptors = new Descriptors(options.path)
+    } catch (error) {
+      connection.close()
+      throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
+    }
+    this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), this.#options.readers)
+    this.#checkpointer = new Checkpointer(options.path, this.#descriptors.database)
+  }
+
+  get connection(): SqliteConnection {
+    return this.#writer.connection
+  }
+
+  get applied(): LogPoint {
+    return this.#writer.applied
+  }
+
+  /** Why the storage does not write any more; `undefined` while it does. */
+  get failure(): UnderstudyError | undefined {
+    return this.#writer.failure
+  }
+
+  begin(): void {
+    this.#checkOpen()
+    if (this.#finishDue) this.#finishLog()
+    this.#writer.begin()
+  }
+
+  write<R>(body: (tx: WriteTransaction) => R, recorder: Recorder, options?: { readonly alone?: boolean }): R {
+    this.#checkOpen()
+    return this.#writer.write(body, recorder, options?.alone === true)
+  }
+
+  mark(point: LogPoint): void {
+    this.#checkOpen()
+    this.#writer.mark(point)
+  }
+
+  commit(): void {
+    this.#checkOpen()
+    this.#writer.commit()
+  }
+
+  rollback(): void {
+    this.#checkOpen()
+    this.#writer.rollback()
+  }
+
+  /** Runs `body` in one read transaction; it may be asynchronous. The database stays as it was at its first statement. */
+  read<R>(body: (tx: ReadTransaction) => R | Promise<R>): Promise<Awaited<R>> {
+    return this.#readers.read(body)
+  }
+
+  /** Bytes of frames in the log file that are not in the database file yet. One small read. */
+  get uncheckpointedBytes(): number {
+    this.#checkOpen()
+    return this.#descriptors.uncheckpointedBytes
+  }
+
+  checkpoint(): Promise<LogPoint | undefined> {
+    this.#checkOpen()
+    this.#checkpointing ??= this.#checkpoint().finally(() => (this.#checkpointing = undefined))
+    return this.#checkpointing
+  }
+
+  async snapshot(options?: SnapshotOptions): Promise<SnapshotSource> {
+    const heldBytesMax = options?.heldBytesMax ?? HELD_BYTES_MAX
+    if (!(heldBytesMax >= 0)) throw invalidArgument(`heldBytesMax is ${heldBytesMax}; give 0 or more.`)
+    // The database file must not move under the image, nor nBackfill between its two looks at the files.
+    while (this.#checkpointing !== undefined) await this.#checkpointing.catch(() => {})
+    this.#checkOpen()
+    const connection = openReader({ ...this.#connectionOptions, setup: undefined })
+    try {
+      const snapshot = new Snapshot(connection, this.#descriptors, heldBytesMax, (ended) =>
+        this.#snapshots.delete(ended),
+      )
+      this.#snapshots.add(snapshot)
+      return snapshot
+    } catch (error) {
+      connection.close()
+      throw error
+    }
+  }
+
+  /** The database as of now, for as long as it is open, on a connection of its own. Synchronous, so that it can be taken at an exact position. */
+  freeze(): FrozenView {
+    this.#checkOpen()
+    const view = new FrozenView(openReader(this.#connectionOptions), (ended) => this.#frozen.delete(ended))
+    this.#frozen.add(view)
+    return view
+  }
+
+  /** Waits for reads and a checkpoint under way, then closes every connection, then the descriptors. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #checkpoint(): Promise<LogPoint | undefined> {
+    if (this.#writer.failure !== undefined) throw this.#writer.failure
+    // Read before the checkpoint begins: what is committed meanwhile may or may not be durable.
+    const point = this.#writer.applied
+    try {
+      const large = this.#logFileIsLarge()
+      const held = this.#endSnapshotsOverCap() > 0
+      let complete = await this.#checkpointer.run(held, large)
+      if (large && !held) {
+        for (let round = 1; round < ROUNDS_MAX && this.#remainingFrames() > INLINE_FRAMES_MAX; round++)
+          complete = await this.#checkpointer.run(false, true)
+        this.#finishDue = complete
+        if (complete && !this.#writer.inTransaction) this.#finishLog()
+      }
+    } catch (error) {
+      this.#writer.failure ??= isUnderstudyError(error) ? error : storageFailed('A checkpoint failed', error)
+      throw this.#writer.failure
+    }
+    return point
+  }
+
+  /** Moves the last frames on this thread, so that the next transaction starts the log file anew. Between groups only. */
+  #finishLog(): void {
+    this.#finishDue = false
+    if (this.#snapshots.size > 0 || this.#remainingFrames() > INLINE_FRAMES_MAX) return
+    const { database } = this.#writer.connection
+    try {
+      this.#writer.connection.internal(() => database.exec('pragma wal_checkpoint(passive)'))
+    } catch (error) {
+      this.#writer.failure = storageFailed('A checkpoint failed', error)
+      throw this.#writer.failure
+    }
+  }
+
+  /** Ends what holds back too much; returns how many snapshots are left. */
+  #endSnapshotsOverCap(): number {
+    if (this.#snapshots.size === 0) return 0
+    const held = this.#descriptors.uncheckpointedBytes
+    for (const snapshot of [...this.#snapshots]) snapshot.endWhenOver(held)
+    return this.#snapshots.size
+  }
+
+  #remainingFrames(): number {
+    const { mxFrame, nBackfill } = this.#descriptors.walIndex()
+    return mxFrame - nBackfill
+  }
+
+  #logFileIsLarge(): boolean {
+    const { mxFrame, pageBytes } = this.#descriptors.walIndex()
+    return mxFrame * (pageBytes + WAL_FRAME_HEADER_BYTES) >= this.#options.walBytesRestart
+  }
+
+  async #close(): Promise<void> {
+    if (this.#writer.inTransaction) this.#writer.rollback()
+    for (const snapshot of [...this.#snapshots]) await snapshot.close()
+    for (const view of [...this.#frozen]) await view.close()
+    await this.#readers.close()
+    await this.#checkpointing?.catch(() => {})
+    await this.#checkpointer.close()
+    this.#writer.connection.close()
+    this.#descriptors.close()
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw closedError('The storage is closed.')
+  }
+}
+
+/** Opens the database at `path` as a node's storage. Throws `UNSUPPORTED_RUNTIME`, `READ_ONLY_DISK`, `DISK_FULL`, `DATABASE_UNSUITABLE`, `FOREIGN_WRITE`, `STORAGE_FAILED`, `INVALID_ARGUMENT`. */
+export function openStorage(options: StorageOptions): SqliteStorage {
+  return new SqliteStorage(options)
+}
+
+function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 'setup'>> {
+  const all = {
+    path: options.path,
+    readers: options.readers ?? 4,
+    pageBytes: options.pageBytes ?? 4096,
+    statementsMax: options.statementsMax ?? 256,
+    busyTimeoutMs: options.busyTimeoutMs ?? 1000,
+    walBytesRestart: options.walBytesRestart ?? 64 * 1024 * 1024,
+  }
+  if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
+    throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')
+  if (!isPageSize(all.pageBytes))
+    throw invalidArgument(
+      `pageBytes is ${all.pageBytes}; give a power of two from 512 to 65536. Nothing was opened.`,
+    )
+  for (const name of ['readers', 'statementsMax', 'walBytesRestart'] as const)
+    if (!Number.isSafeInteger(all[name]) || all[name] < 1)
+      throw invalidArgument(`${name} is ${String(all[name])}; give a positive integer. Nothing was opened.`)
+  if (!Number.isSafeInteger(all.busyTimeoutMs) || all.busyTimeoutMs < 0)
+    throw invalidArgument(
+      `busyTimeoutMs is ${String(all.busyTimeoutMs)}; give 0 or more. Nothing was opened.`,
+    )
+  return all
+}

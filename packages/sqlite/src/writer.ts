@@ -1,0 +1,281 @@
+/**
+ * The transaction of a group on the one writing connection.
+ *
+ * Decides: when a write is rolled back alone, when the group is lost, when someone else has written.
+ * Leaves to others: the recorder's payloads, the log, the order of groups, checkpoints.
+ *
+ * 1. A write ends with its savepoint released or rolled back; the callback never has the connection after that.
+ * 2. COMMIT cannot fail for a reason that a callback made: deferred constraints are checked before the release, the
+ *    guard refuses transaction statements, a transaction that SQLite ended is noticed before the next statement.
+ * 3. What someone else committed since our last commit is noticed after BEGIN IMMEDIATE, when nobody can add to it.
+ * 4. The position row changes in the same transaction as the data.
+ */
+import type { StatementSync } from 'node:sqlite'
+import {
+  ORIGIN,
+  UnderstudyError,
+  type LogPoint,
+  type Recorder,
+  type WriteTransaction,
+} from '@understudy/contracts'
+import type { Connection } from './connection.ts'
+import { invalidArgument, isFailedSync, isSqlite, SQLITE_CODES, storageFailed } from './errors.ts'
+import { OWN_TABLE_PREFIX } from './guard.ts'
+import { SqliteWriteTransaction, transactionLost } from './transactions.ts'
+
+const POSITION_TABLE = `${OWN_TABLE_PREFIX}position`
+const SAVEPOINT = `${OWN_TABLE_PREFIX}write`
+const NO_CHANGES = new Uint8Array(0)
+/** SQLITE_CHANGESET_OMIT: the violation is counted here, and rolled back by us. */
+const OMIT = 0
+
+export class Writer {
+  /** Set when the storage must not write any more. */
+  failure: UnderstudyError | undefined
+  readonly connection: Connection
+  readonly #path: string
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
+  readonly #rollback: StatementSync
+  readonly #savepoint: StatementSync
+  readonly #release: StatementSync
+  readonly #undo: StatementSync
+  readonly #mark: StatementSync
+  readonly #dataVersion: StatementSync
+  #knownVersion: unknown
+  #applied: LogPoint
+  #marked: LogPoint | undefined
+  #writing = false
+  /** Whether the schema has deferred constraints, in schema generation `#deferredAsOf`. */
+  #deferred = false
+  #deferredAsOf = -1
+
+  constructor(path: string, connection: Connection) {
+    this.#path = path
+    this.connection = connection
+    const { database } = connection
+    this.#begin = database.prepare('begin immediate')
+    this.#commit = database.prepare('commit')
+    this.#rollback = database.prepare('rollback')
+    this.#savepoint = database.prepare(`savepoint ${SAVEPOINT}`)
+    this.#release = database.prepare(`release ${SAVEPOINT}`)
+    this.#undo = database.prepare(`rollback to ${SAVEPOINT}`)
+    this.#applied = ensurePosition(connection)
+    this.#mark = database.prepare(`update ${POSITION_TABLE} set epoch = ?, lsn = ?, crc = ?`)
+    this.#dataVersion = database.prepare('pragma data_version')
+    this.#dataVersion.setReturnArrays(true)
+    this.#knownVersion = this.#version()
+  }
+
+  get applied(): LogPoint {
+    return this.#applied
+  }
+
+  get inTransaction(): boolean {
+    return this.connection.database.isTransaction
+  }
+
+  begin(): void {
+    this.#checkFailure()
+    if (this.inTransaction)
+      throw invalidArgument('begin: the transaction of a group is open already; nothing was done.')
+    this.#marked = undefined
+    try {
+      this.#begin.run()
+    } catch (error) {
+      throw isSqlite(error, SQLITE_CODES.BUSY) ? this.#foreignWrite('holds the write lock of', error) : error
+    }
+    if (this.#version() === this.#knownVersion) return
+    this.#rollback.run()
+    throw this.#foreignWrite('changed', undefined)
+  }
+
+  write<R>(body: (tx: WriteTransaction) => R, recorder: Recorder, alone: boolean): R {
+    this.#checkFailure()
+    if (this.#writing)
+      throw invalidArgument('write: a write callback cannot start another write; nothing was done.')
+    if (!this.inTransaction)
+      throw invalidArgument('write: no transaction is open; call begin first. Nothing was done.')
+    const { guard } = this.connection
+    const tx = new SqliteWriteTransaction(this.connection)
+    this.#writing = true
+    if (!alone) this.#savepoint.run()
+    try {
+      recorder.beginWrite()
+      const result = guard.enforce(() => body(tx))
+      tx.end()
+      if (tx.lost !== undefined) throw tx.lost
+      if (isThenable(result)) throw asyncWrite(result)
+      this.#checkDeferred()
+      recorder.endWrite()
+      if (!alone) this.#release.run()
+      return result
+    } catch (error) {
+      throw this.#abandon(tx, recorder, alone, error)
+    } finally {
+      tx.end()
+      this.#writing = false
+    }
+  }
+
+  mark(point: LogPoint): void {
+    this.#mark.run(point.epoch, point.lsn, point.crc)
+    this.#marked = { epoch: point.epoch, lsn: point.lsn, crc: point.crc }
+  }
+
+  commit(): void {
+    this.#checkFailure()
+    try {
+      this.#commit.run()
+    } catch (error) {
+      this.failure = storageFailed(`COMMIT in ${this.#path} failed`, error)
+      if (this.inTransaction) this.#rollback.run()
+      throw this.failure
+    }
+    if (this.#marked !== undefined) this.#applied = this.#marked
+    this.#marked = undefined
+    this.connection.guard.settled()
+  }
+
+  rollback(): void {
+    this.#marked = undefined
+    if (!this.inTransaction) return
+    this.#rollback.run()
+    this.connection.guard.undone()
+    this.connection.guard.settled()
+  }
+
+  /** Undoes one write; returns the error that its caller must see. */
+  #abandon(tx: SqliteWriteTransaction, recorder: Recorder, alone: boolean, error: unknown): unknown {
+    tx.end()
+    const lost = !this.inTransaction
+    if (!lost && alone) {
+      // The group is this write: the transaction begins anew, so that the caller finds it open in either case.
+      this.#rollback.run()
+      this.#begin.run()
+    } else if (!lost) {
+      this.#undo.run()
+      this.#release.run()
+    }
+    const { database, guard, statements } = this.connection
+    guard.undone()
+    if (statements.deferralAsked) {
+      statements.deferralAsked = false
+      database.exec('pragma defer_foreign_keys = 0')
+    }
+    recorder.abandonWrite()
+    if (isFailedSync(error)) this.failure = storageFailed(`A sync of ${this.#path} failed`, error)
+    return lost ? (tx.lost ?? transactionLost(error)) : error
+  }
+
+  /**
+   * Fails the write when a deferred constraint would fail the COMMIT. Applying an empty changeset reports whether the
+   * connection counts open violations, and clears the count: whoever sees one must roll back.
+   */
+  #checkDeferred(): void {
+    if (!this.#canDefer()) return
+    // Applying a changeset ends with PRAGMA defer_foreign_keys = 0, so that the next write of the group is strict again.
+    this.connection.statements.deferralAsked = false
+    let violated = false
+    this.connection.internal(() =>
+      this.connection.database.applyChangeset(NO_CHANGES, {
+        onConflict: () => {
+          violated = true
+          return OMIT
+        },
+      }),
+    )
+    if (!violated) return
+    throw new UnderstudyError(
+      'NOT_WRITTEN',
+      'The write leaves a row that refers to a row which does not exist: a deferred FOREIGN KEY constraint failed. ' +
+        'It was rolled back and left no trace. Write the missing row in the same write, or leave out the one that refers to it.',
+      { constraint: 'FOREIGN KEY' },
+    )
+  }
+
+  #canDefer(): boolean {
+    const { guard, statements } = this.connection
+    if (statements.deferralAsked) return true
+    const { generation } = guard
+    if (generation !== this.#deferredAsOf) {
+      // Only a schema with the keyword can defer; a comment with the word costs two microseconds for each write.
+      const found = this.connection.internal(() =>
+        this.connection.database
+          .prepare("select 1 from sqlite_schema where sql like '%deferred%' limit 1")
+          .get(),
+      )
+      this.#deferred = found !== undefined
+      this.#deferredAsOf = generation
+    }
+    return this.#deferred
+  }
+
+  #version(): unknown {
+    return (this.#dataVersion.get() as unknown as unknown[])[0]
+  }
+
+  #checkFailure(): void {
+    if (this.failure !== undefined) throw this.failure
+  }
+
+  #foreignWrite(did: string, cause: unknown): UnderstudyError {
+    return new UnderstudyError(
+      'FOREIGN_WRITE',
+      `Another connection ${did} ${this.#path}, which only its node may write. Nothing of this group was written; the ` +
+        `change itself was kept. Stop the other program. If it has committed, the followers lack its change: on a ` +
+        `leader, start a new cluster from this file (import it) and let the followers bootstrap; on a follower, ` +
+        `delete its directory and let it bootstrap.`,
+      { cause, path: this.#path },
+    )
+  }
+}
+
+function ensurePosition(connection: Connection): LogPoint {
+  const { database } = connection
+  return connection.internal(() => {
+    database.exec('begin immediate')
+    try {
+      // Without PRIMARY KEY, so that sessions do not see it.
+      database.exec(
+        `create table if not exists ${POSITION_TABLE} (epoch integer not null, lsn integer not null, crc integer not null)`,
+      )
+      database.exec(
+        `insert into ${POSITION_TABLE} select 0, 0, 0 where not exists (select 1 from ${POSITION_TABLE})`,
+      )
+      const point = readPosition(connection)
+      database.exec('commit')
+      return point
+    } catch (error) {
+      database.exec('rollback')
+      throw error
+    }
+  })
+}
+
+/** The position row, as the connection sees it. */
+export function readPosition(connection: Connection): LogPoint {
+  const row = connection.internal(() =>
+    connection.database.prepare(`select epoch, lsn, crc from ${POSITION_TABLE}`).get(),
+  )
+  if (row === undefined) return ORIGIN
+  return { epoch: Number(row['epoch']), lsn: Number(row['lsn']), crc: Number(row['crc']) }
+}
+
+function isThenable(value: unknown): boolean {
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  )
+}
+
+function asyncWrite(promise: unknown): UnderstudyError {
+  // Its body goes on and will fail at its next statement; that failure must not end the process.
+  void Promise.resolve(promise).catch(() => {})
+  return new UnderstudyError(
+    'WRITE_ASYNC',
+    'The write callback returned a promise. It was rolled back and left no trace. Make the callback synchronous: await what it needs before the write.',
+  )
+}
