@@ -63,6 +63,7 @@ export const ERROR_CODES = {
   // network
   ADDRESS_INVALID: 'An address cannot be parsed, or no transport serves its scheme.',
   CONNECT_FAILED: 'No connection could be made.',
+  LISTEN_FAILED: 'An address could not be listened on.',
   CONNECTION_LOST: 'The connection ended.',
   FRAME_TOO_LARGE: 'A frame is over the limit; it was refused before any memory was taken for it.',
   PROTOCOL_VIOLATION: 'The peer sent bytes that are no message, or a message out of turn.',

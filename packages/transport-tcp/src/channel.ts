@@ -1,0 +1,255 @@
+/**
+ * One TCP connection as a channel of frames.
+ *
+ * Decides: when bytes are written (at the end of the turn, or sooner when many wait), when the sender is told to wait,
+ * and how the connection ends. Leaves to others: what frames mean, and deadlines for a silent peer.
+ *
+ * 1. No frame is delivered while paused, nor after `close`.
+ * 2. `closed` is called once, after `start`, when the socket is gone.
+ * 3. After `close` incoming bytes are read and dropped: unread bytes would make the operating system reset the
+ *    connection, and the peer could lose what was sent last.
+ */
+import type { Socket } from 'node:net'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Channel,
+  type ChannelHandler,
+  type Clock,
+  type Timer,
+} from '@understudy/contracts'
+import { formatAddress } from './address.ts'
+import { FrameReader } from './frame-reader.ts'
+import { FrameWriter, type Batch } from './frame-writer.ts'
+
+/** Bytes gathered in one turn that are written without waiting for its end. */
+const FLUSH_BYTES = 256 * 1024
+/** How long the peer may take to accept the last bytes. */
+const CLOSE_TIMEOUT_MS = 1000
+const LENGTH_MAX = 0xffffffff
+
+export interface ChannelOptions {
+  readonly frameBytesMax: number
+  readonly highBytes: number
+  readonly lowBytes: number
+  readonly clock: Pick<Clock, 'schedule'>
+}
+
+export class TcpChannel implements Channel {
+  readonly remote: string
+  frameBytesMax: number
+  readonly #socket: Socket
+  readonly #options: ChannelOptions
+  readonly #reader = new FrameReader()
+  readonly #writer = new FrameWriter()
+  #handler: ChannelHandler | undefined
+  #bufferedBytes = 0
+  #flushScheduled = false
+  #mustReportDrained = false
+  #paused = false
+  #delivering = false
+  #resumeScheduled = false
+  /** The reader may hold frames that came before a pause. */
+  #hasRest = false
+  /** This side closed: nothing is sent or delivered any more. */
+  #closing = false
+  /** The peer closed its side: nothing is sent any more, but what came is delivered. */
+  #peerEnded = false
+  /** The socket is gone. */
+  #ended = false
+  #closedDelivered = false
+  #error: UnderstudyError | undefined
+  #closeTimer: Timer | undefined
+  readonly #gone = Promise.withResolvers<void>()
+
+  constructor(socket: Socket, options: ChannelOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.frameBytesMax = options.frameBytesMax
+    this.remote = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 })
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#failed(error))
+    socket.on('end', () => this.#endedByPeer())
+    socket.on('close', () => this.#closed())
+  }
+
+  get bufferedBytes(): number {
+    return this.#bufferedBytes
+  }
+
+  /** Settles when the socket is gone, after `closed` unless frames wait behind a pause. */
+  get gone(): Promise<void> {
+    return this.#gone.promise
+  }
+
+  start(handler: ChannelHandler): void {
+    if (this.#handler !== undefined)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'Channel.start was called twice. The first handler still gets the frames.',
+      )
+    this.#handler = handler
+    if (this.#ended) {
+      process.nextTick(() => this.#deliver())
+      return
+    }
+    this.#socket.on('data', (chunk: Uint8Array) => this.#received(chunk))
+    if (this.#paused) this.#socket.pause()
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    if (this.#closing || this.#peerEnded || this.#ended) return false
+    let length = 0
+    for (const part of parts) length += part.length
+    if (length > LENGTH_MAX)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `A frame of ${length} bytes is longer than a length prefix can say. Nothing was sent.`,
+      )
+    this.#bufferedBytes += this.#writer.add(parts, length)
+    if (this.#writer.bytes >= FLUSH_BYTES) this.#flush()
+    else if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      setImmediate(() => {
+        this.#flushScheduled = false
+        this.#flush()
+      })
+    }
+    if (this.#bufferedBytes <= this.#options.highBytes) return true
+    this.#mustReportDrained = true
+    return false
+  }
+
+  pause(): void {
+    this.#paused = true
+    if (!this.#closing) this.#socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    if (this.#handler === undefined || this.#resumeScheduled) return
+    // Not at once: the caller may be inside `frame`, or hold half-changed state of its own.
+    this.#resumeScheduled = true
+    process.nextTick(() => {
+      this.#resumeScheduled = false
+      this.#deliver()
+    })
+  }
+
+  close(error?: UnderstudyError): void {
+    if (this.#closing) return
+    this.#closing = true
+    this.#error ??= error
+    if (this.#ended) {
+      // Frames that came before the end still wait behind a pause: they are dropped.
+      process.nextTick(() => this.#deliver())
+      return
+    }
+    this.#endSending()
+    // Flows also without a handler: see 3 above.
+    this.#socket.resume()
+  }
+
+  #endSending(): void {
+    if (this.#closeTimer !== undefined) return
+    this.#flush()
+    this.#closeTimer = this.#options.clock.schedule(CLOSE_TIMEOUT_MS, () => this.#closeTimedOut())
+    this.#socket.end()
+  }
+
+  #closeTimedOut(): void {
+    if (this.#bufferedBytes > 0)
+      this.#error ??= this.#lost(`the peer did not take the last ${this.#bufferedBytes} bytes in time`)
+    this.#socket.destroy()
+  }
+
+  #flush(): void {
+    if (this.#writer.bytes === 0) return
+    const batch = this.#writer.take()
+    if (this.#ended) return
+    const socket = this.#socket
+    const last = batch.buffers.length - 1
+    if (last > 0) socket.cork()
+    for (let i = 0; i < last; i++) socket.write(batch.buffers[i]!)
+    socket.write(batch.buffers[last]!, (error) => this.#written(batch, error))
+    if (last > 0) socket.uncork()
+  }
+
+  #written(batch: Batch, error: Error | null | undefined): void {
+    if (error !== null && error !== undefined) return
+    this.#writer.recycle(batch)
+    this.#bufferedBytes -= batch.bytes
+    if (!this.#mustReportDrained || this.#bufferedBytes >= this.#options.lowBytes) return
+    this.#mustReportDrained = false
+    if (!this.#closing && !this.#peerEnded) this.#handler?.drained()
+  }
+
+  #received(chunk: Uint8Array): void {
+    if (this.#closing) return
+    this.#reader.push(chunk)
+    this.#hasRest = true
+    this.#deliver()
+  }
+
+  #deliver(): void {
+    const handler = this.#handler
+    if (handler === undefined || this.#delivering) return
+    this.#delivering = true
+    try {
+      while (this.#hasRest && !this.#paused && !this.#closing) {
+        const frame = this.#reader.take(this.frameBytesMax)
+        if (frame === undefined) this.#hasRest = false
+        else handler.frame(frame)
+      }
+    } catch (error) {
+      this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
+    } finally {
+      this.#delivering = false
+    }
+    if (this.#ended) this.#deliverClosed(handler)
+    else if (!this.#paused && !this.#hasRest && this.#socket.isPaused()) this.#socket.resume()
+  }
+
+  /** The end comes after every frame that came, unless this side closed. */
+  #deliverClosed(handler: ChannelHandler): void {
+    if (this.#closedDelivered || (this.#hasRest && !this.#closing)) return
+    this.#closedDelivered = true
+    if (!this.#closing && !this.#reader.isBetweenFrames)
+      this.#error ??= this.#lost('it ended inside a frame, which was dropped')
+    handler.closed(this.#error)
+  }
+
+  #endedByPeer(): void {
+    this.#peerEnded = true
+    this.#endSending()
+  }
+
+  #failed(cause: NodeJS.ErrnoException): void {
+    // Of a connection that this side is closing, only what it was closed with matters.
+    if (this.#closing) return
+    this.#error ??= this.#lost(cause.message, cause)
+  }
+
+  #closed(): void {
+    this.#ended = true
+    this.#closeTimer?.cancel()
+    this.#deliver()
+    this.#gone.resolve()
+  }
+
+  #lost(reason: string, cause?: NodeJS.ErrnoException): UnderstudyError {
+    return new UnderstudyError(
+      'CONNECTION_LOST',
+      `The connection with ${this.remote} was lost: ${reason}. Whole frames that came before were delivered; dial again.`,
+      { remote: this.remote, ...(cause === undefined ? {} : { systemCode: cause.code, cause }) },
+    )
+  }
+
+  #handlerFailed(cause: unknown): UnderstudyError {
+    return new UnderstudyError(
+      'CONNECTION_LOST',
+      `The connection with ${this.remote} was closed because handling a frame failed. Frames before it were handled; see the cause.`,
+      { remote: this.remote, cause },
+    )
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Cuts a byte stream into frames: each is a u32 length, little-endian, and that many bytes.
+ *
+ * Decides: where frames begin and end, and when memory is taken for one. Leaves to others: where the bytes come from and
+ * what frames mean.
+ *
+ * 1. A length over the limit is refused when its fourth byte is there, before any memory is taken.
+ * 2. A frame that lies whole in one chunk is a view of it. Any other is copied once into memory of its own; above
+ *    `WHOLE_BYTES_MAX` that memory grows as bytes come, so that a length alone reserves little.
+ * 3. Frames are never written to after they were handed out; chunks must not be either.
+ * 4. `take` hands out one frame at a time, so that its caller can stop between two of the same chunk.
+ */
+import { UnderstudyError } from '@understudy/contracts'
+
+const PREFIX_BYTES = 4
+/** Up to here memory for a frame is taken at once. */
+const WHOLE_BYTES_MAX = 256 * 1024
+
+export class FrameReader {
+  /** What came and was not handed out. Only the last chunk: `take` moves everything before into `#frame`. */
+  #chunk: Uint8Array = new Uint8Array(0)
+  #offset = 0
+  readonly #prefix: Uint8Array = new Uint8Array(PREFIX_BYTES)
+  #prefixFilled = 0
+  /** Length of the frame under way; -1 when none is. */
+  #frameLength = -1
+  #frame: Uint8Array | undefined
+  #frameFilled = 0
+
+  /** Whether the stream, should it end here, would end between two frames. */
+  get isBetweenFrames(): boolean {
+    return this.#prefixFilled === 0 && this.#frameLength === -1 && this.#offset === this.#chunk.length
+  }
+
+  /** Adds a chunk. The one before must be used up: `take` returned undefined. */
+  push(chunk: Uint8Array): void {
+    this.#chunk = chunk
+    this.#offset = 0
+  }
+
+  /** The next frame, or undefined when more bytes are needed. Throws `FRAME_TOO_LARGE`. */
+  take(frameBytesMax: number): Uint8Array | undefined {
+    if (this.#frameLength === -1) {
+      const length = this.#takeLength()
+      if (length === -1) return undefined
+      if (length > frameBytesMax) throw tooLarge(length, frameBytesMax)
+      this.#frameLength = length
+    }
+    return this.#frame === undefined ? this.#takeWhole() : this.#takeRest(this.#frame)
+  }
+
+  #takeLength(): number {
+    const chunk = this.#chunk
+    const at = this.#offset
+    if (this.#prefixFilled === 0 && chunk.length - at >= PREFIX_BYTES) {
+      this.#offset = at + PREFIX_BYTES
+      return lengthAt(chunk, at)
+    }
+    const count = Math.min(PREFIX_BYTES - this.#prefixFilled, chunk.length - at)
+    this.#prefix.set(chunk.subarray(at, at + count), this.#prefixFilled)
+    this.#prefixFilled += count
+    this.#offset = at + count
+    if (this.#prefixFilled < PREFIX_BYTES) return -1
+    this.#prefixFilled = 0
+    return lengthAt(this.#prefix, 0)
+  }
+
+  #takeWhole(): Uint8Array | undefined {
+    const length = this.#frameLength
+    const chunk = this.#chunk
+    const at = this.#offset
+    if (chunk.length - at < length) {
+      this.#frameFilled = 0
+      return this.#takeRest(allocate(Math.min(length, WHOLE_BYTES_MAX)))
+    }
+    this.#offset = at + length
+    this.#frameLength = -1
+    return new Uint8Array(chunk.buffer, chunk.byteOffset + at, length)
+  }
+
+  #takeRest(memory: Uint8Array): Uint8Array | undefined {
+    let frame = memory
+    const length = this.#frameLength
+    const chunk = this.#chunk
+    const at = this.#offset
+    const count = Math.min(length - this.#frameFilled, chunk.length - at)
+    const filled = this.#frameFilled + count
+    if (filled > frame.length) {
+      const larger = allocate(Math.min(length, Math.max(filled, frame.length * 2)))
+      larger.set(frame.subarray(0, this.#frameFilled))
+      frame = larger
+    }
+    this.#frame = frame
+    frame.set(chunk.subarray(at, at + count), this.#frameFilled)
+    this.#frameFilled = filled
+    this.#offset = at + count
+    if (filled < length) return undefined
+    this.#frame = undefined
+    this.#frameLength = -1
+    return frame
+  }
+}
+
+/** Memory that is neither zeroed nor shared with others. */
+function allocate(bytes: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+}
+
+function tooLarge(length: number, frameBytesMax: number): UnderstudyError {
+  return new UnderstudyError(
+    'FRAME_TOO_LARGE',
+    `The peer announced a frame of ${length} bytes, over the limit of ${frameBytesMax}. No memory was taken for it and the ` +
+      'connection was closed; check that an Understudy node of this cluster is at the other end.',
+    { length, frameBytesMax },
+  )
+}

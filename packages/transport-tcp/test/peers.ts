@@ -1,0 +1,140 @@
+/** Both ends of real connections over loopback, raw sockets included, closed with the test. */
+import { once } from 'node:events'
+import { connect as connectSocket, createServer, type Socket } from 'node:net'
+import type { Channel, Listener, ListenOptions, UnderstudyError } from '@understudy/contracts'
+import { tcp, type TcpOptions } from '../src/index.ts'
+
+/** A channel that writes down what happens to it, and can be waited for. */
+export class Recorded {
+  readonly channel: Channel
+  readonly frames: Uint8Array[] = []
+  drains = 0
+  closes = 0
+  error: UnderstudyError | undefined
+  onFrame: (frame: Uint8Array) => void = () => {}
+  #waiting: (() => void)[] = []
+
+  constructor(channel: Channel) {
+    this.channel = channel
+    channel.start({
+      frame: (bytes) => {
+        this.frames.push(bytes)
+        this.#wake()
+        this.onFrame(bytes)
+      },
+      drained: () => {
+        this.drains++
+        this.#wake()
+      },
+      closed: (error) => {
+        this.closes++
+        this.error = error
+        this.#wake()
+      },
+    })
+  }
+
+  /** Waits for something to be true after an event of this channel. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  framesArrived(count: number): Promise<void> {
+    return this.until(() => this.frames.length >= count)
+  }
+
+  closed(): Promise<void> {
+    return this.until(() => this.closes > 0)
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+export interface Pair extends AsyncDisposable {
+  readonly dialler: Recorded
+  readonly acceptor: Recorded
+  readonly listener: Listener
+}
+
+/** Two channels, connected. */
+export async function pair(options: TcpOptions = {}, listen: ListenOptions = {}): Promise<Pair> {
+  const accepted = Promise.withResolvers<Recorded>()
+  const transport = tcp(options)
+  const listener = await transport.listen(
+    'tcp://127.0.0.1:0',
+    (channel) => accepted.resolve(new Recorded(channel)),
+    { frameBytesMax: 64 * 1024 * 1024, ...listen },
+  )
+  const dialler = new Recorded(await transport.connect(listener.address, { frameBytesMax: 64 * 1024 * 1024 }))
+  const acceptor = await accepted.promise
+  return {
+    dialler,
+    acceptor,
+    listener,
+    async [Symbol.asyncDispose]() {
+      dialler.channel.close()
+      await listener.close()
+      await dialler.closed()
+    },
+  }
+}
+
+export interface RawPair extends AsyncDisposable {
+  readonly socket: Socket
+  readonly channel: Recorded
+  readonly listener: Listener
+}
+
+/** A bare socket against an accepted channel. */
+export async function rawPair(options: TcpOptions = {}, listen: ListenOptions = {}): Promise<RawPair> {
+  const accepted = Promise.withResolvers<Recorded>()
+  const listener = await tcp(options).listen(
+    'tcp://127.0.0.1:0',
+    (channel) => accepted.resolve(new Recorded(channel)),
+    listen,
+  )
+  const socket = connectSocket({
+    host: '127.0.0.1',
+    port: Number(new URL(listener.address).port),
+    noDelay: true,
+    allowHalfOpen: true,
+  })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return {
+    socket,
+    channel: await accepted.promise,
+    listener,
+    async [Symbol.asyncDispose]() {
+      socket.destroy()
+      await listener.close()
+    },
+  }
+}
+
+/** An address that nothing listens on: a port that was free, on a loopback address that nobody else uses. */
+export async function deadAddress(): Promise<string> {
+  const server = createServer().listen(0, '127.86.75.30')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return `tcp://127.86.75.30:${address.port}`
+}
+
+/** A frame as it stands on the wire. */
+export function framed(body: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(4)
+  prefix.writeUInt32LE(body.length)
+  return Buffer.concat([prefix, body])
+}
+
+/** Bytes that depend on their place, so that a shifted or repeated byte shows. */
+export function pattern(length: number, seed = 0): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8) * 7 + seed * 131) & 0xff
+  return bytes
+}
