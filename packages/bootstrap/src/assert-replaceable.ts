@@ -32,7 +32,9 @@ export function assertReplaceable(state: ReplaceableState): void {
   const newest = state.history.at(-1)
   const ledNewest = newest !== undefined && newest.leader === state.node
   if (!state.led && !ledNewest) return
-  const why = state.led ? 'it is or was a leader' : `it led epoch ${newest?.number ?? 0}, the newest in its log`
+  const why = state.led
+    ? 'it is or was a leader'
+    : `it led epoch ${newest?.number ?? 0}, the newest in its log`
   throw new UnderstudyError(
     'DIRECTORY_OF_LEADER',
     `${state.directory} was not replaced by a snapshot, because ${why} and may hold commits that no other node has. Nothing in it was changed. Promote this node again if its data is the right one; otherwise keep a copy, then start with an empty directory or say explicitly that the data may be replaced.`,

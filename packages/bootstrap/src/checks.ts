@@ -57,8 +57,11 @@ export function assertCredible(start: SnapshotStart): void {
     ((chunkBytes < pageBytes || chunkBytes > CHUNK_BYTES_MAX || chunkBytes % pageBytes !== 0) &&
       `its chunk size is ${chunkBytes}`) ||
     (windowBytes < chunkBytes && `its window of ${windowBytes} bytes holds no chunk`) ||
-    ((offset % chunkBytes !== 0 || offset > totalBytes) && `it begins at ${offset}`) ||
-    (point.lsn > 0 && epochAt(start.history, point.lsn)?.number !== point.epoch && 'its history lacks its epoch')
+    ((offset > totalBytes || (offset !== totalBytes && offset % chunkBytes !== 0)) &&
+      `it begins at ${offset}`) ||
+    (point.lsn > 0 &&
+      epochAt(start.history, point.lsn)?.number !== point.epoch &&
+      'its history lacks its epoch')
   if (wrong === false) return
   throw new UnderstudyError(
     'PROTOCOL_VIOLATION',

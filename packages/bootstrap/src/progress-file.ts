@@ -68,7 +68,8 @@ export function encodeProgress(progress: Progress, sequence: number): Uint8Array
 export function decodeProgress(bytes: Uint8Array): { progress: Progress; sequence: number } | undefined {
   const record = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (record.length !== PROGRESS_RECORD_BYTES || MAGIC.compare(record, 0, 8) !== 0) return undefined
-  if (record.readUInt32LE(8) !== VERSION || record.readUInt32LE(12) !== crc32(record.subarray(16))) return undefined
+  if (record.readUInt32LE(8) !== VERSION || record.readUInt32LE(12) !== crc32(record.subarray(16)))
+    return undefined
   const idBytes = record.readUInt32LE(68)
   if (idBytes > ID_BYTES_MAX) return undefined
   const progress: Progress = {

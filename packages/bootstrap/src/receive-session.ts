@@ -53,7 +53,13 @@ export class ReceiveSession {
   async run(): Promise<SnapshotStart> {
     const { connection, keepAlive, target, bytesPerSecondMax } = this.#options
     const { id, offset, heldBytes } = target
-    keepAlive.send({ type: 'snapshotRequest', resumeId: id, resumeOffset: offset, heldBytes, bytesPerSecondMax })
+    keepAlive.send({
+      type: 'snapshotRequest',
+      resumeId: id,
+      resumeOffset: offset,
+      heldBytes,
+      bytesPerSecondMax,
+    })
     connection.start({
       message: (message) => {
         keepAlive.heard()
@@ -124,10 +130,12 @@ export class ReceiveSession {
     }
     const length = target.chunkLength
     if (bytes.length === 0) {
-      if (offset / start.chunkBytes >= this.#hashNext) throw violation(`it confirmed the chunk at ${offset} without its hash`)
+      if (offset / start.chunkBytes >= this.#hashNext)
+        throw violation(`it confirmed the chunk at ${offset} without its hash`)
       target.keep(crc)
     } else {
-      if (bytes.length !== length) throw violation(`the chunk at ${offset} has ${bytes.length} bytes, not ${length}`)
+      if (bytes.length !== length)
+        throw violation(`the chunk at ${offset} has ${bytes.length} bytes, not ${length}`)
       if (crc32(bytes) !== crc) throw corruptChunk(offset, start)
       target.write(bytes, crc)
     }
@@ -171,7 +179,8 @@ export class ReceiveSession {
 
   #end(digest: Uint8Array, start: SnapshotStart): void {
     const { target, keepAlive, connection } = this.#options
-    if (target.offset !== start.totalBytes) throw violation(`it ended at ${target.offset} of ${start.totalBytes} bytes`)
+    if (target.offset !== start.totalBytes)
+      throw violation(`it ended at ${target.offset} of ${start.totalBytes} bytes`)
     if (!target.hasDigest(digest)) {
       target.distrust()
       throw new UnderstudyError(

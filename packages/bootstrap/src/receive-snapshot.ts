@@ -115,7 +115,12 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'INVALID_ARGUMENT',
 ])
 /** These are about this node when they were raised here, and about the leader when it refused with them. */
-const FATAL_HERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['ABORTED', 'DISK_FULL', 'READ_ONLY_DISK', 'STORAGE_FAILED'])
+const FATAL_HERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'ABORTED',
+  'DISK_FULL',
+  'READ_ONLY_DISK',
+  'STORAGE_FAILED',
+])
 
 /**
  * Builds `target` from a snapshot of the leader.
@@ -155,7 +160,13 @@ class Bootstrap {
   }
 
   async run(): Promise<ReceivedSnapshot> {
-    const { clock, random, signal, onRetry, attemptsMax = RECEIVE_SNAPSHOT_DEFAULTS.attemptsMax } = this.#options
+    const {
+      clock,
+      random,
+      signal,
+      onRetry,
+      attemptsMax = RECEIVE_SNAPSHOT_DEFAULTS.attemptsMax,
+    } = this.#options
     let failures = 0
     let corruptImages = 0
     for (;;) {
@@ -197,7 +208,8 @@ class Bootstrap {
         onStart: (start, goesOn) => {
           announced = start
           resumed = goesOn
-          this.#resumedBytes = start.id === this.#restored.id ? Math.min(this.#restored.bytes, start.offset) : 0
+          this.#resumedBytes =
+            start.id === this.#restored.id ? Math.min(this.#restored.bytes, start.offset) : 0
           this.#report(start, resumed)
         },
         onChunk: (bytes, came) => {
@@ -256,7 +268,10 @@ class Bootstrap {
       end: ORIGIN,
       formats: [],
     })
-    const answer = await connection.next({ timeoutMs: HANDSHAKE_MS, ...(signal === undefined ? {} : { signal }) })
+    const answer = await connection.next({
+      timeoutMs: HANDSHAKE_MS,
+      ...(signal === undefined ? {} : { signal }),
+    })
     if (answer.type !== 'welcome' || answer.heartbeatMs < 1 || answer.deadlineMs < answer.heartbeatMs) {
       throw new UnderstudyError(
         'PROTOCOL_VIOLATION',

@@ -105,7 +105,11 @@ export class SharedSnapshot {
       if (this.failure !== undefined) throw this.failure
       try {
         const came = await this.#source.read(filled === 0 ? target : target.subarray(filled), offset + filled)
-        if (came <= 0) throw new UnderstudyError('STORAGE_FAILED', `The snapshot ended at ${offset + filled} of ${this.totalBytes} bytes. The transfer ended and its follower keeps what it has; check the leader's database.`)
+        if (came <= 0)
+          throw new UnderstudyError(
+            'STORAGE_FAILED',
+            `The snapshot ended at ${offset + filled} of ${this.totalBytes} bytes. The transfer ended and its follower keeps what it has; check the leader's database.`,
+          )
         filled += came
       } catch (error) {
         this.failure ??= asError(error)

@@ -90,7 +90,7 @@ export class SnapshotPool {
   async close(): Promise<void> {
     this.#closed = true
     await this.#opening?.catch(() => undefined)
-    for (const snapshot of [...this.#open]) this.#close(snapshot)
+    for (const snapshot of this.#open.toReversed()) this.#close(snapshot)
     await Promise.all(this.#closing)
   }
 
@@ -100,7 +100,8 @@ export class SnapshotPool {
     const youngest = this.#open.at(-1)
     if (youngest === undefined) return undefined
     const young = this.#options.clock.monotonic() - youngest.openedAtMs < this.#options.keepMs
-    const full = this.#open.length >= this.#options.snapshotsMax && this.#open.every((snapshot) => snapshot.users > 0)
+    const full =
+      this.#open.length >= this.#options.snapshotsMax && this.#open.every((snapshot) => snapshot.users > 0)
     return (young || full) && this.#reserve(follower, youngest) ? youngest : undefined
   }
 
@@ -158,7 +159,13 @@ export class SnapshotPool {
       reserveSlot(follower, source.point.lsn)
       slot = source.point.lsn
       if (this.#closed) throw closedError()
-      const snapshot = new SharedSnapshot({ id: this.#newId(), source, history: history(), chunkBytes, openedAtMs: clock.monotonic() })
+      const snapshot = new SharedSnapshot({
+        id: this.#newId(),
+        source,
+        history: history(),
+        chunkBytes,
+        openedAtMs: clock.monotonic(),
+      })
       this.#open.push(snapshot)
       return snapshot
     } catch (error) {

@@ -114,7 +114,18 @@ export class SnapshotSender {
   #start(): SnapshotStart {
     const { id, point, history, pageBytes, totalBytes, chunkBytes } = this.#options.snapshot
     const windowBytes = Math.max(this.#options.windowBytes, chunkBytes)
-    return { type: 'snapshotStart', id, point, history, pageBytes, totalBytes, chunkBytes, mode: this.#mode, offset: this.#startOffset, windowBytes }
+    return {
+      type: 'snapshotStart',
+      id,
+      point,
+      history,
+      pageBytes,
+      totalBytes,
+      chunkBytes,
+      mode: this.#mode,
+      offset: this.#startOffset,
+      windowBytes,
+    }
   }
 
   #read(index: number): Promise<Uint8Array> {
@@ -146,7 +157,8 @@ export class SnapshotSender {
     const { snapshot, windowBytes, pace, clock } = this.#options
     const room = Math.max(windowBytes, snapshot.chunkBytes) - bytes.length
     await this.#until(() => this.#writable && this.#ring.inFlightBytes <= room)
-    for (let delayMs = pace.delayMs(); delayMs > 0; delayMs = pace.delayMs()) await this.#sleep(clock, delayMs)
+    for (let delayMs = pace.delayMs(); delayMs > 0; delayMs = pace.delayMs())
+      await this.#sleep(clock, delayMs)
     pace.take(bytes.length)
     const offset = index * snapshot.chunkBytes
     this.#sentOffset = offset + bytes.length
@@ -192,7 +204,12 @@ export class SnapshotSender {
     const { chunks } = this.#options.snapshot
     const expected = this.#hashFirst + this.#hashes.length / HASH_BYTES
     const count = message.hashes.length / HASH_BYTES
-    if (this.#hashesDone || message.firstChunk !== expected || !Number.isInteger(count) || expected + count > chunks) {
+    if (
+      this.#hashesDone ||
+      message.firstChunk !== expected ||
+      !Number.isInteger(count) ||
+      expected + count > chunks
+    ) {
       throw violation(`hashes of chunks ${message.firstChunk} and on where those of ${expected} were due`)
     }
     this.#hashes = this.#hashes.length === 0 ? message.hashes : Buffer.concat([this.#hashes, message.hashes])

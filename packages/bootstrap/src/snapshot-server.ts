@@ -157,7 +157,13 @@ class Server implements SnapshotServer {
   async serve(connection: Connection, hello: Hello, request?: SnapshotRequest): Promise<ServedSnapshot> {
     const follower = hello.node
     const { promise, resolve } = Promise.withResolvers<ServedSnapshot>()
-    const session: Session = { connection, done: promise, sender: undefined, snapshot: undefined, ended: undefined }
+    const session: Session = {
+      connection,
+      done: promise,
+      sender: undefined,
+      snapshot: undefined,
+      ended: undefined,
+    }
     try {
       if (this.#closed) throw closing()
       assertFollower(follower)

@@ -52,11 +52,22 @@ export class TargetFile {
   constructor(options: TargetFileOptions) {
     const { files, path, seed } = options
     this.#options = options
-    this.#file = files.open(path, { create: true, write: true })
-    this.#progressFile = new ProgressFile(files.open(progressPath(path), { create: true, write: true }))
-    this.#seed = seed === undefined ? undefined : files.open(seed)
-    this.#seedBytes = this.#seed?.size() ?? 0
-    files.syncDirectory(dirname(path))
+    const opened: FileHandle[] = []
+    const open = (name: string, write: boolean): FileHandle => {
+      const handle = files.open(name, write ? { create: true, write: true } : {})
+      opened.push(handle)
+      return handle
+    }
+    try {
+      this.#seed = seed === undefined ? undefined : open(seed, false)
+      this.#seedBytes = this.#seed?.size() ?? 0
+      this.#file = open(path, true)
+      this.#progressFile = new ProgressFile(open(progressPath(path), true))
+      files.syncDirectory(dirname(path))
+    } catch (error) {
+      for (const handle of opened) handle.close()
+      throw error
+    }
   }
 
   /** Bytes of the image, from the start, that are in place. */
@@ -95,7 +106,9 @@ export class TargetFile {
     this.#heldBytes = this.#file.size()
     const resumed = this.#image?.id === id
     if (resumed ? !sameImage(this.#image, image) || offset > this.#offset : offset > 0) {
-      throw violation(`snapshot ${id} goes on at ${offset} where ${resumed ? this.#offset : 0} bytes of it are here`)
+      throw violation(
+        `snapshot ${id} goes on at ${offset} where ${resumed ? this.#offset : 0} bytes of it are here`,
+      )
     }
     if (resumed) {
       this.#offset = offset
@@ -198,7 +211,8 @@ export class TargetFile {
   #advance(length: number, crc: number): void {
     this.#crcs[this.#offset / this.#known.chunkBytes] = crc
     this.#offset += length
-    if (this.#flushing === undefined && this.#offset - this.#flushedTo >= this.#options.flushBytes) this.#flush()
+    if (this.#flushing === undefined && this.#offset - this.#flushedTo >= this.#options.flushBytes)
+      this.#flush()
   }
 
   #flush(): void {
