@@ -5,7 +5,6 @@
  * answer comes.
  */
 import {
-  isUnderstudyError,
   ORIGIN,
   UnderstudyError,
   type Clock,
@@ -132,6 +131,8 @@ class NodeClient implements Client {
     this.#ended = new Promise((resolve) => {
       connection.start({
         message: (message) => this.#message(message),
+        // The limit on requests bounds what waits to be sent.
+        drained: () => {},
         closed: (error) => {
           this.#requests.end(lost(address, error))
           resolve()
@@ -242,8 +243,7 @@ class NodeClient implements Client {
 
 /** What a call learns when the connection ended. */
 function lost(address: string, cause: UnderstudyError | undefined): UnderstudyError {
-  const isOurs = isUnderstudyError(cause, 'PROTOCOL_VIOLATION')
-  if (isOurs) return cause
+  if (cause?.code === 'PROTOCOL_VIOLATION') return cause
   const reason = cause === undefined ? '' : ` (${cause.code}: ${cause.message})`
   return new UnderstudyError(
     'CONNECTION_LOST',

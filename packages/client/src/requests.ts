@@ -75,7 +75,7 @@ export class Requests {
   end(error: UnderstudyError): void {
     if (this.#ended !== undefined) return
     this.#ended = error
-    for (const id of [...this.#pending.keys()]) {
+    for (const id of this.#pending.keys()) {
       const pending = this.#take(id)
       pending?.reject(pending.body.kind === 'write' ? unknownOutcome(error.message, error) : error)
     }

@@ -61,33 +61,33 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyRepor
     }),
   )
   const digests = new Map<string, DigestReply>()
-  const failures: Record<string, { code: string; message: string }> = {}
+  const failures = new Map<string, { code: string; message: string }>()
   for (const [index, reply] of replies.entries()) {
     const name = names[index] as string
     if (reply.status === 'fulfilled') digests.set(name, reply.value)
-    else failures[name] = describe(reply.reason)
+    else failures.set(name, describe(reply.reason))
   }
   const tables = compareTables(digests)
-  const ok = Object.keys(failures).length === 0 && tables.every((table) => table.equal)
-  return { ok, position, tables, failures }
+  const ok = failures.size === 0 && tables.every((table) => table.equal)
+  return { ok, position, tables, failures: Object.fromEntries(failures) }
 }
 
 /** One comparison for each table that any node has, sorted by name. */
 function compareTables(digests: ReadonlyMap<string, DigestReply>): TableComparison[] {
-  const tables = new Map<string, Record<string, { rows: number; digest: string }>>()
+  const tables = new Map<string, Map<string, { rows: number; digest: string }>>()
   for (const [node, reply] of digests) {
     for (const { table, rows, digest } of reply.tables) {
-      const nodes = tables.get(table) ?? {}
-      nodes[node] = { rows, digest }
+      const nodes = tables.get(table) ?? new Map<string, { rows: number; digest: string }>()
+      nodes.set(node, { rows, digest })
       tables.set(table, nodes)
     }
   }
   return [...tables]
     .map(([table, nodes]): TableComparison => {
-      const found = Object.values(nodes)
+      const found = [...nodes.values()]
       const first = found[0]
       const same = found.every((each) => each.rows === first?.rows && each.digest === first?.digest)
-      return { table, nodes, equal: same && found.length === digests.size }
+      return { table, nodes: Object.fromEntries(nodes), equal: same && found.length === digests.size }
     })
     .sort((a, b) => (a.table < b.table ? -1 : 1))
 }
