@@ -16,7 +16,7 @@ import {
   WAL_INDEX_HEADER_BYTES,
   type WalIndexHeader,
 } from '@understudy/sqlite-files'
-import { openFailure, storageFailed } from './errors.ts'
+import { closedError, openFailure, storageFailed } from './errors.ts'
 
 /** Copies differ only while a writer is between them: a few tries are plenty. */
 const HEADER_TRIES_MAX = 1000
@@ -28,6 +28,8 @@ export class Descriptors {
   readonly #shm: number
   readonly #header = new Uint8Array(WAL_INDEX_HEADER_BYTES)
   #open = true
+  #reading = 0
+  #idle: (() => void) | undefined
 
   /** The writer's connection must be open and have read or written, so that all three files exist. */
   constructor(path: string) {
@@ -48,16 +50,12 @@ export class Descriptors {
     return this.#database
   }
 
-  get isOpen(): boolean {
-    return this.#open
-  }
-
   readDatabase(target: Uint8Array, offset: number): Promise<number> {
-    return readAt(this.#database, target, offset)
+    return this.#read(this.#database, target, offset)
   }
 
   readWal(target: Uint8Array, offset: number): Promise<number> {
-    return readAt(this.#wal, target, offset)
+    return this.#read(this.#wal, target, offset)
   }
 
   readWalIndexSync(target: Uint8Array, offset: number): number {
@@ -80,19 +78,25 @@ export class Descriptors {
     return (mxFrame - nBackfill) * (pageBytes + WAL_FRAME_HEADER_BYTES)
   }
 
-  /** Only after every connection of this process to the database is closed. */
-  close(): void {
+  /** Only after every connection of this process to the database is closed. Waits for reads under way. */
+  async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
+    // A number that is closed under a read may name another file by the time the read begins.
+    if (this.#reading > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     for (const descriptor of [this.#database, this.#wal, this.#shm]) closeSync(descriptor)
   }
-}
 
-function readAt(descriptor: number, target: Uint8Array, offset: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    read(descriptor, target, 0, target.length, offset, (error, count) => {
-      if (error === null) resolve(count)
-      else reject(storageFailed('A read of the database failed', error))
+  #read(descriptor: number, target: Uint8Array, offset: number): Promise<number> {
+    if (!this.#open) throw closedError('The storage is closed.')
+    this.#reading++
+    return new Promise((resolve, reject) => {
+      read(descriptor, target, 0, target.length, offset, (error, count) => {
+        this.#reading--
+        if (this.#reading === 0) this.#idle?.()
+        if (error === null) resolve(count)
+        else reject(storageFailed('A read of the database failed', error))
+      })
     })
-  })
+  }
 }

@@ -24,6 +24,7 @@ import type {
 import { isUnderstudyError } from '@understudy/contracts'
 import { isPageSize, WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
 import { Checkpointer } from './checkpointer.ts'
+import { checkClosed, rememberClosed } from './closed-state.ts'
 import { openReader, openWriter, type ConnectionOptions, type Setup } from './connection.ts'
 import { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument, storageFailed } from './errors.ts'
@@ -75,6 +76,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     checkSqliteVersion(process.versions['sqlite'])
     this.#options = withDefaults(options)
     this.#connectionOptions = { ...this.#options, setup: options.setup }
+    checkClosed(options.path)
     const connection = openWriter(this.#connectionOptions, this.#options.pageBytes)
     try {
       this.#writer = new Writer(options.path, connection)
@@ -218,7 +220,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   #endSnapshotsOverCap(): number {
     if (this.#snapshots.size === 0) return 0
     const held = this.#descriptors.uncheckpointedBytes
-    for (const snapshot of [...this.#snapshots]) snapshot.endWhenOver(held)
+    for (const snapshot of this.#snapshots) snapshot.endWhenOver(held)
     return this.#snapshots.size
   }
 
@@ -234,13 +236,14 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   async #close(): Promise<void> {
     if (this.#writer.inTransaction) this.#writer.rollback()
-    for (const snapshot of [...this.#snapshots]) await snapshot.close()
-    for (const view of [...this.#frozen]) await view.close()
+    for (const snapshot of this.#snapshots) await snapshot.close()
+    for (const view of this.#frozen) await view.close()
     await this.#readers.close()
     await this.#checkpointing?.catch(() => {})
     await this.#checkpointer.close()
     this.#writer.connection.close()
-    this.#descriptors.close()
+    await this.#descriptors.close()
+    if (this.#writer.failure === undefined) rememberClosed(this.#options.path)
   }
 
   #checkOpen(): void {

@@ -1,0 +1,124 @@
+/**
+ * Adopts a database that exists already: copies it, page for page, as of one moment.
+ *
+ * Decides: that the copy is whole, consistent and synced before it has its name. Leaves to others: whether a log format
+ * can replicate what is in it (`LogFormat.inspect`).
+ *
+ * 1. The source is only read, through SQLite, in one read transaction: it may be in use and in any journal mode. While a
+ *    source that is not in WAL mode is copied, its other users cannot commit.
+ * 2. Page for page, not VACUUM INTO, which may give rows new rowids.
+ * 3. The copy is checked (PRAGMA quick_check), on this thread: a damaged database would be shipped to every follower.
+ * 4. The copy forgets that its source was a node's: tables of the project are dropped, so it stands at the origin.
+ */
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { backup, DatabaseSync } from 'node:sqlite'
+import { UnderstudyError } from '@understudy/contracts'
+import type { Setup } from './connection.ts'
+import { invalidArgument, openFailure, sqliteCode } from './errors.ts'
+import { OWN_TABLE_PREFIX } from './guard.ts'
+
+export interface ImportProgress {
+  readonly donePages: number
+  readonly totalPages: number
+}
+
+export interface ImportOptions {
+  /** The database to adopt. */
+  readonly from: string
+  /** Where the copy goes; must not exist. */
+  readonly to: string
+  /** Functions and collations that the schema needs; without them its check fails. */
+  readonly setup?: Setup
+  /** Called between batches of pages. */
+  readonly progress?: (progress: ImportProgress) => void
+}
+
+/** Pages copied at once, off the main thread. */
+const BATCH_PAGES = 4096
+
+/** Copies `from` to `to`. Rejects with `INVALID_ARGUMENT`, `DATABASE_UNSUITABLE`, `DISK_FULL` or `READ_ONLY_DISK`, with `to` missing still. */
+export async function importDatabase(options: ImportOptions): Promise<void> {
+  const { from, to } = options
+  if (!existsSync(from))
+    throw invalidArgument(`${from} does not exist. Nothing was imported. Give the path of a database.`)
+  for (const path of [to, `${to}-wal`])
+    if (existsSync(path))
+      throw invalidArgument(`${path} exists already and was kept. Import into an empty directory.`)
+  const part = `${to}.importing`
+  removeParts(part)
+  try {
+    await copy(from, part, options.progress)
+    forgetNode(part, options.setup)
+    sync(part)
+    renameSync(part, to)
+    sync(dirname(to))
+  } catch (error) {
+    removeParts(part)
+    throw error
+  }
+}
+
+async function copy(from: string, part: string, progress: ImportOptions['progress']): Promise<void> {
+  let source: DatabaseSync | undefined
+  try {
+    source = new DatabaseSync(from, { readOnly: true, timeout: 5000 })
+    source.exec('begin')
+    source.prepare('select count(*) from sqlite_schema').get()
+  } catch (error) {
+    if (source?.isOpen) source.close()
+    throw unsuitable(from, error)
+  }
+  try {
+    await backup(source, part, {
+      rate: BATCH_PAGES,
+      progress: ({ totalPages, remainingPages }) =>
+        progress?.({ donePages: totalPages - remainingPages, totalPages }),
+    })
+  } catch (error) {
+    throw openFailure(part, error)
+  } finally {
+    source.close()
+  }
+}
+
+function forgetNode(part: string, setup: Setup | undefined): void {
+  const database = new DatabaseSync(part)
+  try {
+    setup?.(database)
+    const broken = database.prepare('pragma quick_check(1)').get()
+    if (Object.values(broken ?? {})[0] !== 'ok')
+      throw new Error(`it is damaged: ${String(Object.values(broken ?? {})[0])}`)
+    const own = database
+      .prepare("select name from sqlite_schema where type = 'table' and name like ? escape '\\'")
+      .all(`${OWN_TABLE_PREFIX.replaceAll('_', '\\_')}%`)
+    for (const { name } of own) database.exec(`drop table "${String(name)}"`)
+  } catch (error) {
+    throw unsuitable(part, error)
+  } finally {
+    database.close()
+  }
+}
+
+function unsuitable(path: string, error: unknown): UnderstudyError {
+  const text = error instanceof Error ? error.message : String(error)
+  return new UnderstudyError(
+    'DATABASE_UNSUITABLE',
+    `${path} cannot be adopted: ${text}. It was not changed, and nothing was imported. Give a whole SQLite database that this process may read.`,
+    { cause: error, path, sqliteCode: sqliteCode(error) },
+  )
+}
+
+/** No connection of this process has the file open: a descriptor of our own does no harm. */
+function sync(path: string): void {
+  const descriptor = openSync(path, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function removeParts(part: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(part + suffix, { force: true })
+}
