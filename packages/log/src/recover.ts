@@ -9,8 +9,10 @@
  * 2. In the last segment the first item that does not verify ends the log. It is an unsynced tail when its LSN lies
  *    above everything known to be durable: marks behind it, the state file, `knownDurable`. Then it is wiped, whatever
  *    follows. Otherwise it is `LOG_CORRUPT` and no byte of the segment changes.
- * 3. What was found but is not known to be durable is written again and synced before it counts.
- * 4. Under the intent to truncate, records above it are no loss and no damage.
+ * 3. Names are synced before they are trusted. What was found but is not known to be durable is written again and synced
+ *    before it counts.
+ * 4. Under the intent to truncate, records above it are no loss and no damage. Zeros are written over them again even
+ *    when zeros are seen, and synced before the intent is cleared: an earlier process may have left its zeros unsynced.
  */
 import path from 'node:path'
 import type { EpochHistory, FileHandle, LogPoint, Lsn } from '@understudy/contracts'
@@ -28,6 +30,7 @@ import {
   SPARE_SUFFIX,
   syncedByMarks,
   wipe,
+  writeZeros,
   type LogDirectory,
 } from './segment-files.ts'
 import type { Segment } from './segment.ts'
@@ -70,18 +73,21 @@ export function recover(dir: LogDirectory, knownDurable: Lsn): Recovered {
   }
 }
 
+/** Makes the directory with its parents. Before a log begins in it, its own name is made durable too. */
 function makeDurableDirectory(dir: LogDirectory): void {
   const missing: string[] = []
   for (let at = path.resolve(dir.path); !dir.files.exists(at); at = path.dirname(at)) missing.push(at)
-  if (missing.length === 0) return
-  dir.files.makeDirectory(dir.path)
+  if (missing.length > 0) dir.files.makeDirectory(dir.path)
+  else if (!dir.files.exists(path.join(dir.path, STATE_NAME))) missing.push(path.resolve(dir.path))
   for (const made of missing) dir.files.syncDirectory(path.dirname(made))
 }
 
+/** Names that are seen may be an earlier process's that never reached the disk, so they are synced before they count. */
 function removeLeftovers(dir: LogDirectory): void {
   for (const name of dir.files.list(dir.path)) {
     if (name === STATE_NEW_NAME || name.endsWith(SPARE_SUFFIX)) dir.files.remove(path.join(dir.path, name))
   }
+  dir.files.syncDirectory(dir.path)
 }
 
 /** A directory without a state file is a new log, which begins like a log that was reset to before the first record. */
@@ -185,9 +191,11 @@ function settle(handle: FileHandle, segment: Segment, tail: Tail, known: Lsn, li
   const durable = Math.max(known, tail.synced, Math.min(later, limit))
   if (end.lsn < durable) throw corrupt(segment.path, cut, end.lsn + 1, bad ?? 'the file ends')
   segment.used = cut
+  // Zeros that are seen may be another process's that never reached the disk: what is to go must be written over for certain.
+  if (limit < Infinity) writeZeros(handle, cut, segment.size)
   const wiped = wipe(handle, cut)
   const unproven = end.lsn > durable
   if (unproven) rewrite(handle, segment.placeBefore(durable + 1).offset, cut)
-  if (wiped || unproven) handle.dataSyncNow()
+  handle.dataSyncNow()
   return wiped || unproven
 }
