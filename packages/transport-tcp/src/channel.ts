@@ -20,7 +20,7 @@ import {
 } from '@understudy/contracts'
 import { formatAddress } from './address.ts'
 import { FrameReader } from './frame-reader.ts'
-import { FrameWriter, type Batch } from './frame-writer.ts'
+import { FrameWriter, type Batch, type SlabPool } from './frame-writer.ts'
 
 /** Bytes gathered in one turn that are written without waiting for its end. */
 const FLUSH_BYTES = 256 * 1024
@@ -33,6 +33,7 @@ export interface ChannelOptions {
   readonly highBytes: number
   readonly lowBytes: number
   readonly clock: Pick<Clock, 'schedule'>
+  readonly pool: SlabPool
 }
 
 export class TcpChannel implements Channel {
@@ -41,7 +42,7 @@ export class TcpChannel implements Channel {
   readonly #socket: Socket
   readonly #options: ChannelOptions
   readonly #reader = new FrameReader()
-  readonly #writer = new FrameWriter()
+  readonly #writer: FrameWriter
   #handler: ChannelHandler | undefined
   #bufferedBytes = 0
   #flushScheduled = false
@@ -65,6 +66,7 @@ export class TcpChannel implements Channel {
   constructor(socket: Socket, options: ChannelOptions) {
     this.#socket = socket
     this.#options = options
+    this.#writer = new FrameWriter(options.pool)
     this.frameBytesMax = options.frameBytesMax
     this.remote = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 })
     socket.on('error', (error: NodeJS.ErrnoException) => this.#failed(error))
@@ -177,7 +179,7 @@ export class TcpChannel implements Channel {
 
   #written(batch: Batch, error: Error | null | undefined): void {
     if (error !== null && error !== undefined) return
-    this.#writer.recycle(batch)
+    this.#options.pool.recycle(batch)
     this.#bufferedBytes -= batch.bytes
     if (!this.#mustReportDrained || this.#bufferedBytes >= this.#options.lowBytes) return
     this.#mustReportDrained = false

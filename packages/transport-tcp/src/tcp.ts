@@ -14,6 +14,7 @@ import {
   type Transport,
 } from '@understudy/contracts'
 import { formatAddress, invalid, isLoopback, parseAddress, SCHEME } from './address.ts'
+import { SlabPool } from './frame-writer.ts'
 import { TcpChannel, type ChannelOptions } from './channel.ts'
 
 /** Options of `tcp`, with their defaults. */
@@ -72,6 +73,7 @@ interface SocketOptions {
 class TcpTransport implements Transport {
   readonly schemes: readonly string[] = [SCHEME]
   readonly #settings: Required<TcpOptions>
+  readonly #pool = new SlabPool()
 
   constructor(settings: Required<TcpOptions>) {
     this.#settings = settings
@@ -144,7 +146,7 @@ class TcpTransport implements Transport {
 
   #channelOptions(frameBytesMax: number): ChannelOptions {
     const { highBytes, lowBytes, clock } = this.#settings
-    return { frameBytesMax, highBytes, lowBytes, clock }
+    return { frameBytesMax, highBytes, lowBytes, clock, pool: this.#pool }
   }
 }
 

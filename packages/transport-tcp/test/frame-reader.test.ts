@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FrameReader } from '../src/frame-reader.ts'
 import { framed, pattern } from './peers.ts'
