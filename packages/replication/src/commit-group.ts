@@ -132,15 +132,20 @@ function abandoned(error: unknown): GroupOutcome {
   return isFatal(error) ? { kind: 'failed', failure: error } : { kind: 'notWritten', cause: error }
 }
 
-function rollBack<C, T>({ storage, recorder }: GroupContext<C, T>, outcome: GroupOutcome): GroupOutcome {
+/** Undoes the open transaction; returns the failure when even that failed. */
+export function rollBackGroup<C, T>({ storage, recorder }: GroupContext<C, T>): UnderstudyError | undefined {
   try {
     storage.rollback()
     recorder.abandonGroup()
+    return undefined
   } catch (error) {
-    const failure = asFailure(error, 'STORAGE_FAILED', 'A transaction could not be rolled back')
-    return { kind: 'failed', failure }
+    return asFailure(error, 'STORAGE_FAILED', 'A transaction could not be rolled back')
   }
-  return outcome
+}
+
+function rollBack<C, T>(context: GroupContext<C, T>, outcome: GroupOutcome): GroupOutcome {
+  const failure = rollBackGroup(context)
+  return failure === undefined || outcome.kind === 'failed' ? outcome : { kind: 'failed', failure }
 }
 
 function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>): RecordDraft[] {
@@ -176,21 +181,13 @@ function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]):
     if (log.failure === undefined) return rollBack(context, abandoned(error))
     // A write that failed half-way may have left whole records behind, which the next start would find.
     const position = { epoch, lsn: lsn + drafts.length }
-    return { ...rollBackFailed(context, log.failure), position }
+    return rollBack(context, { kind: 'failed', failure: log.failure, position })
   }
   try {
     storage.mark(point)
   } catch (error) {
     const failure = asFailure(error, 'STORAGE_FAILED', 'The position of a record could not be stored')
-    return { ...rollBackFailed(context, failure), position: point }
+    return rollBack(context, { kind: 'failed', failure, position: point })
   }
   return { kind: 'appended', point }
-}
-
-function rollBackFailed<C, T>(
-  context: GroupContext<C, T>,
-  failure: UnderstudyError,
-): { readonly kind: 'failed'; readonly failure: UnderstudyError } {
-  rollBack(context, { kind: 'rolledBack' })
-  return { kind: 'failed', failure }
 }

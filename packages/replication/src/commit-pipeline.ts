@@ -27,7 +27,7 @@ import {
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { runGroup, type GroupContext } from './commit-group.ts'
+import { rollBackGroup, runGroup, type GroupContext } from './commit-group.ts'
 import { asFailure, notWritten, notWrittenInTime, outcomeUnknown } from './failures.ts'
 import { PIPELINE_LIMITS, withDefaults, type PipelineLimits } from './limits.ts'
 import { runStatements, type Statement } from './statements.ts'
@@ -36,7 +36,7 @@ import { WriteQueue, type PendingWrite } from './write-queue.ts'
 /** Runs a function in a later turn of the event loop, after what is due now. */
 export type Defer = (run: () => void) => void
 
-export interface CommitPipelineOptions<C, T extends WriteTransaction = WriteTransaction> {
+export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly storage: Storage<C, T>
   /** Must have begun an epoch of this node, and everything in it must be applied: see `becomeLeader`. */
   readonly log: Log
@@ -65,7 +65,7 @@ export interface WriteResult<R> {
   readonly receipt: Receipt
 }
 
-export interface CommitPipeline<T extends WriteTransaction = WriteTransaction> {
+export interface CommitPipeline<T = WriteTransaction> {
   /**
    * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
    * callback threw, `NOT_WRITTEN`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that stopped the pipeline.
@@ -85,13 +85,13 @@ export interface CommitPipeline<T extends WriteTransaction = WriteTransaction> {
   close(): Promise<void>
 }
 
-export function createCommitPipeline<C, T extends WriteTransaction = WriteTransaction>(
+export function createCommitPipeline<C, T = WriteTransaction>(
   options: CommitPipelineOptions<C, T>,
 ): CommitPipeline<T> {
   return new GroupCommitPipeline(options)
 }
 
-class GroupCommitPipeline<C, T extends WriteTransaction> implements CommitPipeline<T> {
+class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   readonly #options: CommitPipelineOptions<C, T>
   readonly #context: GroupContext<C, T>
   readonly #limits: PipelineLimits
@@ -133,7 +133,8 @@ class GroupCommitPipeline<C, T extends WriteTransaction> implements CommitPipeli
     body: ((tx: T) => unknown) | readonly Statement[],
     options?: WriteOptions,
   ): Promise<WriteResult<never>> {
-    const run = typeof body === 'function' ? body : runStatements(body)
+    // The types let a list in for every storage; one whose transactions have no `run` rejects it with its own error.
+    const run = typeof body === 'function' ? body : (runStatements(body) as (tx: never) => unknown as (tx: T) => unknown)
     return this.#enqueue(run, options) as Promise<WriteResult<never>>
   }
 
@@ -221,8 +222,7 @@ class GroupCommitPipeline<C, T extends WriteTransaction> implements CommitPipeli
   }
 
   #syncFailed(point: LogPoint, error: unknown): void {
-    this.#context.storage.rollback()
-    this.#context.recorder.abandonGroup()
+    rollBackGroup(this.#context)
     this.#fail(asFailure(error, 'LOG_FAILED', 'The log could not be made durable'), point)
   }
 
@@ -243,6 +243,7 @@ class GroupCommitPipeline<C, T extends WriteTransaction> implements CommitPipeli
     try {
       this.#context.storage.commit()
     } catch (error) {
+      rollBackGroup(this.#context)
       return this.#fail(
         asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'),
         point,

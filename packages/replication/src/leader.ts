@@ -20,7 +20,7 @@ import { redo, type RedoResult } from './redo.ts'
 
 export interface BecomeLeaderOptions<
   C,
-  T extends WriteTransaction = WriteTransaction,
+  T = WriteTransaction,
 > extends CommitPipelineOptions<C, T> {
   /** Every format that records of the log may name; `format` is the one of new records. */
   readonly formats: readonly LogFormat<C>[]
@@ -32,7 +32,7 @@ export interface BecomeLeaderOptions<
   readonly onProgress?: (applied: LogPoint, upTo: number) => void
 }
 
-export interface Leadership<T extends WriteTransaction = WriteTransaction> {
+export interface Leadership<T = WriteTransaction> {
   readonly pipeline: CommitPipeline<T>
   readonly epoch: EpochEntry
   readonly redone: RedoResult
@@ -41,7 +41,7 @@ export interface Leadership<T extends WriteTransaction = WriteTransaction> {
 }
 
 /** Throws what `redo` throws, and what the log throws when it cannot be written. */
-export async function becomeLeader<C, T extends WriteTransaction = WriteTransaction>(
+export async function becomeLeader<C, T = WriteTransaction>(
   options: BecomeLeaderOptions<C, T>,
 ): Promise<Leadership<T>> {
   const { log, storage, formats, clock, random, node } = options

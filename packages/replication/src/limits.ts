@@ -85,7 +85,7 @@ export function withDefaults<L extends object>(defaults: L, given: Partial<L> | 
     if (typeof value !== 'number' || !(value > 0)) {
       throw new UnderstudyError(
         'INVALID_ARGUMENT',
-        `The limit ${name} must be a positive number, not ${String(value)}.`,
+        `The limit ${name} must be a positive number, not ${JSON.stringify(value)}.`,
       )
     }
     Object.assign(merged, { [name]: value })

@@ -183,8 +183,9 @@ export class ReceiverMachine {
       case 'applyFailed':
         return this.#stop(DIVERGENCES.has(event.error.code) ? 'diverged' : 'stopped', event.error)
       case 'failed':
-        return this.#stop('stopped', event.error)
+        break
     }
+    return this.#stop('stopped', event.error)
   }
 
   // The handshake
@@ -209,14 +210,9 @@ export class ReceiverMachine {
       return [{ kind: 'close', error }, ...this.#disconnected(error)]
     }
     const { verdict } = welcome
-    switch (verdict.kind) {
-      case 'snapshot':
-        return this.#requireSnapshot(verdict.reason)
-      case 'truncate':
-        return this.#onTruncate(verdict.after)
-      case 'continue':
-        return this.#onContinue(verdict.from, welcome, nowMs)
-    }
+    if (verdict.kind === 'snapshot') return this.#requireSnapshot(verdict.reason)
+    if (verdict.kind === 'truncate') return this.#onTruncate(verdict.after)
+    return this.#onContinue(verdict.from, welcome, nowMs)
   }
 
   #onTruncate(after: Lsn): ReceiverAction[] {

@@ -122,8 +122,9 @@ export class SenderMachine {
         this.#silence.heard(nowMs)
         return this.#onMessage(event.message, nowMs)
       case 'tick':
-        return this.#onTick(nowMs)
+        break
     }
+    return this.#onTick(nowMs)
   }
 
   #onSent(event: Extract<SenderEvent, { kind: 'sent' }>, nowMs: number): SenderAction[] {
@@ -195,7 +196,8 @@ export class SenderMachine {
       return this.#close(error, false)
     }
     const actions = this.#next(nowMs)
-    if (nowMs - this.#heartbeatAtMs >= this.#options.heartbeatMs) actions.push(this.#heartbeat(nowMs))
+    // Half of the interval, because a timer may fire a moment early.
+    if (nowMs - this.#heartbeatAtMs >= this.#options.heartbeatMs / 2) actions.push(this.#heartbeat(nowMs))
     return actions
   }
 

@@ -240,10 +240,11 @@ class SenderDriver implements FollowerSession {
       case 'advanceSlot':
         return this.#guarded(() => this.#context.log.slots.advance(this.name, action.lsn))
       case 'close':
-        this.close(action.error)
-        if (action.mustStopLeading) this.#context.onMustStopLeading(action.error)
-        return []
+        break
     }
+    this.close(action.error)
+    if (action.mustStopLeading) this.#context.onMustStopLeading(action.error)
+    return []
   }
 
   #send({ from, upTo, bytesMax, highWatermark }: Extract<SenderAction, { kind: 'send' }>): SenderAction[] {
