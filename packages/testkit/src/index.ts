@@ -12,3 +12,12 @@ export {
 } from './disk/disk.ts'
 export { SimulatedNetwork, type SimulatedNetworkOptions, type CrashOptions } from './network/network.ts'
 export { memoryTransport, type MemoryTransportOptions } from './network/memory-transport.ts'
+export {
+  MemoryStorage,
+  MemoryConnection,
+  MemoryTransaction,
+  memoryFormat,
+  type MemoryChange,
+  type MemoryFormatOptions,
+  type MemoryStorageOptions,
+} from './memory/storage.ts'

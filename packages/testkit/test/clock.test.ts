@@ -19,7 +19,7 @@ describe('simulated clock', () => {
     const clock = new SimulatedClock()
     const seen: string[] = []
     const chain = async (): Promise<void> => {
-      for (let turn = 0; turn < 1000; turn++) await null
+      for (let turn = 0; turn < 1000; turn++) await Promise.resolve()
       seen.push('chain')
     }
     clock.schedule(5, () => void chain())
@@ -71,7 +71,7 @@ describe('simulated clock', () => {
         const seen: number[] = []
         for (let at = 0; at < 6; at++) clock.schedule(at < 3 ? 1 : 2, () => seen.push(at))
         await clock.advance(2)
-        expect(seen.slice(0, 3).sort()).toEqual([0, 1, 2])
+        expect(seen.slice(0, 3).sort((a, b) => a - b)).toEqual([0, 1, 2])
         return seen.join('')
       })
       const [first, second] = await Promise.all(runs)

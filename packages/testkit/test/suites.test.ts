@@ -1,12 +1,17 @@
 import {
+  memoryFormat,
+  MemoryStorage,
   memoryTransport,
   SeededRandom,
   SimulatedClock,
   SimulatedDisk,
   SimulatedNetwork,
+  type MemoryConnection,
+  type MemoryTransaction,
 } from '@understudy/testkit'
 import { clockSuite } from '@understudy/testkit/suites/clock'
 import { filesSuite } from '@understudy/testkit/suites/files'
+import { storageSuite, type StorageUnderTest } from '@understudy/testkit/suites/storage'
 import { transportSuite } from '@understudy/testkit/suites/transport'
 
 clockSuite({
@@ -72,3 +77,23 @@ transportSuite({
     }
   },
 })
+
+storageSuite({
+  name: 'MemoryStorage',
+  create: async () => memoryUnderTest(new MemoryStorage({ random: new SeededRandom(7) })),
+})
+
+function memoryUnderTest(storage: MemoryStorage): StorageUnderTest<MemoryConnection, MemoryTransaction> {
+  return {
+    storage,
+    put: (tx, key, value) => tx.set(key, value),
+    get: (tx, key) => tx.get(key),
+    read: (key) => storage.get(key),
+    recorder: () => memoryFormat().recorder(storage.connection),
+    loseTransaction: (tx) => tx.lose(),
+    foreignWrite: () => storage.foreignWrite('a', 'foreign'),
+    crash: async () => memoryUnderTest(storage.crash()),
+    openImage: async (image) => memoryUnderTest(MemoryStorage.fromImage(image)),
+    dispose: () => storage.close(),
+  }
+}

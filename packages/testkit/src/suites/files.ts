@@ -255,7 +255,10 @@ export function filesSuite(options: FilesSuiteOptions): void {
 
     describe('crashes', () => {
       test('what was synced, with its names, survives whole', async (context) => {
-        if (under.crash === undefined) return context.skip()
+        if (under.crash === undefined) {
+          context.skip()
+          return
+        }
         const random = new SeededRandom(2)
         const file = create('data')
         files.syncDirectory(under.directory)
@@ -273,14 +276,20 @@ export function filesSuite(options: FilesSuiteOptions): void {
       })
 
       test('handles from before the crash are dead', async (context) => {
-        if (under.crash === undefined) return context.skip()
+        if (under.crash === undefined) {
+          context.skip()
+          return
+        }
         const file = create('data')
         await under.crash()
         expect(codeOf(() => file.write([bytes('zombie')], 0))).toBe('STORAGE_FAILED')
       })
 
       test('a rename is there or not, never half', async (context) => {
-        if (under.crash === undefined) return context.skip()
+        if (under.crash === undefined) {
+          context.skip()
+          return
+        }
         for (let round = 0; round < 10; round++) {
           writeWhole(files, at('current'), 'old')
           writeWhole(files, at('next'), 'new')

@@ -57,7 +57,10 @@ export function connectingTests(bench: TransportBench): void {
 
   test('an address that does not answer is TIMEOUT, or ABORTED when that comes first', async (context) => {
     const { silentAddress, transport } = bench.under
-    if (silentAddress === undefined) return context.skip()
+    if (silentAddress === undefined) {
+      context.skip()
+      return
+    }
     await expect(transport.connect(silentAddress, { timeoutMs: 50 })).rejects.toMatchObject({
       code: 'TIMEOUT',
     })

@@ -195,7 +195,10 @@ function rawTests(bench: TransportBench): void {
 
   test('frames glued into one piece are told apart', async (context) => {
     const { raw } = bench.under
-    if (raw === undefined) return context.skip()
+    if (raw === undefined) {
+      context.skip()
+      return
+    }
     const { peer, server } = await rawPair(raw)
     const sent = [0, 1, 0, 7, 300, 0, 4000, 65_536, 2].map((size, index) => numberedFrame(index, size))
     await peer.write(Buffer.concat(sent.map((frame) => raw.encode(frame))))
@@ -206,7 +209,10 @@ function rawTests(bench: TransportBench): void {
 
   test('frames split anywhere, their lengths included, are put together', async (context) => {
     const { raw } = bench.under
-    if (raw === undefined) return context.skip()
+    if (raw === undefined) {
+      context.skip()
+      return
+    }
     const { peer, server } = await rawPair(raw)
     const sent = [0, 1, 5, 40, 0, 300].map((size, index) => numberedFrame(index, size))
     const stream = Buffer.concat(sent.map((frame) => raw.encode(frame)))
@@ -223,7 +229,10 @@ function rawTests(bench: TransportBench): void {
 
   test('an announced length over the limit closes the channel before the frame comes, and takes no memory', async (context) => {
     const { raw } = bench.under
-    if (raw === undefined) return context.skip()
+    if (raw === undefined) {
+      context.skip()
+      return
+    }
     const { peer, server } = await rawPair(raw)
     const before = process.memoryUsage().arrayBuffers
     await peer.write(raw.header(1_000_000_000))
@@ -234,7 +243,10 @@ function rawTests(bench: TransportBench): void {
 
   test('a stream that ends within a frame is a lost connection, and half a frame is no frame', async (context) => {
     const { raw } = bench.under
-    if (raw === undefined) return context.skip()
+    if (raw === undefined) {
+      context.skip()
+      return
+    }
     const { peer, server } = await rawPair(raw)
     const frame = raw.encode(numberedFrame(1, 1000))
     await peer.write(Buffer.concat([frame, frame.subarray(0, 500)]))
@@ -246,7 +258,10 @@ function rawTests(bench: TransportBench): void {
 
   test('a stream that breaks off closes the channel once', async (context) => {
     const { raw } = bench.under
-    if (raw === undefined) return context.skip()
+    if (raw === undefined) {
+      context.skip()
+      return
+    }
     const { peer, server } = await rawPair(raw)
     await peer.write(raw.encode(numberedFrame(1, 10)))
     await server.untilFrames(1)

@@ -1,0 +1,176 @@
+/**
+ * The log format of `MemoryStorage`: the net changes of a group, each with the value that it replaces.
+ *
+ * Payload: number of changes; for each, key, then 0 or 1 and the old value, then 0 or 1 and the new value. Integers are
+ * LEB128, texts UTF-8 with their length before them.
+ *
+ * 1. Old values make the applier strict: a payload that is applied twice, too early, too late or to other data throws
+ *    `DIVERGED`. So a test that ends without error has applied every payload once and in order.
+ * 2. The recorder throws when its hooks are not called in the order of the contract.
+ */
+import { UnderstudyError, type Applier, type LogFormat, type Recorder } from '@understudy/contracts'
+import { ByteReader, ByteWriter } from './bytes.ts'
+import type { MemoryChange, MemoryConnection } from './connection.ts'
+
+export interface MemoryFormatOptions {
+  /** A group with more changes becomes several payloads. Default no limit. */
+  readonly changesPerPayloadMax?: number
+}
+
+/** Id 65000, in the range that is free for users. */
+export function memoryFormat(options: MemoryFormatOptions = {}): LogFormat<MemoryConnection> {
+  return {
+    id: 65_000,
+    name: 'memory',
+    version: 1,
+    recorder: (connection) =>
+      new MemoryRecorder(connection, options.changesPerPayloadMax ?? Number.POSITIVE_INFINITY),
+    applier: (connection) => new MemoryApplier(connection),
+    describe: (payload) =>
+      decodeChanges(payload).map(({ key, before, after }) => ({
+        key,
+        before: before ?? null,
+        after: after ?? null,
+      })),
+  }
+}
+
+class MemoryRecorder implements Recorder {
+  readonly #connection: MemoryConnection
+  readonly #changesMax: number
+  #state: 'idle' | 'group' | 'write' | 'closed' = 'idle'
+
+  constructor(connection: MemoryConnection, changesMax: number) {
+    this.#connection = connection
+    this.#changesMax = changesMax
+  }
+
+  beginGroup(): void {
+    this.#move('beginGroup', ['idle'], 'group')
+  }
+
+  beginWrite(): void {
+    this.#move('beginWrite', ['group'], 'write')
+  }
+
+  endWrite(): void {
+    this.#move('endWrite', ['write'], 'group')
+  }
+
+  abandonWrite(): void {
+    this.#move('abandonWrite', ['write', 'group'], 'group')
+  }
+
+  finishGroup(): readonly Uint8Array[] {
+    this.#move('finishGroup', ['group'], 'idle')
+    const changes = netChanges(this.#connection.journal)
+    const payloads: Uint8Array[] = []
+    for (let from = 0; from < changes.length; from += this.#changesMax) {
+      payloads.push(encodeChanges(changes.slice(from, from + this.#changesMax)))
+    }
+    return payloads
+  }
+
+  abandonGroup(): void {
+    this.#move('abandonGroup', ['group', 'write', 'idle'], 'idle')
+  }
+
+  close(): void {
+    this.#state = 'closed'
+  }
+
+  #move(call: string, from: readonly string[], to: 'idle' | 'group' | 'write'): void {
+    if (!from.includes(this.#state)) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `Recorder.${call} must not be called in the state "${this.#state}".`,
+      )
+    }
+    this.#state = to
+  }
+}
+
+class MemoryApplier implements Applier {
+  readonly #connection: MemoryConnection
+
+  constructor(connection: MemoryConnection) {
+    this.#connection = connection
+  }
+
+  prepare(): void {
+    this.#checkTransaction('prepare')
+    this.#connection.prepared = true
+  }
+
+  apply(payload: Uint8Array): void {
+    this.#checkTransaction('apply')
+    if (!this.#connection.prepared)
+      throw new UnderstudyError('INVALID_ARGUMENT', 'Applier.apply needs prepare first.')
+    for (const { key, before, after } of decodeChanges(payload)) {
+      const found = this.#connection.get(key)
+      if (found !== before) {
+        throw new UnderstudyError(
+          'DIVERGED',
+          `The key ${JSON.stringify(key)} holds another value than on the leader; the node stopped applying. Its data must be made anew from the leader.`,
+          { key },
+        )
+      }
+      if (after === undefined) this.#connection.delete(key)
+      else this.#connection.set(key, after)
+    }
+  }
+
+  restore(): void {
+    this.#checkTransaction('restore')
+    this.#connection.prepared = false
+  }
+
+  close(): void {
+    // Holds nothing of its own.
+  }
+
+  #checkTransaction(call: string): void {
+    if (!this.#connection.inTransaction)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `Applier.${call} needs an open transaction of its caller.`,
+      )
+  }
+}
+
+/** One change for each key that ends with another value than it began with, in the order of first touch. */
+function netChanges(journal: readonly MemoryChange[]): MemoryChange[] {
+  const net = new Map<string, MemoryChange>()
+  for (const { key, before, after } of journal) {
+    net.set(key, { key, before: net.has(key) ? net.get(key)?.before : before, after })
+  }
+  return [...net.values()].filter(({ before, after }) => before !== after)
+}
+
+function encodeChanges(changes: readonly MemoryChange[]): Uint8Array {
+  const writer = new ByteWriter()
+  writer.integer(changes.length)
+  for (const change of changes) {
+    writer.text(change.key)
+    for (const value of [change.before, change.after]) {
+      writer.integer(value === undefined ? 0 : 1)
+      if (value !== undefined) writer.text(value)
+    }
+  }
+  return writer.finish()
+}
+
+function decodeChanges(payload: Uint8Array): MemoryChange[] {
+  const reader = new ByteReader(payload, 'RECORD_CORRUPT')
+  const optional = (): string | undefined => {
+    const flag = reader.integer()
+    if (flag > 1) reader.fail('a flag is neither 0 nor 1')
+    return flag === 1 ? reader.text() : undefined
+  }
+  const count = reader.integer()
+  const changes: MemoryChange[] = []
+  for (let index = 0; index < count; index++)
+    changes.push({ key: reader.text(), before: optional(), after: optional() })
+  if (reader.left > 0) reader.fail('bytes follow the last change')
+  return changes
+}
