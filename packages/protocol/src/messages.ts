@@ -6,7 +6,7 @@
  * | purpose     | dialler sends                              | listener sends                                    |
  * | ----------- | ------------------------------------------ | ------------------------------------------------- |
  * | `replicate` | Ack, Heartbeat                             | Records, Heartbeat                                |
- * | `snapshot`  | SnapshotRequest, SnapshotHashes, SnapshotAck | SnapshotStart, SnapshotChunk, SnapshotEnd       |
+ * | `snapshot`  | SnapshotRequest, SnapshotHashes, SnapshotAck, Heartbeat | SnapshotStart, SnapshotChunk, SnapshotEnd, Heartbeat |
  * | `client`    | Request                                    | Response                                          |
  *
  * Either side may send Refuse at any time; it is the last message it sends.
@@ -107,7 +107,7 @@ export interface SnapshotRequest {
   readonly resumeId: string
   /** Bytes of it that are already there, from the start. */
   readonly resumeOffset: number
-  /** The requester holds (part of) an image of this many bytes and can send hashes of its chunks; 0 when it holds none. */
+  /** The requester holds (part of) an image of this many bytes; above `resumeOffset` it can send hashes of its chunks. 0 when it holds none. */
   readonly heldBytes: number
   /** 0 for no limit. */
   readonly bytesPerSecondMax: number
@@ -121,12 +121,16 @@ export interface SnapshotStart {
   readonly history: readonly EpochEntry[]
   readonly pageBytes: number
   readonly totalBytes: number
-  /** Chunks stand at multiples of this; the last one may be shorter. */
+  /** Chunks stand at multiples of this; the last one may be shorter. A multiple of `pageBytes`. */
   readonly chunkBytes: number
-  /** `stream`: chunks follow from `offset`. `hashes`: send SnapshotHashes of all held chunks first, then differing chunks follow. */
+  /**
+   * `stream`: chunks follow from `offset`. `hashes`: send SnapshotHashes of the held chunks from `offset` on; each chunk
+   * is answered as soon as its hash came, the ones after the last part too.
+   */
   readonly mode: 'stream' | 'hashes'
+  /** A multiple of `chunkBytes`, or `totalBytes`; at most `resumeOffset`, and 0 when `id` is not `resumeId`. */
   readonly offset: number
-  /** Unacknowledged bytes that the sender keeps in flight. */
+  /** Unacknowledged bytes that the sender keeps in flight. At least `chunkBytes`. */
   readonly windowBytes: number
 }
 
@@ -147,7 +151,7 @@ export interface SnapshotChunk {
   readonly bytes: Uint8Array
 }
 
-/** Everything below `offset` was taken. */
+/** Everything below `offset` was taken. `totalBytes` only after SnapshotEnd: the image is verified and on the disk. */
 export interface SnapshotAck {
   readonly type: 'snapshotAck'
   readonly offset: number
