@@ -41,4 +41,146 @@ await assert.rejects(connect({ transport, address: 'x://y' }), /nobody/)
 const verify = (leader: Client): Promise<VerifyReport> => verifyCluster({ leader, nodes: [] })
 void verify
 `,
+  '@understudy/server': `
+import { DEFAULT_LIMITS, serveClient, type ClientHandlers, type ServerLimits } from '@understudy/server'
+import assert from 'node:assert/strict'
+const limits: ServerLimits = DEFAULT_LIMITS
+assert(limits.rowsMax > 0 && typeof serveClient === 'function')
+const status: ClientHandlers['status'] = () => ({ role: 'leader' })
+void status
+`,
+  '@understudy/testkit': `
+import { SeededRandom, SimulatedClock } from '@understudy/testkit'
+import assert from 'node:assert/strict'
+const clock = new SimulatedClock()
+let ran = false
+clock.schedule(3_600_000, () => void (ran = true))
+await clock.advance(3_600_000)
+assert(ran)
+assert.equal(new SeededRandom(7).uint32(), new SeededRandom(7).uint32())
+`,
+  '@understudy/sqlite-files': `
+import { readDatabaseHeader, type DatabaseHeader } from '@understudy/sqlite-files'
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+const database = new DatabaseSync(join(folder, 'a.db'))
+database.exec('pragma page_size = 8192; create table t (x)')
+database.close()
+const header: DatabaseHeader = readDatabaseHeader(readFileSync(join(folder, 'a.db')))
+assert(Object.values(header).includes(8192))
+rmSync(folder, { recursive: true })
+`,
+  '@understudy/log': `
+import { openLog } from '@understudy/log'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+const log = openLog({ directory: join(folder, 'log') })
+log.startEpoch({ runId: '0123456789abcdef', leader: 'a', committedAtMs: Date.now() })
+log.append([{ format: 32768, flags: 0, committedAtMs: Date.now(), payload: Buffer.from('hello') }])
+await log.sync()
+assert.deepEqual([...log.records(2)].map((record) => Buffer.from(record.payload).toString()), ['hello'])
+await log.close()
+rmSync(folder, { recursive: true })
+`,
+  '@understudy/sqlite': `
+import { digestTables, openStorage } from '@understudy/sqlite'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+const storage = openStorage({ path: join(folder, 'a.db') })
+storage.begin()
+storage.connection.internal(() => storage.connection.database.exec('create table t (id integer primary key)'))
+storage.mark({ epoch: 1, lsn: 1, crc: 7 })
+storage.commit()
+// On a worker of the package: its file has to be where the packed code looks for it.
+const durable = await storage.checkpoint()
+assert.deepEqual(durable, { epoch: 1, lsn: 1, crc: 7 })
+assert.equal(typeof digestTables, 'function')
+await storage.close()
+rmSync(folder, { recursive: true })
+`,
+  '@understudy/format-row': `
+import type { LogFormat, SqliteConnection } from '@understudy/contracts'
+import { rowFormat } from '@understudy/format-row'
+import assert from 'node:assert/strict'
+const format: LogFormat<SqliteConnection> = rowFormat()
+assert.equal(format.id, 1)
+assert.equal(format.name, 'row')
+`,
+  '@understudy/transport-tcp': `
+import type { Transport } from '@understudy/contracts'
+import { tcp } from '@understudy/transport-tcp'
+import assert from 'node:assert/strict'
+const transport: Transport = tcp()
+const listener = await transport.listen('tcp://127.0.0.1:0', (channel) => {
+  channel.start({ frame: (bytes) => void channel.send([bytes]), drained: () => {}, closed: () => {} })
+})
+const channel = await transport.connect(listener.address)
+const echo = await new Promise<Uint8Array>((resolve) => {
+  channel.start({ frame: resolve, drained: () => {}, closed: () => {} })
+  channel.send([Buffer.from('hel'), Buffer.from('lo')])
+})
+assert.equal(Buffer.from(echo).toString(), 'hello')
+channel.close()
+await listener.close()
+`,
+  '@understudy/replication': `
+import { draftParts, type Statement } from '@understudy/replication'
+import assert from 'node:assert/strict'
+assert.equal(draftParts(new Uint8Array(10), 1, 0, 4).length, 3)
+const statement: Statement = { sql: 'insert into t values (?)', params: [1], expect: 1 }
+void statement
+`,
+  '@understudy/bootstrap': `
+import { assertReplaceable } from '@understudy/bootstrap'
+import { isUnderstudyError } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+const state = { directory: 'data/a', node: 'a', history: [] }
+assertReplaceable({ ...state, led: false })
+assert.throws(() => assertReplaceable({ ...state, led: true }), (error) => isUnderstudyError(error, 'DIRECTORY_OF_LEADER'))
+`,
+  '@understudy/node': `
+import { rowFormat } from '@understudy/format-row'
+import { createNode } from '@understudy/node'
+import { tcp } from '@understudy/transport-tcp'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+const leader = await createNode({
+  name: 'a',
+  directory: join(folder, 'a'),
+  role: 'leader',
+  format: rowFormat(),
+  transport: tcp(),
+  listen: 'tcp://127.0.0.1:0',
+})
+await leader.write((tx) => tx.exec('create table note (id integer primary key autoincrement, body text)'))
+const { receipt } = await leader.write((tx) => tx.run('insert into note (body) values (?)', ['hello']))
+const rows = await leader.read((db) => db.all('select body from note'), { after: receipt.position, timeoutMs: 1000 })
+assert.deepEqual(rows.map((row) => row['body']), ['hello'])
+await leader.close()
+rmSync(folder, { recursive: true })
+`,
+  '@understudy/bench': `
+import * as bench from '@understudy/bench'
+import assert from 'node:assert/strict'
+assert(Object.keys(bench).length > 0)
+`,
+  '@understudy/cli': `
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+const help = execFileSync('node_modules/.bin/understudy', ['--help'], { encoding: 'utf8' })
+for (const command of ['start', 'status', 'sql', 'verify', 'log']) assert(help.includes(command), command)
+`,
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { installTarballs, packAll, publicPackages } from '../src/pack.ts'
-import { readWorkspace, repositoryRoot } from '../src/workspace.ts'
+import { readWorkspace, repositoryRoot, type Package } from '../src/workspace.ts'
 import { CONSUMERS } from './consumers.ts'
 
 const run = promisify(execFile)
@@ -16,10 +16,11 @@ const folder = mkdtempSync(join(tmpdir(), 'understudy-pack-'))
 const project = join(folder, 'consumer')
 
 const programOf = (name: string): string => `${name.split('/')[1]}.ts`
-/** A door that offers nothing yet. */
-const isEmpty = (name: string): boolean =>
-  readFileSync(join(root, 'packages', name.split('/')[1] ?? '', 'src/index.ts'), 'utf8').trim() ===
-  'export {}'
+/** A package without a command whose door offers nothing: there is nothing to use yet. */
+function isEmpty({ folder, manifest }: Package): boolean {
+  const door = readFileSync(join(folder, 'src/index.ts'), 'utf8').trim()
+  return (door === '' || door === 'export {}') && manifest.bin === undefined
+}
 
 beforeAll(async () => {
   await installTarballs(await packAll(readWorkspace(root), folder), project)
@@ -55,8 +56,8 @@ test('the programs typecheck against the packed declarations', async () => {
   expect(await outputOf(join(root, 'node_modules/.bin/tsc'), ['-p', '.'])).toBe('')
 })
 
-describe.each(packages.map((each) => each.name))('%s', (name) => {
-  test.skipIf(isEmpty(name))('has a program here, which runs on what was packed', async () => {
+describe.each(packages.map((each) => [each.name, each] as const))('%s', (name, owner) => {
+  test.skipIf(isEmpty(owner))('has a program here, which runs on what was packed', async () => {
     expect(Object.keys(CONSUMERS)).toContain(name)
     const where = `console.log(import.meta.resolve(${JSON.stringify(name)}))`
     const resolved = await outputOf(process.execPath, ['--input-type=module', '-e', where])
