@@ -4,7 +4,14 @@
  * then deletes the segments that nobody needs any more: never the other way round, because what is above that
  * position exists in the log alone.
  */
-import { LOCAL_SLOT, UnderstudyError, type Clock, type Log, type LogPoint, type Timer } from '@understudy/contracts'
+import {
+  LOCAL_SLOT,
+  UnderstudyError,
+  type Clock,
+  type Log,
+  type LogPoint,
+  type Timer,
+} from '@understudy/contracts'
 
 export interface CheckpointedStorage {
   readonly uncheckpointedBytes: number
@@ -74,7 +81,11 @@ export class Checkpointer implements AsyncDisposable {
       failed(
         error instanceof UnderstudyError
           ? error
-          : new UnderstudyError('STORAGE_FAILED', 'A checkpoint failed; the node stopped writing. Restart it: what was acknowledged is in its log.', { cause: error }),
+          : new UnderstudyError(
+              'STORAGE_FAILED',
+              'A checkpoint failed; the node stopped writing. Restart it: what was acknowledged is in its log.',
+              { cause: error },
+            ),
       )
     }
   }

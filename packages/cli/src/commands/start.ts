@@ -1,0 +1,176 @@
+/** `understudy start`: a node as a process of its own, until it is told to stop. */
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import pc from 'picocolors'
+import { formatPosition } from '@understudy/contracts'
+import { rowFormat } from '@understudy/format-row'
+import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
+import { tcp } from '@understudy/transport-tcp'
+import type { CommandContext } from '../program.ts'
+import { bytes, json, type Output } from '../output.ts'
+
+interface StartOptions {
+  readonly name: string
+  readonly directory: string
+  readonly listen?: string
+  readonly leader?: string
+  readonly import?: string
+  readonly replaceLeader?: boolean
+  readonly snapshotRate?: number
+  readonly slotBytesMax?: number
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
+  $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401`
+
+export function addStartCommand(program: Command, context: CommandContext): void {
+  program
+    .command('start')
+    .description('Run a node: a leader, or with --leader a follower. Ctrl-C stops it cleanly.')
+    .requiredOption('--name <name>', 'name of the node, unique in its cluster')
+    .requiredOption('--directory <path>', 'where the node keeps its data; made when missing')
+    .option('--listen <address>', 'where followers and clients connect, such as tcp://127.0.0.1:7401')
+    .option('--leader <address>', 'follow the leader at this address')
+    .option('--import <file>', 'leader, first start only: adopt a copy of an existing database')
+    .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
+    .addOption(
+      new Option('--snapshot-rate <bytes>', 'limit of a bootstrap in bytes per second').argParser(positive),
+    )
+    .addOption(
+      new Option('--slot-bytes-max <bytes>', 'bytes of log kept for a follower that is away').argParser(
+        positive,
+      ),
+    )
+    .option('--json', 'one JSON object per event')
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: StartOptions) => runNode(options, context))
+}
+
+async function runNode(options: StartOptions, context: CommandContext): Promise<void> {
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  process.once('SIGINT', onSignal)
+  process.once('SIGTERM', onSignal)
+  const failed = Promise.withResolvers<void>()
+  const show = options.json === true ? showJson(context.output) : showText(context.output)
+  try {
+    await using node = await createNode(
+      nodeOptions(options, stop.signal, (event) => {
+        show(event)
+        if (event.kind !== 'failed') return
+        context.exitCode = 1
+        failed.resolve()
+      }),
+    )
+    announce(node, options, context.output)
+    await Promise.race([failed.promise, aborted(stop.signal)])
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+  } finally {
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+  if (options.json === true) context.output.out(json({ kind: 'stopped' }))
+  else context.output.out('stopped')
+}
+
+function nodeOptions(
+  options: StartOptions,
+  signal: AbortSignal,
+  onEvent: (event: NodeEvent) => void,
+): NodeOptions {
+  const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
+  return {
+    name,
+    directory,
+    role: leader === undefined ? 'leader' : 'follower',
+    format: rowFormat(),
+    transport: tcp(),
+    signal,
+    onEvent,
+    ...(listen !== undefined && { listen }),
+    ...(leader !== undefined && { leader }),
+    ...(options.import !== undefined && { importFrom: options.import }),
+    ...(replaceLeader !== undefined && { replaceLeader }),
+    ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
+    ...(slotBytesMax !== undefined && { slotBytesMax }),
+  }
+}
+
+function announce(node: UnderstudyNode, options: StartOptions, output: Output): void {
+  const { name, role, cluster, address } = node
+  if (options.json === true) {
+    output.out(json({ kind: 'ready', name, role, cluster, address, position: formatPosition(node.applied) }))
+    return
+  }
+  const where = address === undefined ? '' : ` at ${pc.bold(address)}`
+  output.out(
+    `${pc.green('ready')} ${role} ${pc.bold(name)} of cluster ${cluster}${where}, position ${formatPosition(node.applied)}`,
+  )
+}
+
+function showJson(output: Output): (event: NodeEvent) => void {
+  return (event) => {
+    output.out(
+      json(
+        'error' in event && event.error !== undefined
+          ? { ...event, error: { code: event.error.code, message: event.error.message } }
+          : event,
+      ),
+    )
+  }
+}
+
+function showText(output: Output): (event: NodeEvent) => void {
+  let shownPercent = -10
+  return (event) => {
+    if (event.kind === 'snapshot') {
+      const { receivedBytes, totalBytes, bytesPerSecond } = event.progress
+      const percent = totalBytes === 0 ? 0 : Math.floor((100 * receivedBytes) / totalBytes)
+      if (percent < shownPercent + 10 && percent !== 100) return
+      shownPercent = percent === 100 ? -10 : percent
+      output.out(`snapshot ${percent} % of ${bytes(totalBytes)}, ${bytes(bytesPerSecond)}/s`)
+      return
+    }
+    const line = describe(event)
+    if (line !== undefined) output.out(line)
+  }
+}
+
+function describe(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string | undefined {
+  switch (event.kind) {
+    case 'listening':
+      return undefined
+    case 'redo':
+      return `redo: applied ${formatPosition(event.applied)} of ${event.upTo}`
+    case 'leading':
+      return `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
+    case 'snapshotRetry':
+      return `${pc.yellow(event.error.code)} ${event.error.message} Trying again in ${Math.round(event.delayMs)} ms.`
+    case 'bootstrapped':
+      return `snapshot complete at ${formatPosition(event.point)}: ${bytes(event.bytes)}, of which ${bytes(event.transferredBytes)} travelled`
+    case 'state':
+      return `${event.state}${event.error === undefined ? '' : `: ${pc.yellow(event.error.code)} ${event.error.message}`}`
+    case 'followerJoined':
+      return `follower ${event.name} connected: ${event.verdict}`
+    case 'followerLeft':
+      return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
+    case 'failed':
+      return `${pc.red(event.error.code)} ${event.error.message}`
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value <= 0)
+    throw new InvalidArgumentError('give a positive whole number.')
+  return value
+}

@@ -1,0 +1,87 @@
+/** `understudy status`: what nodes say of themselves, side by side. */
+import type { Command } from 'commander'
+import { isUnderstudyError } from '@understudy/contracts'
+import type { NodeStatus } from '@understudy/node'
+import { connectTo } from '../connections.ts'
+import { json, table } from '../output.ts'
+import type { CommandContext } from '../program.ts'
+
+const EXAMPLES = `
+Examples:
+  $ understudy status tcp://127.0.0.1:7401
+  $ understudy status tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --json`
+
+/** One asked node: its answer, or why there is none. */
+type Answer = { readonly address: string } & (
+  | { readonly ok: true; readonly status: NodeStatus }
+  | { readonly ok: false; readonly error: { readonly code: string; readonly message: string } }
+)
+
+export function addStatusCommand(program: Command, context: CommandContext): void {
+  program
+    .command('status')
+    .description(
+      'Show role, position, lag and retention slots of nodes. Exits with 1 when one does not answer or has failed.',
+    )
+    .argument('<address...>', 'addresses of nodes')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', EXAMPLES)
+    .action(async (addresses: string[], options: { readonly json?: boolean }) => {
+      const answers = await Promise.all(addresses.map(ask))
+      const ok = answers.every((answer) => answer.ok && answer.status.failure === undefined)
+      if (!ok) context.exitCode = 1
+      if (options.json === true) context.output.out(json({ ok, nodes: answers }))
+      else show(answers, context)
+    })
+}
+
+async function ask(address: string): Promise<Answer> {
+  try {
+    const client = await connectTo(address)
+    try {
+      return { address, ok: true, status: (await client.status()) as unknown as NodeStatus }
+    } finally {
+      await client.close()
+    }
+  } catch (error) {
+    if (!isUnderstudyError(error)) throw error
+    return { address, ok: false, error: { code: error.code, message: error.message } }
+  }
+}
+
+function show(answers: readonly Answer[], { output }: CommandContext): void {
+  const rows = answers.map((answer) => {
+    if (!answer.ok) return ['?', answer.address, '', answer.error.code, '', '', '']
+    const { node, role, state, position, durable, following, log } = answer.status
+    const lag = following === undefined ? '' : following.lagRecords
+    return [node, answer.address, role, state, position, durable, lag, `${log.first}..${log.end}`]
+  })
+  output.out(table(['node', 'address', 'role', 'state', 'position', 'durable', 'lag (records)', 'log'], rows))
+  for (const answer of answers) {
+    if (!answer.ok) {
+      output.out(`${answer.address}: ${answer.error.code} ${answer.error.message}`)
+      continue
+    }
+    const { node, failure, followers, following } = answer.status
+    if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
+    if (following?.lastError !== undefined)
+      output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
+    if (followers === undefined || followers.length === 0) continue
+    output.out(`followers of ${node}`)
+    output.out(
+      table(
+        ['name', 'state', 'sent', 'received', 'durable', 'applied', 'lag (records)', 'round trip (ms)'],
+        followers.map((follower) => [
+          follower.name,
+          follower.state,
+          follower.sent,
+          follower.received,
+          follower.durable,
+          follower.applied,
+          follower.lagRecords,
+          follower.rttMs?.toFixed(2) ?? '',
+        ]),
+      ),
+    )
+  }
+}

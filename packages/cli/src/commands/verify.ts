@@ -1,0 +1,69 @@
+/** `understudy verify`: do all nodes hold the same rows, per table, at one position? Writes go on meanwhile. */
+import type { Command } from 'commander'
+import pc from 'picocolors'
+import { verifyCluster, type Client, type VerifyReport } from '@understudy/client'
+import { UnderstudyError, formatPosition } from '@understudy/contracts'
+import { withClients } from '../connections.ts'
+import { json, table } from '../output.ts'
+import type { CommandContext } from '../program.ts'
+
+const EXAMPLES = `
+Examples:
+  $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 tcp://127.0.0.1:7403
+  $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --json`
+
+export function addVerifyCommand(program: Command, context: CommandContext): void {
+  program
+    .command('verify')
+    .description(
+      'Compare the rows of nodes at one position. Exits with 1 when a table differs or a node does not answer.',
+    )
+    .argument('<address...>', 'addresses of all nodes to compare, the leader among them')
+    .option('--timeout <seconds>', 'how long the nodes may take', '60')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', EXAMPLES)
+    .action(async (addresses: string[], options: { readonly json?: boolean; readonly timeout: string }) => {
+      const report = await withClients(addresses, async (clients) =>
+        verifyCluster({
+          leader: await findLeader(clients),
+          nodes: clients,
+          timeoutMs: Number(options.timeout) * 1000,
+        }),
+      )
+      if (!report.ok) context.exitCode = 1
+      if (options.json === true)
+        context.output.out(json({ ...report, position: formatPosition(report.position) }))
+      else show(report, context)
+    })
+}
+
+async function findLeader(clients: readonly Client[]): Promise<Client> {
+  for (const client of clients) {
+    const { role } = await client.status()
+    if (role === 'leader') return client
+  }
+  throw new UnderstudyError(
+    'NOT_LEADER',
+    'None of these nodes leads, so there is nobody to mark a position. Add the address of the leader.',
+  )
+}
+
+function show(report: VerifyReport, { output }: CommandContext): void {
+  const nodes = [...new Set(report.tables.flatMap(({ nodes }) => Object.keys(nodes)))]
+  const rows = report.tables.map(({ table, nodes: digests, equal }) => [
+    table,
+    ...nodes.map((node) => {
+      const digest = digests[node]
+      return digest === undefined ? 'missing' : `${digest.rows} rows ${digest.digest.slice(0, 12)}`
+    }),
+    equal ? pc.green('equal') : pc.red('DIFFERENT'),
+  ])
+  output.out(table(['table', ...nodes, ''], rows))
+  for (const [node, { code, message }] of Object.entries(report.failures))
+    output.out(`${node}: ${pc.red(code)} ${message}`)
+  output.out(
+    report.ok
+      ? `${pc.green('ok')} the same rows at ${formatPosition(report.position)}`
+      : pc.red(`not the same at ${formatPosition(report.position)}`),
+  )
+}

@@ -1,0 +1,55 @@
+/** What commands print: tables and lines for people, one JSON value per line for machines. Errors without stack traces. */
+import Table from 'cli-table3'
+import pc from 'picocolors'
+import { isUnderstudyError } from '@understudy/contracts'
+
+/** Where a command's text goes; tests hand in their own. */
+export interface Output {
+  out(line: string): void
+  error(line: string): void
+}
+
+export const processOutput: Output = {
+  out: (line) => void process.stdout.write(`${line}\n`),
+  error: (line) => void process.stderr.write(`${line}\n`),
+}
+
+/** A table with a heading line, columns as wide as they need to be. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const drawn = new Table({ head: [...head], style: { head: ['bold'], border: ['gray'] } })
+  for (const row of rows) drawn.push(row.map(String))
+  return drawn.toString()
+}
+
+/** One line of JSON; 64-bit integers as decimal strings, bytes as hexadecimal. */
+export function json(value: unknown): string {
+  return JSON.stringify(value, (_key, field: unknown) => {
+    if (typeof field === 'bigint') return String(field)
+    if (field instanceof Uint8Array) return Buffer.from(field).toString('hex')
+    return field
+  })
+}
+
+/** The line that a failed command ends with: the code, what happened, what to do. */
+export function describeError(error: unknown): string {
+  if (isUnderstudyError(error)) return `${pc.red(error.code)} ${error.message}`
+  return `${pc.red('error')} ${error instanceof Error ? error.message : String(error)}`
+}
+
+/** The same for a machine. */
+export function errorJson(error: unknown): string {
+  if (isUnderstudyError(error))
+    return json({ ok: false, error: { code: error.code, message: error.message } })
+  return json({ ok: false, error: { message: error instanceof Error ? error.message : String(error) } })
+}
+
+export function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let unit = 0
+  let value = count
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+}

@@ -1,0 +1,111 @@
+/** A node that leads: redo, a new epoch, the commit pipeline, the followers, the snapshots it serves. */
+import { UnderstudyError, formatPosition, type LogPoint } from '@understudy/contracts'
+import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
+import type { Connection, Hello } from '@understudy/protocol'
+import { Followers, becomeLeader, type CommitPipeline, type FollowerStatus } from '@understudy/replication'
+import type { FrozenViews } from './frozen-views.ts'
+import type { NodeData } from './node-data.ts'
+import type { Settings } from './options.ts'
+
+export interface LeaderRole {
+  readonly pipeline: CommitPipeline
+  readonly epoch: number
+  /** Records flow to this follower, or it is told why not. */
+  acceptFollower(connection: Connection, hello: Hello): void
+  /** Serves a snapshot to a follower that was welcomed. */
+  serveSnapshot(connection: Connection, hello: Hello): void
+  followers(): FollowerStatus[]
+  snapshots(): SnapshotServer['transfers']
+  /** Stops leading with a reason; what is durable stays. */
+  stop(error: UnderstudyError): void
+  close(): Promise<void>
+}
+
+/** Starts to lead with the data of a directory. Throws what redo throws. */
+export async function startLeading(
+  data: NodeData,
+  cluster: string,
+  views: FrozenViews,
+  settings: Settings,
+  failed: (error: UnderstudyError) => void,
+): Promise<LeaderRole> {
+  const { storage, log } = data
+  const { name, clock, random, format, allFormats, emit } = settings
+  const freeze = (point: LogPoint): void => views.keep(point, () => storage.freeze())
+  const { pipeline, epoch, redone } = await becomeLeader({
+    storage,
+    log,
+    format,
+    formats: allFormats,
+    cluster,
+    node: name,
+    clock,
+    random,
+    ...(settings.pipeline && { limits: settings.pipeline }),
+    onDurable: () => followers.wake(),
+    onMarker: freeze,
+    onFailed: (error) => failed(error),
+    onProgress: (applied, upTo) => emit({ kind: 'redo', applied, upTo }),
+  })
+  const followers = new Followers({
+    log,
+    cluster,
+    node: name,
+    clock,
+    formats: allFormats.map(({ id, version }) => ({ id, version })),
+    highWatermark: () => pipeline.highWatermark,
+    ...(settings.link && { limits: settings.link }),
+    onMustStopLeading: (error) => failed(error),
+    onFollower: (event) =>
+      emit(
+        event.kind === 'joined'
+          ? { kind: 'followerJoined', name: event.name, verdict: describeVerdict(event.decision) }
+          : { kind: 'followerLeft', name: event.name, error: event.error },
+      ),
+  })
+  const snapshots = createSnapshotServer({
+    openSnapshot: () => storage.snapshot(),
+    history: () => log.history,
+    applied: () => storage.applied,
+    reserveSlot: (follower, lsn) => void log.slots.reserve(follower, lsn),
+    clock,
+    random,
+    ...(settings.snapshotKeepMs !== undefined && { keepMs: settings.snapshotKeepMs }),
+    ...(settings.snapshotBytesPerSecondMax !== undefined && {
+      bytesPerSecondMax: settings.snapshotBytesPerSecondMax,
+    }),
+  })
+  emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
+  return {
+    pipeline,
+    epoch: epoch.number,
+    acceptFollower: (connection, hello) => followers.accept(connection, hello),
+    serveSnapshot: (connection, hello) => void snapshots.serve(connection, hello),
+    followers: () => followers.status(),
+    snapshots: () => snapshots.transfers,
+    stop: (error) => followers.close(error),
+    async close(): Promise<void> {
+      await pipeline.close()
+      followers.close()
+      await snapshots.close()
+    },
+  }
+}
+
+function describeVerdict(decision: {
+  readonly kind: string
+  readonly reason?: string
+  readonly message?: string
+}): string {
+  const detail = decision.reason ?? decision.message
+  return detail === undefined ? decision.kind : `${decision.kind}: ${detail}`
+}
+
+/** The refusal of a write on a node that does not lead. */
+export function notLeader(name: string, leader: string | undefined, at: LogPoint): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_LEADER',
+    `Node ${name} is a follower (at ${formatPosition(at)}) and takes no writes; nothing was changed. Write to the leader${leader === undefined ? '' : ` at ${leader}`}.`,
+    { leader },
+  )
+}

@@ -1,0 +1,83 @@
+/** The database and the log of one generation, opened together, with what keeps them in step. */
+import { LOCAL_SLOT, type Log, type UnderstudyError } from '@understudy/contracts'
+import { openLog } from '@understudy/log'
+import { openStorage, type SqliteStorage } from '@understudy/sqlite'
+import { Checkpointer } from './checkpointer.ts'
+import type { GenerationPaths } from './layout.ts'
+import { CHECKPOINT_INTERVAL_MS, type Settings } from './options.ts'
+
+export interface NodeData {
+  readonly storage: SqliteStorage
+  readonly log: Log
+  readonly checkpointer: Checkpointer
+  /** Closes all three; the database is checkpointed by SQLite itself when its last connection closes. */
+  close(): Promise<void>
+}
+
+/** Opens a generation. Throws what opening the database or the log throws; nothing stays open then. */
+export async function openNodeData(
+  paths: GenerationPaths,
+  settings: Settings,
+  failed: (error: UnderstudyError) => void,
+): Promise<NodeData> {
+  settings.files.makeDirectory(paths.directory)
+  const storage = openStorage({
+    path: paths.database,
+    ...(settings.setup && { setup: settings.setup }),
+    ...(settings.readers !== undefined && { readers: settings.readers }),
+  })
+  let log: Log | undefined
+  try {
+    log = openNodeLog(paths, settings, storage.applied.lsn)
+    // What the database still needs after a crash; the stored slot may be older, which only keeps more.
+    if (log.slots.get(LOCAL_SLOT) === undefined) log.slots.reserve(LOCAL_SLOT, storage.applied.lsn)
+  } catch (error) {
+    await log?.close()
+    await storage.close()
+    throw error
+  }
+  return new OpenNodeData(storage, log, settings, failed)
+}
+
+/** The log of a generation; `knownDurable` is what its database proves to have been durable. */
+export function openNodeLog(paths: GenerationPaths, settings: Settings, knownDurable: number): Log {
+  return openLog({
+    directory: paths.log,
+    files: settings.files,
+    clock: settings.clock,
+    random: settings.random,
+    knownDurable,
+    ...(settings.segmentBytes !== undefined && { segmentBytes: settings.segmentBytes }),
+    ...(settings.slotBytesMax !== undefined && { slotBytesMax: settings.slotBytesMax }),
+  })
+}
+
+class OpenNodeData implements NodeData {
+  readonly storage: SqliteStorage
+  readonly log: Log
+  readonly checkpointer: Checkpointer
+
+  constructor(
+    storage: SqliteStorage,
+    log: Log,
+    settings: Settings,
+    failed: (error: UnderstudyError) => void,
+  ) {
+    this.storage = storage
+    this.log = log
+    this.checkpointer = new Checkpointer({
+      storage,
+      log,
+      clock: settings.clock,
+      bytes: settings.checkpointBytes,
+      intervalMs: CHECKPOINT_INTERVAL_MS,
+      failed,
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.checkpointer.close()
+    await this.storage.close()
+    await this.log.close()
+  }
+}

@@ -1,0 +1,142 @@
+/** What a node is made of: every option, with every default in one place. */
+import {
+  UnderstudyError,
+  type Clock,
+  type Files,
+  type LogFormat,
+  type LogPoint,
+  type Random,
+  type SqliteConnection,
+  type Transport,
+} from '@understudy/contracts'
+import type { SnapshotProgress } from '@understudy/bootstrap'
+import { nodeFiles } from '@understudy/log'
+import type { LinkLimits, PipelineLimits, ReceiverState } from '@understudy/replication'
+import type { Setup } from '@understudy/sqlite'
+import { systemClock, systemRandom } from './system.ts'
+
+export type Role = 'leader' | 'follower'
+
+export interface NodeOptions {
+  /** Unique in its cluster; letters, digits, `-`, `_` and `.`, at most 64. The leader keeps a retention slot of this name. */
+  readonly name: string
+  /** Where everything of this node is kept; made when missing. */
+  readonly directory: string
+  readonly role: Role
+  /** How writes are logged. */
+  readonly format: LogFormat<SqliteConnection>
+  /** Further formats that records of the log may be in. Default none. */
+  readonly formats?: readonly LogFormat<SqliteConnection>[]
+  readonly transport: Transport
+  /** Where followers and clients connect, such as `tcp://127.0.0.1:7401`; port 0 picks a free one. Default: nowhere. */
+  readonly listen?: string
+  /** Follower: the leader's address. */
+  readonly leader?: string
+  /** Registers functions, aggregates and collations on every connection: the same ones on every node. */
+  readonly setup?: Setup
+  /** Leader, first start only: adopts a copy of this database file. The file itself is only read. */
+  readonly importFrom?: string
+  /** Follower: this directory was a leader's and may be replaced by a snapshot all the same. Default false. */
+  readonly replaceLeader?: boolean
+  readonly onEvent?: (event: NodeEvent) => void
+  /** Ends a start that waits for its first snapshot. */
+  readonly signal?: AbortSignal
+
+  readonly clock?: Clock
+  readonly random?: Random
+  readonly files?: Files
+  /** Connections that read at once. Default 4. */
+  readonly readers?: number
+  /** Size of a log segment in bytes. Default 16 MiB. */
+  readonly segmentBytes?: number
+  /** A follower's slot that holds back more of the log is lost. Default 16 GiB. */
+  readonly slotBytesMax?: number
+  /** Uncheckpointed bytes that start a checkpoint. Default 16 MiB. */
+  readonly checkpointBytes?: number
+  /** Limit for a bootstrap, on either side; 0 for none. Default 0. */
+  readonly snapshotBytesPerSecondMax?: number
+  /** How long a broken snapshot can be resumed. Default 60,000. */
+  readonly snapshotKeepMs?: number
+  readonly pipeline?: Partial<PipelineLimits>
+  readonly link?: Partial<LinkLimits>
+}
+
+/** What a node tells while it runs. Each kind's fields are plain data. */
+export type NodeEvent =
+  | { readonly kind: 'listening'; readonly address: string }
+  | {
+      readonly kind: 'leading'
+      readonly epoch: number
+      readonly redoneFrom: LogPoint
+      readonly redoneTo: LogPoint
+    }
+  | { readonly kind: 'redo'; readonly applied: LogPoint; readonly upTo: number }
+  | { readonly kind: 'snapshot'; readonly progress: SnapshotProgress }
+  | { readonly kind: 'snapshotRetry'; readonly error: UnderstudyError; readonly delayMs: number }
+  | {
+      readonly kind: 'bootstrapped'
+      readonly point: LogPoint
+      readonly bytes: number
+      readonly transferredBytes: number
+    }
+  | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
+  | { readonly kind: 'followerJoined'; readonly name: string; readonly verdict: string }
+  | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
+  /** The node stopped writing or following for good; reads go on where they can. */
+  | { readonly kind: 'failed'; readonly error: UnderstudyError }
+
+/** Options with their defaults. */
+export interface Settings extends NodeOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly files: Files
+  readonly allFormats: readonly LogFormat<SqliteConnection>[]
+  readonly checkpointBytes: number
+  readonly emit: (event: NodeEvent) => void
+}
+
+export const CHECKPOINT_BYTES_DEFAULT: number = 16 * 1024 * 1024
+/** How often the bytes that wait for a checkpoint are looked at. */
+export const CHECKPOINT_INTERVAL_MS = 100
+/** How long a new connection has for its first message. */
+export const HELLO_TIMEOUT_MS = 5000
+/** Longest frame once a peer said who it is. */
+export const FRAME_BYTES_MAX: number = 16 * 1024 * 1024
+/** How long a view frozen at a marker waits for its digest to be asked for. */
+export const FROZEN_VIEW_MS = 60_000
+/** Views kept frozen at once: each holds a reader and the write-ahead log's frames behind it. */
+export const FROZEN_VIEWS_MAX = 4
+
+/** Checks the options and fills in the defaults. Throws `INVALID_ARGUMENT`. */
+export function resolveOptions(options: NodeOptions): Settings {
+  const { name, directory, role, format, formats = [], leader, importFrom } = options
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+    throw invalid(
+      `name is '${name}'; use 1 to 64 letters, digits, '-', '_' or '.', not beginning with a sign.`,
+    )
+  if (name === 'local')
+    throw invalid("name is 'local', which every node's own retention slot is called; use another.")
+  if (directory === '') throw invalid('directory is empty; name a folder for the data of this node.')
+  if (role !== 'leader' && role !== 'follower')
+    throw invalid(`role is '${String(role)}'; use 'leader' or 'follower'.`)
+  if (role === 'follower' && leader === undefined)
+    throw invalid('a follower needs the address of its leader: leader: "tcp://host:port".')
+  if (role === 'leader' && leader !== undefined)
+    throw invalid('a leader takes no leader address; remove it, or use role: "follower".')
+  if (role === 'follower' && importFrom !== undefined)
+    throw invalid('only a leader imports a database; a follower gets a snapshot from its leader.')
+  const onEvent = options.onEvent
+  return {
+    ...options,
+    clock: options.clock ?? systemClock(),
+    random: options.random ?? systemRandom(),
+    files: options.files ?? nodeFiles(),
+    allFormats: [format, ...formats.filter((other) => other.id !== format.id)],
+    checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
+    emit: (event) => onEvent?.(event),
+  }
+}
+
+function invalid(message: string): UnderstudyError {
+  return new UnderstudyError('INVALID_ARGUMENT', `${message} Nothing was started.`)
+}
