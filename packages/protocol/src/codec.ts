@@ -42,7 +42,7 @@ import {
   encodeHeartbeat,
   encodeRecords,
 } from './stream.ts'
-import { FieldReader, violation } from './wire.ts'
+import { FieldReader, unsendable, violation } from './wire.ts'
 
 /** The first byte of a frame. */
 export const MESSAGE_TYPES = {
@@ -96,6 +96,8 @@ export function encodeMessage(message: Message): Uint8Array[] {
       return [encodeWelcome(MESSAGE_TYPES.welcome, message)]
     case 'refuse':
       return [encodeRefuse(MESSAGE_TYPES.refuse, message)]
+    default:
+      throw unsendable(`no message has the type ${JSON.stringify(message satisfies never)}`)
   }
 }
 

@@ -70,7 +70,7 @@ function newestEpochs(history: readonly EpochEntry[], bytesMax: number): Uint8Ar
     if (room < 0) break
     entries.push(bytes)
   }
-  return entries.reverse()
+  return entries.toReversed()
 }
 
 export function decodeHello(reader: FieldReader): Hello {

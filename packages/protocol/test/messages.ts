@@ -1,5 +1,5 @@
 /** Arbitrary messages of every type, within the limits, for properties and fuzzing. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { ERROR_CODES, type EpochEntry, type ErrorCode } from '@understudy/contracts'
 import type { Message, ResultSet, Value } from '../src/index.ts'
 
