@@ -1,0 +1,240 @@
+/**
+ * Follower side of the row format: payloads to effects.
+ *
+ * Decides: in which order, and whether what happened is exactly what was asked. Leaves to others: bytes (`decode.ts`),
+ * triggers (`triggers.ts`).
+ *
+ * 1. Between `prepare` and `restore` the database has no user triggers. Between construction and `close` the connection
+ *    runs with foreign keys off and without SQLite's defensive mode, so that no action fires and shadow tables of FTS5
+ *    and R-Tree take rows. Both are settings of the connection that a transaction cannot change: construct and close
+ *    outside of one, and record nothing meanwhile.
+ * 2. A payload is decoded as a whole before the database is touched.
+ * 3. Every row must be there as the leader had it, the schema must be the leader's, and the number of rows changed must
+ *    be the number announced. Anything else throws; the caller rolls back.
+ */
+import { constants, type StatementSync } from 'node:sqlite'
+import { UnderstudyError, type Applier, type SqliteConnection } from '@understudy/contracts'
+import { PayloadDecoder, type Plan, type RowsStep } from './decode.ts'
+import { diverged, schemaMismatch } from './divergence.ts'
+import type { PlainValue, Sequences } from './payload.ts'
+import { readSchema, type Schema } from './schema.ts'
+import { number } from './sql.ts'
+import { replaceSavedTriggers, restoreTriggers, saveTriggers, triggersAreSaved } from './triggers.ts'
+
+// Missing in the types of Node 24.
+const SQLITE_CHANGESET_CONSTRAINT = 4
+const { SQLITE_CHANGESET_ABORT, SQLITE_CHANGESET_REPLACE, SQLITE_CHANGESET_CONFLICT } = constants
+
+export class RowApplier implements Applier {
+  readonly #connection: SqliteConnection
+  readonly #decoder = new PayloadDecoder()
+  readonly #version: StatementSync
+  readonly #totalChanges: StatementSync
+  readonly #foreignKeys: boolean
+  #setSequence: StatementSync | undefined
+  #addSequence: StatementSync | undefined
+  #schema: Schema | undefined
+  #prepared = false
+  #closed = false
+  // Of the changeset that is being applied:
+  #conflict = 0
+  #replaced = 0
+
+  constructor(connection: SqliteConnection) {
+    const { database } = connection
+    if (database.isTransaction) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'The applier of the row format was made inside a transaction, where SQLite ignores "PRAGMA foreign_keys". ' +
+          'Nothing was changed. Make it before the transaction begins.',
+      )
+    }
+    this.#connection = connection
+    const { foreignKeys, version, totalChanges } = connection.internal(() => {
+      const foreignKeys = number(database, 'pragma foreign_keys') === 1
+      database.exec('pragma foreign_keys = off')
+      return {
+        foreignKeys,
+        version: database.prepare('pragma main.schema_version'),
+        totalChanges: database.prepare('select total_changes()'),
+      }
+    })
+    this.#foreignKeys = foreignKeys
+    this.#version = version
+    this.#version.setReturnArrays(true)
+    this.#totalChanges = totalChanges
+    this.#totalChanges.setReturnArrays(true)
+    database.enableDefensive(false)
+  }
+
+  prepare(): void {
+    this.#connection.internal(() => saveTriggers(this.#connection.database))
+    this.#prepared = true
+  }
+
+  restore(): void {
+    this.#prepared = false
+    this.#connection.internal(() => {
+      const { database } = this.#connection
+      restoreTriggers(database)
+      // FTS5 keeps the structure of its index in memory and looks for changes by other connections only. Reading the
+      // schema anew makes it start afresh.
+      database.exec('pragma writable_schema = reset')
+    })
+  }
+
+  apply(payload: Uint8Array): void {
+    const plan = this.#decoder.decode(payload)
+    this.#connection.internal(() => this.#run(plan))
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    const { database } = this.#connection
+    if (!database.isOpen) return
+    database.enableDefensive(true)
+    if (!this.#foreignKeys) return
+    this.#connection.internal(() => database.exec('pragma foreign_keys = on'))
+  }
+
+  #run(plan: Plan): void {
+    const { database } = this.#connection
+    if (!this.#prepared) this.#checkPrepared()
+    this.#checkSchema(plan.schema)
+    for (const step of plan.steps) {
+      if (step.kind === 'rows') {
+        this.#applyRows(step)
+        continue
+      }
+      try {
+        database.exec(step.sql)
+      } catch (cause) {
+        throw diverged('a schema change failed that succeeded on the leader', { cause })
+      }
+      this.#checkSchema(step.fingerprint)
+    }
+    if (plan.sequences !== undefined) this.#applySequences(plan.sequences)
+    if (plan.userVersion !== undefined) database.exec(`pragma main.user_version = ${plan.userVersion}`)
+    if (plan.applicationId !== undefined) database.exec(`pragma main.application_id = ${plan.applicationId}`)
+    if (plan.statistics !== undefined) this.#applyStatistics(plan.statistics)
+    if (plan.triggers !== undefined) replaceSavedTriggers(database, plan.triggers)
+  }
+
+  #applyRows(step: RowsStep): void {
+    const before = this.#changesSoFar()
+    this.#replaced = 0
+    let expected = 0
+    let updates = 0
+    for (const table of step.tables) {
+      expected += table.deletes + table.updates + table.inserts
+      // SQLite resolves a cycle of updates on a UNIQUE column by deleting a row for a while: one change more for each.
+      if (table.updates > 1) updates += table.updates
+    }
+    if (step.strict.length > 0) this.#applyChangeset(step, step.strict, this.#onStrict)
+    if (step.replacing.length > 0) this.#applyChangeset(step, step.replacing, this.#onReplacing)
+    const actual = this.#changesSoFar() - before - this.#replaced
+    if (actual < expected || actual > expected + updates) {
+      throw diverged(`${actual} rows changed instead of ${expected}`, { expected, actual })
+    }
+  }
+
+  #applyChangeset(step: RowsStep, changeset: Uint8Array, onConflict: (type: number) => number): void {
+    this.#conflict = 0
+    let applied = false
+    let cause: unknown
+    try {
+      applied = this.#connection.database.applyChangeset(changeset, { onConflict })
+    } catch (error) {
+      cause = error
+    }
+    if (applied && this.#conflict === 0) return
+    throw diverged(conflictText(this.#conflict), {
+      conflict: this.#conflict,
+      tables: step.tables.map((table) => table.name),
+      cause,
+    })
+  }
+
+  readonly #onStrict = (type: number): number => {
+    this.#conflict = type
+    return SQLITE_CHANGESET_ABORT
+  }
+
+  readonly #onReplacing = (type: number): number => {
+    if (type !== SQLITE_CHANGESET_CONFLICT) return this.#onStrict(type)
+    this.#replaced += 1
+    return SQLITE_CHANGESET_REPLACE
+  }
+
+  #applySequences({ all, sequences }: Sequences): void {
+    const { database } = this.#connection
+    if (all) {
+      database.exec('delete from main.sqlite_sequence')
+      for (const { name, value } of sequences) {
+        database.prepare('insert into main.sqlite_sequence (name, seq) values (?, ?)').run(name, value)
+      }
+      return
+    }
+    this.#setSequence ??= database.prepare('update main.sqlite_sequence set seq = ? where name = ?')
+    for (const { name, value } of sequences) {
+      if (this.#setSequence.run(value, name).changes !== 0) continue
+      this.#addSequence ??= database.prepare('insert into main.sqlite_sequence (seq, name) values (?, ?)')
+      this.#addSequence.run(value, name)
+    }
+  }
+
+  #applyStatistics(rows: readonly (readonly PlainValue[])[]): void {
+    const { database } = this.#connection
+    // Makes the table where it is missing, and analyses nothing.
+    database.exec('analyze main.sqlite_schema')
+    database.exec('delete from main.sqlite_stat1')
+    const insert = database.prepare('insert into main.sqlite_stat1 (tbl, idx, stat) values (?, ?, ?)')
+    for (const row of rows) insert.run(...row)
+    database.exec('analyze main.sqlite_schema')
+  }
+
+  #checkSchema(expected: Uint8Array): void {
+    const { database, ownTablePrefix } = this.#connection
+    const version = Number((this.#version.get() as unknown as unknown[])[0])
+    if (this.#schema === undefined || this.#schema.version !== version) {
+      this.#schema = readSchema(database, ownTablePrefix)
+    }
+    const { fingerprint } = this.#schema
+    for (let index = 0; index < 8; index += 1) {
+      if (fingerprint[index] !== expected[index]) throw schemaMismatch(fingerprint, expected)
+    }
+  }
+
+  #checkPrepared(): void {
+    const { database } = this.#connection
+    if (!triggersAreSaved(database)) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'A row record was to be applied to a database whose triggers are in place; nothing was applied. Call prepare() first.',
+      )
+    }
+    this.#prepared = true
+  }
+
+  #changesSoFar(): number {
+    return Number((this.#totalChanges.get() as unknown as unknown[])[0])
+  }
+}
+
+function conflictText(type: number): string {
+  switch (type) {
+    case constants.SQLITE_CHANGESET_DATA:
+      return 'a row to update or delete has other values here'
+    case constants.SQLITE_CHANGESET_NOTFOUND:
+      return 'a row to update or delete does not exist here'
+    case constants.SQLITE_CHANGESET_CONFLICT:
+      return 'a row to insert exists here already'
+    case SQLITE_CHANGESET_CONSTRAINT:
+      return 'a row breaks a constraint here that it kept on the leader'
+    case constants.SQLITE_CHANGESET_FOREIGN_KEY:
+      return 'a foreign key is violated here'
+    default:
+      return 'the database refused the changes'
+  }
+}

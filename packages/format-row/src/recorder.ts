@@ -1,0 +1,251 @@
+/**
+ * Leader side of the row format: what a group of writes did, as payloads.
+ *
+ * Decides: which statements cannot be carried, which kinds of change a payload must have beside its rows.
+ * Leaves to others: sessions (`segments.ts`), bytes (`row-encoder.ts`, `payload.ts`), NULL keys (`null-keys.ts`).
+ *
+ * 1. Nothing else writes through the connection between `beginGroup` and `finishGroup`. Between groups an applier may,
+ *    if it is prepared before and restored after: both change schema_version, which makes the recorder read anew.
+ * 2. A session is open for the recorder's whole life (on a table that does not exist), because SQLite compiles
+ *    `DELETE FROM t` to a truncation that no session sees when none is open at compile time.
+ * 3. Values that a rollback can take back (counters, pragmas, triggers) are read at the end and compared with what the
+ *    group began with, never collected on the way.
+ */
+import type { Session } from 'node:sqlite'
+import type { Recorder, SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
+import { UnderstudyError } from '@understudy/contracts'
+import { registerNullKeyGuard, syncNullKeyTriggers } from './null-keys.ts'
+import { encodePayload, writeSchemaStep, type Extras } from './payload.ts'
+import { RowEncoder } from './row-encoder.ts'
+import { readSchema, type Schema } from './schema.ts'
+import { Segments, type Segment } from './segments.ts'
+import { SideState } from './side-state.ts'
+import { number } from './sql.ts'
+import { refuseKeyless, refusePragma, Verdicts } from './statements.ts'
+import { triggersAreSaved } from './triggers.ts'
+import { ProtoWriter } from './wire.ts'
+
+/** `group`: one payload for a group, its net change. `write`: one for each write, at a quarter of the speed. */
+export type Boundaries = 'group' | 'write'
+
+export class RowRecorder implements Recorder, StatementObserver {
+  readonly #connection: SqliteConnection
+  readonly #boundaries: Boundaries
+  readonly #segments: Segments
+  readonly #side: SideState
+  readonly #encoder = new RowEncoder()
+  readonly #steps = new ProtoWriter()
+  readonly #guard: Session
+  readonly #foreignKeys: number
+  readonly #version: { get(): unknown }
+  #verdicts: Verdicts
+  #schema: Schema | undefined
+  /** The schema with which the open group, or write, began. */
+  #opening: Schema | undefined
+  /** Main's schema objects before the schema change that is running: name → SQL. */
+  #objects: Map<string, string> | undefined
+  #syncedInGroup = false
+  #writes = 0
+  #payloads: Uint8Array[] = []
+  #closed = false
+
+  constructor(connection: SqliteConnection, boundaries: Boundaries) {
+    const { database } = connection
+    this.#connection = connection
+    this.#boundaries = boundaries
+    this.#segments = new Segments(database)
+    this.#side = new SideState(database)
+    this.#guard = database.createSession({ table: '_understudy_none' })
+    const prepared = connection.internal(() => {
+      registerNullKeyGuard(database)
+      // A change of the TEMP schema makes SQLite compile every statement anew, now that a session is open.
+      database.exec('create temp table _understudy_expire (x); drop table temp._understudy_expire')
+      const version = database.prepare('pragma main.schema_version')
+      version.setReturnArrays(true)
+      return { version, foreignKeys: number(database, 'pragma foreign_keys') }
+    })
+    this.#version = prepared.version
+    this.#foreignKeys = prepared.foreignKeys
+    this.#verdicts = new Verdicts(undefined)
+    connection.internal(() => this.#reload())
+    connection.observer = this
+  }
+
+  beginGroup(): void {
+    this.#connection.internal(() => {
+      if (this.#schema === undefined || this.#readVersion() !== this.#schema.version) {
+        this.#checkMode()
+        this.#side.forget()
+        this.#reload()
+        this.#syncedInGroup = true
+      }
+    })
+    this.#payloads = []
+    if (this.#boundaries === 'group') this.#open()
+  }
+
+  beginWrite(): void {
+    if (this.#boundaries === 'write') this.#open()
+    this.#segments.beginWrite()
+  }
+
+  endWrite(): void {
+    if (this.#segments.schemaTouched) refuseKeyless(this.#current.keyless)
+    this.#segments.endWrite()
+    this.#writes += 1
+    if (this.#boundaries === 'write') this.#finish()
+  }
+
+  abandonWrite(): void {
+    const touched = this.#segments.schemaTouched
+    if (touched || this.#syncedInGroup) this.#connection.internal(() => this.#reload())
+    this.#objects = undefined
+    if (this.#boundaries === 'write') this.#segments.close()
+    else if (touched) this.#connection.internal(() => this.#segments.abandonWrite(this.#current))
+  }
+
+  finishGroup(): readonly Uint8Array[] {
+    if (this.#boundaries === 'group') this.#finish()
+    const payloads = this.#payloads
+    this.#payloads = []
+    this.#syncedInGroup = false
+    return payloads
+  }
+
+  abandonGroup(): void {
+    this.#segments.close()
+    this.#side.forget()
+    this.#payloads = []
+    this.#objects = undefined
+    // The schema may be an older one again, and TEMP triggers made in the group are gone.
+    this.#schema = undefined
+    this.#syncedInGroup = false
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#segments.close()
+    this.#guard.close()
+    if (this.#connection.observer === this) this.#connection.observer = undefined
+    this.#connection.internal(() => syncNullKeyTriggers(this.#connection.database, undefined))
+  }
+
+  before(statement: StatementInfo): void {
+    if (statement.effect === 'read') return
+    if (statement.effect === 'schema') {
+      this.#connection.internal(() => {
+        this.#side.touchAll(this.#current)
+        this.#objects = this.#readObjects()
+        this.#segments.beforeSchema(this.#current)
+      })
+      return
+    }
+    if (statement.effect === 'pragma') {
+      if (refusePragma(statement)) this.#connection.internal(() => this.#side.touchPragmas())
+      return
+    }
+    if (this.#verdicts.judge(statement.writes)) this.#connection.internal(() => this.#side.touchSequences())
+    this.#segments.touch()
+  }
+
+  after(statement: StatementInfo): void {
+    if (statement.effect !== 'schema') return
+    this.#connection.internal(() => {
+      const before = this.#objects ?? new Map<string, string>()
+      const after = this.#readObjects()
+      this.#objects = undefined
+      const changed = !sameObjects(before, after)
+      if (changed || this.#readVersion() !== this.#current.version) this.#reload()
+      const tables = [...after].filter(([key]) => key.startsWith('table ')).map(([key, sql]) => [key.slice(6), sql] as const)
+      this.#segments.afterSchema(
+        changed ? statement.sql : undefined,
+        this.#current,
+        (table) => before.get(`table ${table}`) === after.get(`table ${table}`),
+        tables,
+      )
+    })
+    refuseKeyless(this.#current.keyless)
+  }
+
+  get #current(): Schema {
+    if (this.#schema === undefined) throw new TypeError('no group is open')
+    return this.#schema
+  }
+
+  #open(): void {
+    this.#segments.open()
+    this.#opening = this.#current
+    this.#writes = 0
+  }
+
+  #finish(): void {
+    const opening = this.#opening as Schema
+    const segments = this.#segments.finish(this.#current)
+    this.#encoder.changes = 0
+    this.#encoder.sawStatistics = false
+    this.#steps.reset()
+    for (const segment of segments) this.#encode(segment)
+    const extras = this.#connection.internal(() =>
+      this.#side.collect(
+        this.#current,
+        this.#encoder.sawStatistics,
+        segments.some((segment) => segment.kind === 'schema'),
+      ),
+    )
+    if (this.#steps.length === 0 && isEmpty(extras)) return
+    const head = { writes: this.#writes, changes: this.#encoder.changes, schema: opening.fingerprint }
+    this.#payloads.push(encodePayload(head, this.#steps.bytes(), extras))
+  }
+
+  #encode(segment: Segment): void {
+    if (segment.kind === 'rows') this.#encoder.encode(segment.changeset, segment.schema, this.#steps)
+    else writeSchemaStep(this.#steps, segment.sql, segment.fingerprint)
+  }
+
+  #readVersion(): number {
+    return Number((this.#version.get() as unknown[])[0])
+  }
+
+  #reload(): void {
+    const { database, ownTablePrefix } = this.#connection
+    this.#schema = readSchema(database, ownTablePrefix)
+    this.#verdicts = new Verdicts(this.#schema)
+    syncNullKeyTriggers(database, this.#schema)
+  }
+
+  /** Everything of main that followers make by running the leader's SQL: not triggers, statistics, our own tables. */
+  #readObjects(): Map<string, string> {
+    const prefix = this.#connection.ownTablePrefix
+    const rows = this.#connection.database
+      .prepare(
+        `select type || ' ' || name as key, coalesce(sql, tbl_name) as sql from main.sqlite_schema
+        where type <> 'trigger' and name not like 'sqlite_stat%' and substr(name, 1, ?) <> ?`,
+      )
+      .all(prefix.length, prefix)
+    return new Map(rows.map((row) => [String(row['key']), String(row['sql'])]))
+  }
+
+  /** A recorder must not run while the connection is set up for applying. */
+  #checkMode(): void {
+    const { database } = this.#connection
+    const saved = triggersAreSaved(database)
+    if (!saved && number(database, 'pragma foreign_keys') === this.#foreignKeys) return
+    throw new UnderstudyError(
+      'NOT_WRITTEN',
+      'The connection is still set up for applying records (triggers or foreign keys are off), so nothing was written. ' +
+        'Call restore() and close() of the applier before the node leads.',
+      { triggersSaved: saved },
+    )
+  }
+}
+
+function sameObjects(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  if (a.size !== b.size) return false
+  for (const [key, sql] of a) if (b.get(key) !== sql) return false
+  return true
+}
+
+function isEmpty(extras: Extras): boolean {
+  return Object.values(extras).every((value) => value === undefined)
+}

@@ -1,0 +1,212 @@
+/**
+ * Changesets to TableChanges: values are moved, never turned into JavaScript values.
+ *
+ * 1. Within a table: deletes, then updates, then inserts, whatever the order of the changeset.
+ * 2. An update that changes its own key to one that compares equal is left out: the session extension reports the row
+ *    under its new key as an insert as well, which replaces the old one (`replace`).
+ * 3. Changes of `sqlite_stat1` are left out and reported by `sawStatistics`.
+ */
+import { UnderstudyError } from '@understudy/contracts'
+import {
+  changesetCursor,
+  OP_DELETE,
+  OP_INSERT,
+  TYPE_ABSENT,
+  TYPE_BLOB,
+  TYPE_INTEGER,
+  TYPE_REAL,
+  TYPE_TEXT,
+  type ChangesetCursor,
+} from '@understudy/changeset'
+import { isSoft, REPLACE_FIELD, type Schema, type TableSchema } from './schema.ts'
+import { BYTES, FIXED64, ProtoWriter, VARINT, varintSize, zigzagSize } from './wire.ts'
+
+const STATISTICS_TABLE = 'sqlite_stat1'
+const TAG_STEP = (5 << 3) | BYTES
+const TAG_ROWS = (1 << 3) | BYTES
+const TAG_DELETE = (5 << 3) | BYTES
+const TAG_UPDATE = (6 << 3) | BYTES
+const TAG_INSERT = (7 << 3) | BYTES
+const TAG_ROW_VALUE = (1 << 3) | BYTES
+const TAG_UPDATE_KEY = (1 << 3) | BYTES
+const TAG_UPDATE_CHANGED = (2 << 3) | BYTES
+const TAG_UPDATE_OLD = (3 << 3) | BYTES
+const TAG_UPDATE_NEW = (4 << 3) | BYTES
+const TAG_NULL = (1 << 3) | VARINT
+const TAG_INTEGER = (2 << 3) | VARINT
+const TAG_REAL = (3 << 3) | FIXED64
+const TAG_TEXT = (4 << 3) | BYTES
+const TAG_BLOB = (5 << 3) | BYTES
+
+/** Encodes the row steps of payloads, one after another, with buffers that are reused. */
+export class RowEncoder {
+  /** Rows written since they were last set to 0. */
+  changes = 0
+  sawStatistics = false
+  readonly #deletes = new ProtoWriter()
+  readonly #updates = new ProtoWriter()
+  readonly #inserts = new ProtoWriter()
+  #changed: number[] = []
+  #replace = false
+
+  /** Appends a Step for each table of `changeset` to `out`. */
+  encode(changeset: Uint8Array, schema: Schema, out: ProtoWriter): void {
+    const cursor = changesetCursor(changeset)
+    let ordinal = 0
+    let table: TableSchema | undefined
+    while (cursor.next()) {
+      if (cursor.tableOrdinal !== ordinal) {
+        this.#flush(table, out)
+        ordinal = cursor.tableOrdinal
+        table = this.#table(cursor, schema)
+      }
+      if (table !== undefined) this.#change(cursor, table)
+    }
+    this.#flush(table, out)
+  }
+
+  #table(cursor: ChangesetCursor, schema: Schema): TableSchema | undefined {
+    if (cursor.table === STATISTICS_TABLE) {
+      this.sawStatistics = true
+      return undefined
+    }
+    const table = schema.tables.get(cursor.table)
+    if (table !== undefined && table.columns.length === cursor.columns) return table
+    throw new UnderstudyError(
+      'NOT_WRITTEN',
+      `The recorded changes of table ${cursor.table} do not fit its schema, so the group was rolled back and nothing ` +
+        'was logged. Write again; put a schema change and the rows that depend on it into a write of their own.',
+      { table: cursor.table },
+    )
+  }
+
+  #change(cursor: ChangesetCursor, table: TableSchema): void {
+    if (cursor.operation === OP_INSERT) {
+      this.#row(this.#inserts, TAG_INSERT, cursor, cursor.columns)
+      if (!this.#replace) this.#replace = hasSoftKey(cursor, table)
+    } else if (cursor.operation === OP_DELETE) {
+      this.#row(this.#deletes, TAG_DELETE, cursor, 0)
+    } else {
+      this.#update(cursor, table)
+    }
+  }
+
+  #row(writer: ProtoWriter, tag: number, cursor: ChangesetCursor, base: number): void {
+    const end = base + cursor.columns
+    let size = 0
+    for (let index = base; index < end; index += 1) size += fieldSize(cursor, index)
+    writer.reserve(size + 12)
+    writer.byte(tag)
+    writer.varint(size)
+    for (let index = base; index < end; index += 1) writeField(writer, TAG_ROW_VALUE, cursor, index)
+    this.changes += 1
+  }
+
+  #update(cursor: ChangesetCursor, table: TableSchema): void {
+    const { columns, types } = cursor
+    for (const index of table.key) if (types[columns + index] !== TYPE_ABSENT) return
+    const changed = this.#changed
+    changed.length = 0
+    let size = 0
+    let changedBytes = 0
+    for (const index of table.key) size += fieldSize(cursor, index)
+    for (let index = 0; index < columns; index += 1) {
+      if (types[columns + index] === TYPE_ABSENT) continue
+      changed.push(index)
+      changedBytes += varintSize(index)
+      size += fieldSize(cursor, index) + fieldSize(cursor, columns + index)
+    }
+    size += 1 + varintSize(changedBytes) + changedBytes
+    const writer = this.#updates
+    writer.reserve(size + 12)
+    writer.byte(TAG_UPDATE)
+    writer.varint(size)
+    for (const index of table.key) writeField(writer, TAG_UPDATE_KEY, cursor, index)
+    writer.byte(TAG_UPDATE_CHANGED)
+    writer.varint(changedBytes)
+    for (const index of changed) writer.varint(index)
+    for (const index of changed) writeField(writer, TAG_UPDATE_OLD, cursor, index)
+    for (const index of changed) writeField(writer, TAG_UPDATE_NEW, cursor, columns + index)
+    this.changes += 1
+  }
+
+  #flush(table: TableSchema | undefined, out: ProtoWriter): void {
+    const parts = [this.#deletes, this.#updates, this.#inserts]
+    const rowBytes = parts.reduce((sum, part) => sum + part.length, 0)
+    if (table !== undefined && rowBytes > 0) {
+      const size = table.header.length + (this.#replace ? REPLACE_FIELD.length : 0) + rowBytes
+      out.reserve(size + 24)
+      out.byte(TAG_STEP)
+      out.varint(1 + varintSize(size) + size)
+      out.byte(TAG_ROWS)
+      out.varint(size)
+      out.copy(table.header, 0, table.header.length)
+      if (this.#replace) out.copy(REPLACE_FIELD, 0, REPLACE_FIELD.length)
+      for (const part of parts) out.copy(part.bytes(), 0, part.length)
+    }
+    for (const part of parts) part.reset()
+    this.#replace = false
+  }
+}
+
+function hasSoftKey(cursor: ChangesetCursor, table: TableSchema): boolean {
+  for (const index of table.key) {
+    const softness = table.softness[index] as number
+    if (softness === 0) continue
+    const type = cursor.types[cursor.columns + index]
+    if (isSoft(softness, type === TYPE_INTEGER || type === TYPE_REAL)) return true
+  }
+  return false
+}
+
+/** Bytes of a Value as a field: tag, length, content. */
+function fieldSize(cursor: ChangesetCursor, index: number): number {
+  const type = cursor.types[index]
+  if (type === TYPE_TEXT || type === TYPE_BLOB) {
+    const length = cursor.lengths[index] as number
+    const inner = 1 + varintSize(length) + length
+    return 1 + varintSize(inner) + inner
+  }
+  if (type === TYPE_INTEGER) {
+    const start = cursor.starts[index] as number
+    return 3 + zigzagSize(word(cursor.bytes, start), word(cursor.bytes, start + 4))
+  }
+  return type === TYPE_REAL ? 11 : 4
+}
+
+function writeField(writer: ProtoWriter, tag: number, cursor: ChangesetCursor, index: number): void {
+  const { bytes } = cursor
+  const type = cursor.types[index]
+  const start = cursor.starts[index] as number
+  writer.byte(tag)
+  if (type === TYPE_TEXT || type === TYPE_BLOB) {
+    const length = cursor.lengths[index] as number
+    writer.varint(1 + varintSize(length) + length)
+    writer.byte(type === TYPE_TEXT ? TAG_TEXT : TAG_BLOB)
+    writer.varint(length)
+    writer.copy(bytes, start, length)
+  } else if (type === TYPE_INTEGER) {
+    const high = word(bytes, start)
+    const low = word(bytes, start + 4)
+    writer.byte(1 + zigzagSize(high, low))
+    writer.byte(TAG_INTEGER)
+    writer.zigzag(high, low)
+  } else if (type === TYPE_REAL) {
+    writer.byte(9)
+    writer.byte(TAG_REAL)
+    writer.reversed8(bytes, start)
+  } else {
+    writer.byte(2)
+    writer.byte(TAG_NULL)
+    writer.byte(1)
+  }
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)
+  )
+}

@@ -1,0 +1,145 @@
+/**
+ * What a payload carries beside rows and schema changes: AUTOINCREMENT counters, user_version, application_id,
+ * triggers, statistics of the query planner.
+ *
+ * 1. What the group began with is read before the first statement that may change it, and kept between groups where
+ *    nothing else can change it (counters).
+ * 2. The values at the end decide: a change that was rolled back leaves no difference.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { Extras, PlainValue, Sequences, TriggerDefinition } from './payload.ts'
+import type { Schema } from './schema.ts'
+import { number, plainRows, plainStatement } from './sql.ts'
+import { readTriggers } from './triggers.ts'
+
+const SEQUENCES = 'sqlite_sequence'
+const STATISTICS_SQL = 'select tbl, idx, stat from main.sqlite_stat1 order by rowid'
+
+interface Pragmas {
+  readonly userVersion: number
+  readonly applicationId: number
+}
+
+type PlainRows = readonly (readonly PlainValue[])[]
+
+export class SideState {
+  readonly #database: DatabaseSync
+  #sequenceStatement: StatementSync | undefined
+  /** Counters as of the last group's end, or the first touch. */
+  #sequences: PlainRows | undefined
+  #sequencesTouched = false
+  #pragmas: Pragmas | undefined
+  #triggers: readonly TriggerDefinition[] | undefined
+  #statistics: PlainRows | undefined
+  #schemaTouched = false
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /** Before a statement that may change a counter. */
+  touchSequences(): void {
+    this.#sequencesTouched = true
+    this.#sequences ??= this.#readSequences()
+  }
+
+  /** Before a PRAGMA that writes. */
+  touchPragmas(): void {
+    this.#pragmas ??= this.#readPragmas()
+  }
+
+  /** Before a schema change. */
+  touchAll(schema: Schema): void {
+    this.#schemaTouched = true
+    this.#sequencesTouched = true
+    this.#sequences ??= schema.counted.has(SEQUENCES) ? this.#readSequences() : []
+    this.#triggers ??= readTriggers(this.#database)
+    this.#statistics ??= schema.hasStatistics ? plainRows(this.#database, STATISTICS_SQL) : []
+  }
+
+  /** The group was rolled back, or something else changed the database: nothing remembered holds. */
+  forget(): void {
+    this.#sequences = undefined
+    this.#begin()
+  }
+
+  /** What changed, and forgets what the group began with. `schemaChanged`: the payload has a schema change. */
+  collect(schema: Schema, sawStatistics: boolean, schemaChanged: boolean): Extras {
+    const old = this.#pragmas
+    const pragmas = old === undefined ? undefined : this.#readPragmas()
+    const extras: Extras = {
+      sequences: this.#sequencesTouched ? this.#sequenceChanges(schema) : undefined,
+      triggers: this.#schemaTouched ? this.#triggerChanges(schemaChanged) : undefined,
+      userVersion: pragmas?.userVersion === old?.userVersion ? undefined : pragmas?.userVersion,
+      applicationId: pragmas?.applicationId === old?.applicationId ? undefined : pragmas?.applicationId,
+      statistics: this.#statisticsChanges(schema, sawStatistics),
+    }
+    this.#begin()
+    return extras
+  }
+
+  #begin(): void {
+    this.#sequencesTouched = false
+    this.#pragmas = undefined
+    this.#triggers = undefined
+    this.#statistics = undefined
+    this.#schemaTouched = false
+  }
+
+  #sequenceChanges(schema: Schema): Sequences | undefined {
+    const before = this.#sequences ?? []
+    const after = schema.counted.has(SEQUENCES) ? this.#readSequences() : []
+    this.#sequences = after
+    const changed = after.filter((row, index) => !sameRow(row, before[index]))
+    if (changed.length === 0 && after.length === before.length) return undefined
+    // By name, as long as names are unique texts and only counts moved or names were added at the end.
+    const simple =
+      !this.#schemaTouched &&
+      before.every(([name], index) => after[index]?.[0] === name) &&
+      after.every(([name]) => typeof name === 'string') &&
+      new Set(after.map(([name]) => name)).size === after.length
+    const rows = simple ? changed : after
+    return {
+      all: !simple,
+      sequences: rows.map(([name, value]) => ({ name: name ?? null, value: value ?? null })),
+    }
+  }
+
+  #triggerChanges(schemaChanged: boolean): readonly TriggerDefinition[] | undefined {
+    const before = this.#triggers ?? []
+    const after = readTriggers(this.#database)
+    const same =
+      before.length === after.length &&
+      after.every(({ name, sql }, index) => before[index]?.name === name && before[index].sql === sql)
+    return schemaChanged || !same ? after : undefined
+  }
+
+  #statisticsChanges(schema: Schema, sawStatistics: boolean): PlainRows | undefined {
+    if (!sawStatistics && !this.#schemaTouched) return undefined
+    const before = this.#statistics ?? []
+    const after = schema.hasStatistics ? plainRows(this.#database, STATISTICS_SQL) : []
+    const same = before.length === after.length && after.every((row, index) => sameRow(row, before[index]))
+    return sawStatistics || !same ? after : undefined
+  }
+
+  #readSequences(): PlainRows {
+    this.#sequenceStatement ??= plainStatement(this.#database, 'select name, seq from main.sqlite_sequence order by rowid')
+    return this.#sequenceStatement.all() as unknown as PlainRows
+  }
+
+  #readPragmas(): Pragmas {
+    return {
+      userVersion: number(this.#database, 'pragma main.user_version'),
+      applicationId: number(this.#database, 'pragma main.application_id'),
+    }
+  }
+}
+
+function sameRow(a: readonly PlainValue[], b: readonly PlainValue[] | undefined): boolean {
+  return b !== undefined && a.length === b.length && a.every((value, index) => sameValue(value, b[index]))
+}
+
+function sameValue(a: PlainValue, b: PlainValue | undefined): boolean {
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0
+  return Object.is(a, b)
+}
