@@ -65,6 +65,8 @@ const {
   SQLITE_SELECT,
   SQLITE_FUNCTION,
   SQLITE_RECURSIVE,
+  SQLITE_ANALYZE,
+  SQLITE_REINDEX,
 } = constants
 
 const SCHEMA_ACTIONS: ReadonlySet<number> = new Set([
@@ -77,8 +79,8 @@ const SCHEMA_ACTIONS: ReadonlySet<number> = new Set([
   constants.SQLITE_DROP_TRIGGER,
   constants.SQLITE_DROP_VIEW,
   constants.SQLITE_ALTER_TABLE,
-  constants.SQLITE_REINDEX,
-  constants.SQLITE_ANALYZE,
+  SQLITE_REINDEX,
+  SQLITE_ANALYZE,
   constants.SQLITE_CREATE_VTABLE,
   constants.SQLITE_DROP_VTABLE,
 ])
@@ -224,7 +226,9 @@ export class Guard {
     if (!SCHEMA_ACTIONS.has(action)) return SQLITE_OK
     this.generation++
     this.#schemaChanged = true
-    if (this.#enforcing && (isOwnTable(first ?? '') || isOwnTable(second ?? '')))
+    // ANALYZE and REINDEX go over every table, and change none.
+    const harmless = action === SQLITE_ANALYZE || action === SQLITE_REINDEX
+    if (this.#enforcing && !harmless && (isOwnTable(first ?? '') || isOwnTable(second ?? '')))
       return this.#refuse(`a change of ${OWN_TABLE_PREFIX}*, which belongs to the node`)
     if (this.#analysis !== undefined) this.#analysis.effect = 'schema'
     return SQLITE_OK

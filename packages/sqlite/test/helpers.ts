@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
-import type { LogPoint, Recorder, WriteTransaction } from '@understudy/contracts'
+import type { LogPoint, Recorder, SnapshotSource, WriteTransaction } from '@understudy/contracts'
 import { openStorage, type SqliteStorage, type StorageOptions } from '../src/index.ts'
 
 /** A folder that is gone after the test. */
@@ -52,4 +54,30 @@ export function commitOne<R>(storage: SqliteStorage, lsn: number, body: (tx: Wri
     storage.rollback()
     throw error
   }
+}
+
+/** Runs `sql` on the database at `path` in another process. */
+export function elsewhere(path: string, sql: string): { ok: boolean; errcode?: number } {
+  const program = fileURLToPath(new URL('programs/other-process.ts', import.meta.url))
+  const output = execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', program, path, sql])
+  return JSON.parse(output.toString()) as { ok: boolean; errcode?: number }
+}
+
+/** The whole image of a snapshot, read in pieces of `pieceBytes`. */
+export async function readImage(
+  snapshot: SnapshotSource,
+  pieceBytes: number = 1024 * 1024,
+): Promise<Uint8Array> {
+  const image = new Uint8Array(snapshot.totalBytes)
+  for (let offset = 0; offset < image.length;) {
+    const count = await snapshot.read(image.subarray(offset, offset + pieceBytes), offset)
+    if (count === 0) throw new Error(`nothing came at ${offset}`)
+    offset += count
+  }
+  return image
+}
+
+/** Copies a file that a connection of this process may have open: in another process, so that no lock is dropped. */
+export function copyElsewhere(from: string, to: string): void {
+  execFileSync('cp', [from, to])
 }

@@ -1,0 +1,92 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { expect, test } from 'vitest'
+import { commitOne, copyElsewhere, opened, point, temporaryFolder } from './helpers.ts'
+
+test('a checkpoint resolves with the position that was committed when it began', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const storage = opened({ path })
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  expect(storage.uncheckpointedBytes).toBeGreaterThan(4096)
+  const running = storage.checkpoint()
+  commitOne(storage, 2, (tx) => tx.run('insert into t (v) values (1)'))
+  expect(await running).toEqual(point(1))
+  expect(await storage.checkpoint()).toEqual(point(2))
+  expect(storage.uncheckpointedBytes).toBe(0)
+  // The database file alone now holds it all.
+  const alone = join(temporaryFolder(), 'alone.db')
+  copyElsewhere(path, alone)
+  const database = new DatabaseSync(alone)
+  expect(database.prepare('select lsn from _understudy_position').get()).toEqual({ lsn: 2 })
+  database.close()
+})
+
+test('calls that come while a checkpoint runs share it', async () => {
+  const storage = opened()
+  const first = storage.checkpoint()
+  expect(storage.checkpoint()).toBe(first)
+  await first
+  expect(storage.checkpoint()).not.toBe(first)
+})
+
+test('with a reader in the way the commits are durable all the same, in the log file', async () => {
+  const storage = opened()
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  const view = storage.freeze()
+  commitOne(storage, 2, (tx) => tx.run('insert into t (v) values (1)'))
+  expect(await storage.checkpoint()).toEqual(point(2))
+  expect(storage.uncheckpointedBytes).toBeGreaterThan(0)
+  await view.close()
+  await storage.checkpoint()
+  expect(storage.uncheckpointedBytes).toBe(0)
+})
+
+test('the log file begins anew under steady writes, and shrinks after a large transaction', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const storage = opened({ path, walBytesRestart: 128 * 1024 })
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  let lsn = 1
+  let written = 0
+  // Writes go on in every turn of the event loop while checkpoints run: the checkpointing thread never has the last word.
+  for (let round = 0; round < 20; round++) {
+    const checkpoint = { over: false }
+    void storage.checkpoint().finally(() => (checkpoint.over = true))
+    do {
+      lsn++
+      commitOne(storage, lsn, (tx) => tx.run('insert into t (v) values (zeroblob(3000))'))
+      written += 3 * 4120
+      await new Promise((resolve) => setImmediate(resolve))
+    } while (!checkpoint.over)
+  }
+  expect(written).toBeGreaterThan(512 * 1024)
+  expect(statSync(`${path}-wal`).size).toBeLessThan(written / 2)
+  expect(await storage.read((tx) => tx.get('select count(*) as n from t'))).toEqual({ n: lsn - 1 })
+})
+
+test('a log file that one large transaction grew is cut back', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const storage = opened({ path })
+  commitOne(storage, 1, (tx) => {
+    tx.exec('create table t (v)')
+    tx.run('insert into t values (zeroblob(100000000))')
+  })
+  expect(statSync(`${path}-wal`).size).toBeGreaterThan(90_000_000)
+  await storage.checkpoint()
+  commitOne(storage, 2, (tx) => tx.run('insert into t values (1)'))
+  expect(statSync(`${path}-wal`).size).toBeLessThanOrEqual(64 * 1024 * 1024)
+})
+
+test('close waits for a checkpoint under way, then leaves one whole file', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const storage = opened({ path })
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  const running = storage.checkpoint()
+  await storage.close()
+  expect(await running).toEqual(point(1))
+  expect(statSync(`${path}-wal`, { throwIfNoEntry: false })).toBeUndefined()
+  expect(() => storage.begin()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  expect(() => storage.checkpoint()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  await expect(storage.read(() => 1)).rejects.toMatchObject({ code: 'CLOSED' })
+  await storage.close()
+})
