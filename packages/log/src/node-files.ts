@@ -124,9 +124,9 @@ class NodeFileHandle implements FileHandle {
   }
 
   dataSync(): Promise<void> {
-    const descriptor = this.#open()
-    this.#syncs++
     return new Promise((resolve, reject) => {
+      const descriptor = this.#open()
+      this.#syncs++
       fs.fdatasync(descriptor, (cause) => {
         this.#syncs--
         if (this.#closed && this.#syncs === 0) fs.closeSync(descriptor)

@@ -108,9 +108,10 @@ export function writeZeros(handle: FileHandle, from: number, to: number): void {
 
 /** Overwrites with zeros whatever is not zero from `from` on. Returns whether there was anything. Not synced. */
 export function wipe(handle: FileHandle, from: number): boolean {
-  const zeros = Buffer.alloc(CHUNK_BYTES)
+  let zeros = Buffer.alloc(0)
   let found = false
   for (const { bytes, offset } of chunks(handle, from, 0)) {
+    if (zeros.length < bytes.length) zeros = Buffer.alloc(bytes.length)
     if (zeros.compare(bytes, 0, bytes.length, 0, bytes.length) === 0) continue
     writeZeros(handle, offset, offset + bytes.length)
     found = true
@@ -148,11 +149,11 @@ function* chunks(
   from: number,
   overlap: number,
 ): Generator<{ bytes: Uint8Array; offset: number }> {
-  const buffer = new Uint8Array(CHUNK_BYTES + overlap)
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES + overlap, Math.max(0, handle.size() - from)))
   for (let offset = from; ; offset += CHUNK_BYTES) {
     const bytes = buffer.subarray(0, handle.read(buffer, offset))
     if (bytes.length === 0) return
     yield { bytes, offset }
-    if (bytes.length < buffer.length) return
+    if (bytes.length < CHUNK_BYTES + overlap) return
   }
 }

@@ -110,7 +110,11 @@ class Trial {
   startEpoch(): void {
     const epoch = modelEpoch(this.now) + 1
     this.other = { ...this.now, records: [...this.now.records, { text: `epoch ${epoch}`, epoch }] }
-    this.log.startEpoch({ runId: String(epoch).padStart(16, '0'), leader: 'ab'[epoch % 2]!, committedAtMs: 5 })
+    this.log.startEpoch({
+      runId: String(epoch).padStart(16, '0'),
+      leader: 'ab'[epoch % 2]!,
+      committedAtMs: 5,
+    })
     this.now = this.other
   }
 
@@ -161,7 +165,9 @@ class Trial {
         this.slots.set(name, log.slots.get(name)!.lsn)
         return
       case 9: {
-        const holding = log.slots.list().filter((slot) => slot.state === 'reserved' || slot.state === 'extended')
+        const holding = log.slots
+          .list()
+          .filter((slot) => slot.state === 'reserved' || slot.state === 'extended')
         const first = log.collect()
         for (const slot of holding) expect(slot.lsn + 1).toBeGreaterThanOrEqual(first)
         return

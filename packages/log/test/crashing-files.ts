@@ -38,7 +38,9 @@ export function crashingFiles(files: Files): { readonly files: Files; readonly p
   const wrapped: Files = {
     open: (path, options) =>
       wrap(
-        options?.create === true ? change(() => files.open(path, options)) : alive(() => files.open(path, options)),
+        options?.create === true
+          ? change(() => files.open(path, options))
+          : alive(() => files.open(path, options)),
       ),
     exists: (path) => alive(() => files.exists(path)),
     size: (path) => alive(() => files.size(path)),

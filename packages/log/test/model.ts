@@ -58,12 +58,16 @@ export function mismatch(log: Log, candidate: Candidate): string | undefined {
     if (expected === undefined || expected.text !== found || expected.epoch !== record.epoch) {
       return `record ${record.lsn} is ${found.slice(0, 40)} of ${record.epoch}, expected ${expected?.text.slice(0, 40)}`
     }
-    if (beginsEpoch(record) && !log.history.some((entry) => entry.number === record.epoch && entry.firstLsn === record.lsn)) {
+    if (
+      beginsEpoch(record) &&
+      !log.history.some((entry) => entry.number === record.epoch && entry.firstLsn === record.lsn)
+    ) {
       return `epoch ${record.epoch} is missing in the history`
     }
   }
   if (next !== end + 1) return `records end at ${next - 1}, not ${end}`
   if (crc !== log.end.crc) return 'the end has another CRC than the last record'
-  if ((log.history.at(-1)?.number ?? 0) !== log.end.epoch) return 'the history does not end with the last epoch'
+  if ((log.history.at(-1)?.number ?? 0) !== log.end.epoch)
+    return 'the history does not end with the last epoch'
   return undefined
 }
