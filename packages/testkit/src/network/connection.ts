@@ -108,9 +108,13 @@ export class Connection {
   }
 
   #atListener(signal: Signal): void {
-    if (signal.kind === 'dial') this.#accept()
-    else if (this.#listener !== undefined && isParcel(signal)) this.#hand(this.#listener, signal)
-    else if (signal.kind === 'reset') this.#drop()
+    if (signal.kind === 'dial') {
+      this.#accept()
+      return
+    }
+    if (this.#listener !== undefined && isParcel(signal)) this.#hand(this.#listener, signal)
+    // The listener's side may have ended before the dialler gave up: then nobody else notices that it is over.
+    if (signal.kind === 'reset') this.#dropWhenOver()
   }
 
   #atDialler(signal: Signal): void {
@@ -121,16 +125,15 @@ export class Connection {
     }
     const dialling = this.#dialling
     this.#dialling = undefined
-    if (dialling === undefined) return
     if (signal.kind === 'refused') {
       this.#drop()
-      const { to } = this.#there
-      dialling.outcome.failed(
-        new UnderstudyError(
-          'CONNECT_FAILED',
-          `Nobody listens at ${this.#addressOf(to, this.#options.port)}.`,
-        ),
-      )
+      const address = this.#addressOf(this.#there.to, this.#options.port)
+      dialling?.outcome.failed(new UnderstudyError('CONNECT_FAILED', `Nobody listens at ${address}.`))
+      return
+    }
+    if (dialling === undefined) {
+      // Accepted for someone who is gone: as to any sign of an unknown connection, the answer is a reset.
+      this.#there.send({ kind: 'reset' })
       return
     }
     const { dialler, listener } = this.#options
