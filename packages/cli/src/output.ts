@@ -14,11 +14,35 @@ export const processOutput: Output = {
   error: (line) => void process.stderr.write(`${line}\n`),
 }
 
+/** Lines between rows add nothing that columns do not show. */
+const PLAIN = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+}
+
 /** A table with a heading line, columns as wide as they need to be. */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const drawn = new Table({ head: [...head], style: { head: ['bold'], border: ['gray'] } })
+  const style = { head: [], border: [], 'padding-left': 0, 'padding-right': 0 }
+  const drawn = new Table({ head: head.map((title) => pc.bold(title)), chars: PLAIN, style })
   for (const row of rows) drawn.push(row.map(String))
-  return drawn.toString()
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
 }
 
 /** One line of JSON; 64-bit integers as decimal strings, bytes as hexadecimal. */

@@ -133,8 +133,8 @@ class ComposedNode implements UnderstudyNode {
     else await this.#startFollower(state)
   }
 
-  write<R>(
-    body: ((tx: WriteTransaction) => R) | readonly Statement[],
+  write(
+    body: ((tx: WriteTransaction) => unknown) | readonly Statement[],
     options?: WriteOptions,
   ): Promise<never> {
     const { leader } = this.#settings
@@ -142,7 +142,7 @@ class ComposedNode implements UnderstudyNode {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const { pipeline } = this.#leading
     // The overloads are the pipeline's; here both kinds pass through unchanged.
-    return pipeline.write(body as (tx: WriteTransaction) => R, options) as Promise<never>
+    return pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
   }
 
   async read<R>(

@@ -11,6 +11,7 @@ import {
   type Position,
 } from '@understudy/contracts'
 import type { Client, WriteReply } from '@understudy/client'
+import type { Value } from '@understudy/protocol'
 import { connectTo, withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
@@ -94,7 +95,7 @@ function show({ results, position }: WriteReply, { output }: CommandContext): vo
   if (position !== undefined) output.out(`position ${formatPosition(position)}`)
 }
 
-function cell(value: unknown): string {
+function cell(value: Value): string {
   if (value === null) return 'NULL'
   if (value instanceof Uint8Array)
     return `x'${Buffer.from(value.subarray(0, 32)).toString('hex')}${value.length > 32 ? '…' : ''}'`

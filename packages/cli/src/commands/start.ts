@@ -135,12 +135,12 @@ function showText(output: Output): (event: NodeEvent) => void {
       output.out(`snapshot ${percent} % of ${bytes(totalBytes)}, ${bytes(bytesPerSecond)}/s`)
       return
     }
-    const line = describe(event)
+    const line = describeEvent(event)
     if (line !== undefined) output.out(line)
   }
 }
 
-function describe(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string | undefined {
+function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string | undefined {
   switch (event.kind) {
     case 'listening':
       return undefined
