@@ -25,7 +25,10 @@ export interface Hello {
   /** Empty when the dialler belongs to no cluster yet. */
   readonly cluster: string
   readonly node: string
-  /** `replicate`: the dialler's log. Otherwise empty and the origin. */
+  /**
+   * `replicate`: the dialler's log. Otherwise empty and the origin. Of a long history only the newest entries arrive, so
+   * that a Hello stays below 4 KiB: compare entries by number and run id, not by their place in the list.
+   */
   readonly history: readonly EpochEntry[]
   readonly end: LogPoint
   /** Log formats that the dialler can apply. */

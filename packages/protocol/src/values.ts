@@ -61,7 +61,7 @@ export function readValue(reader: FieldReader): Value {
         value = readInteger(raw.fixed32(), raw.sfixed32())
         break
       case REAL:
-        value = raw.double()
+        value = readReal(raw.double())
         break
       case TEXT:
         value = raw.stringVerify()
@@ -80,4 +80,9 @@ export function readValue(reader: FieldReader): Value {
 function readInteger(low: number, high: number): number | bigint {
   const value = high * 0x1_0000_0000 + low
   return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) | BigInt(low)
+}
+
+/** A NaN of a sender in another language is what SQLite makes of it, as on the way out. */
+function readReal(value: number): number | null {
+  return Number.isNaN(value) ? null : value
 }

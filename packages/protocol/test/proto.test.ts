@@ -28,19 +28,24 @@ const TYPES = {
   response: 'Response',
 } as const
 
-test.each(Object.keys(TYPES) as (keyof typeof TYPES)[])('%s is byte for byte what the .proto says', (name) => {
-  const codec = root.lookupType(`understudy.v1.${TYPES[name]}`)
-  fc.assert(
-    fc.property(messages[name] as fc.Arbitrary<Message>, (message) => {
-      const frame = Buffer.concat(encodeMessage(message))
-      // A decoded message has only the fields that the .proto names, so nothing else can come back.
-      const written = codec.encode(codec.decode(frame.subarray(1))).finish()
-      expect(Buffer.from(written).toString('hex')).toBe(frame.subarray(1).toString('hex'))
-      expect(decodeMessage(Buffer.concat([Buffer.from([MESSAGE_TYPES[name]]), written]))).toStrictEqual(message)
-    }),
-    { numRuns: 150 },
-  )
-})
+test.each(Object.keys(TYPES) as (keyof typeof TYPES)[])(
+  '%s is byte for byte what the .proto says',
+  (name) => {
+    const codec = root.lookupType(`understudy.v1.${TYPES[name]}`)
+    fc.assert(
+      fc.property(messages[name] as fc.Arbitrary<Message>, (message) => {
+        const frame = Buffer.concat(encodeMessage(message))
+        // A decoded message has only the fields that the .proto names, so nothing else can come back.
+        const written = codec.encode(codec.decode(frame.subarray(1))).finish()
+        expect(Buffer.from(written).toString('hex')).toBe(frame.subarray(1).toString('hex'))
+        expect(decodeMessage(Buffer.concat([Buffer.from([MESSAGE_TYPES[name]]), written]))).toStrictEqual(
+          message,
+        )
+      }),
+      { numRuns: 150 },
+    )
+  },
+)
 
 test('fields mean what the .proto names them', () => {
   const codec = root.lookupType('understudy.v1.Hello')

@@ -1,0 +1,196 @@
+/** The bytes of version 1, as they were released: a change of a frame shows here as a difference. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { decodeMessage, encodeMessage, type Message } from '../src/index.ts'
+
+/** `UPDATE_GOLDEN=1` writes missing frames; existing ones are never changed. */
+const FIXTURE = new URL('fixtures/v1-frames.json', import.meta.url)
+
+const history = [
+  { number: 1, runId: '00ff00ff00ff00ff', leader: 'a', firstLsn: 1, crcBefore: 0 },
+  { number: 2, runId: 'fedcba9876543210', leader: 'b', firstLsn: 1043, crcBefore: 0xdeadbeef },
+]
+const end = { epoch: 2, lsn: 9_007_199_254_740_991, crc: 0xffffffff }
+const statement = {
+  sql: 'insert into t values (?, ?, ?, ?, ?, ?)',
+  parameters: [null, -1, 9_223_372_036_854_775_807n, 1.5, 'text \u{1f600}', Uint8Array.of(0, 255)],
+}
+
+const samples: Record<string, Message> = {
+  hello: {
+    type: 'hello',
+    versionMin: 1,
+    versionMax: 1,
+    purpose: 'replicate',
+    cluster: 'cluster-1',
+    node: 'b',
+    history,
+    end,
+    formats: [
+      { id: 1, version: 1 },
+      { id: 3, version: 2 },
+    ],
+  },
+  'hello-client': {
+    type: 'hello',
+    versionMin: 1,
+    versionMax: 1,
+    purpose: 'client',
+    cluster: '',
+    node: '',
+    history: [],
+    end: { epoch: 0, lsn: 0, crc: 0 },
+    formats: [],
+  },
+  'welcome-continue': {
+    type: 'welcome',
+    version: 1,
+    cluster: 'cluster-1',
+    node: 'a',
+    history,
+    end,
+    verdict: { kind: 'continue', from: 1044 },
+    heartbeatMs: 500,
+    deadlineMs: 3000,
+  },
+  'welcome-truncate': {
+    type: 'welcome',
+    version: 1,
+    cluster: 'cluster-1',
+    node: 'a',
+    history,
+    end,
+    verdict: { kind: 'truncate', after: 0 },
+    heartbeatMs: 500,
+    deadlineMs: 3000,
+  },
+  'welcome-snapshot': {
+    type: 'welcome',
+    version: 1,
+    cluster: 'cluster-1',
+    node: 'a',
+    history,
+    end,
+    verdict: { kind: 'snapshot', reason: 'the log begins at 2000' },
+    heartbeatMs: 500,
+    deadlineMs: 3000,
+  },
+  refuse: { type: 'refuse', code: 'FOREIGN_CLUSTER', message: 'This node belongs to another cluster.' },
+  records: { type: 'records', highWatermark: 1_042, bytes: Uint8Array.of(1, 2, 3, 4) },
+  ack: { type: 'ack', epoch: 2, received: 1_044, durable: 1_043, applied: 4_294_967_296 },
+  heartbeat: {
+    type: 'heartbeat',
+    epoch: 2,
+    lsn: 1_044,
+    highWatermark: 1_043,
+    sentAtMs: 1234.5,
+    echoMs: 0,
+    slots: [
+      { name: 'local', lsn: 1000 },
+      { name: 'b', lsn: 1043 },
+    ],
+  },
+  snapshotRequest: {
+    type: 'snapshotRequest',
+    resumeId: 'snapshot-1',
+    resumeOffset: 1_048_576,
+    heldBytes: 4096,
+    bytesPerSecondMax: 0,
+  },
+  snapshotStart: {
+    type: 'snapshotStart',
+    id: 'snapshot-1',
+    point: end,
+    history,
+    pageBytes: 4096,
+    totalBytes: 1_073_741_824,
+    chunkBytes: 262_144,
+    mode: 'hashes',
+    offset: 0,
+    windowBytes: 8_388_608,
+  },
+  snapshotHashes: {
+    type: 'snapshotHashes',
+    firstChunk: 7,
+    hashes: Uint8Array.from({ length: 32 }, (_, i) => i),
+    last: true,
+  },
+  snapshotChunk: { type: 'snapshotChunk', offset: 262_144, crc: 0x01020304, bytes: Uint8Array.of(9, 8) },
+  snapshotAck: { type: 'snapshotAck', offset: 524_288 },
+  snapshotEnd: { type: 'snapshotEnd', digest: Uint8Array.from({ length: 32 }, (_, i) => 255 - i) },
+  'request-status': { type: 'request', id: 1, body: { kind: 'status' } },
+  'request-write': { type: 'request', id: 2, body: { kind: 'write', statements: [statement, statement] } },
+  'request-read': {
+    type: 'request',
+    id: 3,
+    body: { kind: 'read', statement, after: { epoch: 2, lsn: 1044 }, timeoutMs: 1000 },
+  },
+  'request-mark': { type: 'request', id: 4, body: { kind: 'mark' } },
+  'request-digest': {
+    type: 'request',
+    id: 5,
+    body: { kind: 'digest', at: { epoch: 2, lsn: 1044 }, timeoutMs: 1000 },
+  },
+  'request-slots': { type: 'request', id: 6, body: { kind: 'slots' } },
+  'request-dropSlot': { type: 'request', id: 7, body: { kind: 'dropSlot', name: 'b' } },
+  'response-json': { type: 'response', id: 1, body: { kind: 'json', text: '{"role":"leader"}' } },
+  'response-results': {
+    type: 'response',
+    id: 2,
+    body: {
+      kind: 'results',
+      results: [
+        { columns: [], rows: [], changes: 3 },
+        {
+          columns: ['id', 'body'],
+          rows: [
+            [1, 'one'],
+            [-0, null],
+          ],
+          changes: 0,
+        },
+      ],
+      position: { epoch: 2, lsn: 1045 },
+    },
+  },
+  'response-position': {
+    type: 'response',
+    id: 4,
+    body: { kind: 'position', position: { epoch: 2, lsn: 1046 } },
+  },
+  'response-digest': {
+    type: 'response',
+    id: 5,
+    body: {
+      kind: 'digest',
+      position: { epoch: 2, lsn: 1046 },
+      tables: [{ table: 'note', rows: 2, digest: '00ff'.repeat(8) }],
+    },
+  },
+  'response-error': {
+    type: 'response',
+    id: 6,
+    body: { kind: 'error', code: 'NOT_LEADER', message: 'This node follows.' },
+  },
+}
+
+const golden = existsSync(FIXTURE)
+  ? (JSON.parse(readFileSync(FIXTURE, 'utf8')) as Record<string, string>)
+  : {}
+
+if (process.env['UPDATE_GOLDEN'] === '1') {
+  for (const [name, message] of Object.entries(samples))
+    golden[name] ??= Buffer.concat(encodeMessage(message)).toString('hex')
+  writeFileSync(FIXTURE, `${JSON.stringify(golden, undefined, 2)}\n`)
+}
+
+test.each(Object.keys(samples))('%s', (name) => {
+  const message = samples[name]
+  if (message === undefined) throw new Error('no sample')
+  expect(Buffer.concat(encodeMessage(message)).toString('hex')).toBe(golden[name])
+  expect(decodeMessage(Buffer.from(golden[name] ?? '', 'hex'))).toStrictEqual(message)
+})
+
+test('no released frame went missing', () => {
+  expect(Object.keys(samples).sort()).toEqual(Object.keys(golden).sort())
+})
