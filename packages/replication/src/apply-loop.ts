@@ -49,6 +49,8 @@ export class ApplyLoop<C, T> {
   #waiting: WholeTransaction[] = []
   #waitingBytes = 0
   #nextLsn: Lsn
+  /** Why the record after those that wait cannot be taken. */
+  #broken: UnderstudyError | undefined
   #failure: UnderstudyError | undefined
 
   constructor(options: ApplyLoopOptions<C, T>) {
@@ -101,8 +103,9 @@ export class ApplyLoop<C, T> {
     })
   }
 
-  /** Takes the next record. Throws `LOG_GAP` for any other, `RECORD_CORRUPT` for a broken chain of parts. */
+  /** Takes the next record. Throws `LOG_GAP` for any other. A broken chain of parts is thrown by `step`, after what came before it is applied. */
   push(record: LogRecord): void {
+    if (this.#broken !== undefined) return
     if (record.lsn !== this.#nextLsn) {
       throw new UnderstudyError(
         'LOG_GAP',
@@ -110,7 +113,13 @@ export class ApplyLoop<C, T> {
         { position: { epoch: record.epoch, lsn: record.lsn } },
       )
     }
-    const whole = this.#assembler.push(record)
+    let whole: WholeTransaction | undefined
+    try {
+      whole = this.#assembler.push(record)
+    } catch (error) {
+      this.#broken = asFailure(error, 'RECORD_CORRUPT', 'A record cannot be read')
+      return
+    }
     this.#nextLsn++
     if (whole === undefined) return
     this.#waiting.push(whole)
@@ -119,7 +128,7 @@ export class ApplyLoop<C, T> {
 
   /** Reads records back from the log, through `upTo`, until the memory limit is reached or enough waits. */
   fill(log: Log, upTo: Lsn): void {
-    if (this.#nextLsn > upTo) return
+    if (this.#nextLsn > upTo || this.#broken !== undefined) return
     for (const record of log.records(this.#nextLsn, upTo)) {
       this.push(record)
       if (
@@ -143,6 +152,7 @@ export class ApplyLoop<C, T> {
   step(upTo: Lsn): LogPoint | undefined {
     if (this.#failure !== undefined) throw this.#failure
     const first = this.#waiting[0]
+    if (first === undefined && this.#broken !== undefined) throw this.#fail(this.#broken)
     if (first === undefined || first.lsn > upTo) return undefined
     let count = 0
     const startMs = this.#clock.monotonic()
@@ -160,6 +170,7 @@ export class ApplyLoop<C, T> {
     this.#waiting = []
     this.#waitingBytes = 0
     this.#assembler.clear()
+    this.#broken = undefined
     this.#nextLsn = this.#storage.applied.lsn + 1
   }
 

@@ -134,7 +134,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     options?: WriteOptions,
   ): Promise<WriteResult<never>> {
     // The types let a list in for every storage; one whose transactions have no `run` rejects it with its own error.
-    const run = typeof body === 'function' ? body : (runStatements(body) as (tx: never) => unknown as (tx: T) => unknown)
+    const run =
+      typeof body === 'function'
+        ? body
+        : (runStatements(body) as (tx: never) => unknown as (tx: T) => unknown)
     return this.#enqueue(run, options) as Promise<WriteResult<never>>
   }
 

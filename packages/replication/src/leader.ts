@@ -18,10 +18,7 @@ import { createCommitPipeline, type CommitPipeline, type CommitPipelineOptions }
 import type { ApplyLimits } from './limits.ts'
 import { redo, type RedoResult } from './redo.ts'
 
-export interface BecomeLeaderOptions<
-  C,
-  T = WriteTransaction,
-> extends CommitPipelineOptions<C, T> {
+export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipelineOptions<C, T> {
   /** Every format that records of the log may name; `format` is the one of new records. */
   readonly formats: readonly LogFormat<C>[]
   /** Name of this node. */

@@ -279,22 +279,14 @@ class ReceiverDriver<C, T> implements Following {
       const known = asFailure(error, 'LOG_FAILED', 'Records could not be appended')
       return this.#step({ kind: log.failure === undefined ? 'appendFailed' : 'failed', error: known })
     }
-    if (records[0]?.lsn === this.#loop.nextLsn && this.#loop.hasRoom && !this.#take(records)) return
+    if (records[0]?.lsn === this.#loop.nextLsn && this.#loop.hasRoom) {
+      for (const record of records) {
+        // A broken chain of parts keeps the rest out; applying reports it when its turn comes.
+        if (record.lsn === this.#loop.nextLsn) this.#loop.push(record)
+      }
+    }
     const { lsn, epoch } = log.end
     this.#step({ kind: 'appended', last: lsn, epoch, bytes: bytes.length, highWatermark })
-  }
-
-  #take(records: readonly LogRecord[]): boolean {
-    try {
-      for (const record of records) this.#loop.push(record)
-      return true
-    } catch (error) {
-      this.#step({
-        kind: 'applyFailed',
-        error: asFailure(error, 'RECORD_CORRUPT', 'A record could not be read'),
-      })
-      return false
-    }
   }
 
   async #sync(): Promise<void> {

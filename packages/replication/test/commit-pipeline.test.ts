@@ -116,7 +116,10 @@ describe('a group', () => {
     let inner: Promise<unknown> = Promise.resolve()
     await clock.complete(pipeline.write((tx) => ((inner = set('inner', '1')), tx.set('outer', '1'))))
     await clock.complete(inner)
-    expect(storage.connection.committedEntries()).toEqual([['inner', '1'], ['outer', '1']])
+    expect(storage.connection.committedEntries()).toEqual([
+      ['inner', '1'],
+      ['outer', '1'],
+    ])
   })
 })
 
@@ -173,7 +176,9 @@ describe('failures that leave no trace', () => {
 
   test('a transaction over the limit is NOT_WRITTEN', async () => {
     const { clock, log, set } = testPipeline({ limits: { transactionBytesMax: 1000 } })
-    expect(await clock.complete(outcomeOf(set('a', 'x'.repeat(1000))))).toBe('NOT_WRITTEN <- TRANSACTION_TOO_LARGE')
+    expect(await clock.complete(outcomeOf(set('a', 'x'.repeat(1000))))).toBe(
+      'NOT_WRITTEN <- TRANSACTION_TOO_LARGE',
+    )
     expect(log.counts.append).toBe(0)
     await clock.complete(set('a', 'x'.repeat(900)))
   })
@@ -305,7 +310,10 @@ describe('large transactions', () => {
     const one = testPipeline()
     await one.clock.complete(one.set('a', 'x'.repeat(350)))
     const bytes = [...one.log.records(2, 2)][0]?.payload.length ?? 0
-    for (const [recordBytesMax, parts] of [[bytes, 1], [bytes - 1, 2]] as const) {
+    for (const [recordBytesMax, parts] of [
+      [bytes, 1],
+      [bytes - 1, 2],
+    ] as const) {
       const { clock, log, set } = testPipeline({ limits: { recordBytesMax } })
       await clock.complete(set('a', 'x'.repeat(350)))
       expect(log.end.lsn).toBe(1 + parts)

@@ -35,7 +35,10 @@ function helloOf(command: Command): Hello {
     node: command.text('name', 'f'),
     history: history.slice(command.number('leftOut', 0)),
     end: { ...end, crc: command.has('crc') ? 1 : end.crc },
-    formats: formats.map((format) => ({ id: Number(format.split(':')[0]), version: Number(format.split(':')[1]) })),
+    formats: formats.map((format) => ({
+      id: Number(format.split(':')[0]),
+      version: Number(format.split(':')[1]),
+    })),
   }
 }
 
@@ -49,17 +52,26 @@ testScripts('handshake', () => (command) => {
     case 'snapshot':
       return [`snapshot: ${decision.reason}`]
     case 'refuse':
-      return [`refuse ${decision.code}${decision.mustStopLeading ? ', stop leading' : ''}: ${decision.message}`]
+      return [
+        `refuse ${decision.code}${decision.mustStopLeading ? ', stop leading' : ''}: ${decision.message}`,
+      ]
   }
 })
 
 /** A history that grew by restarts and promotions, as a list of epochs with their lengths. */
-const growth = fc.array(fc.record({ leader: fc.constantFrom('a', 'b', 'd'), records: fc.integer({ min: 1, max: 9 }) }), {
-  minLength: 1,
-  maxLength: 6,
-})
+const growth = fc.array(
+  fc.record({ leader: fc.constantFrom('a', 'b', 'd'), records: fc.integer({ min: 1, max: 9 }) }),
+  {
+    minLength: 1,
+    maxLength: 6,
+  },
+)
 
-function historyText(epochs: readonly { readonly leader: string; readonly records: number }[], mark: string, from: number): string {
+function historyText(
+  epochs: readonly { readonly leader: string; readonly records: number }[],
+  mark: string,
+  from: number,
+): string {
   let lsn = 1
   const entries = epochs.map(({ leader, records }, index) => {
     const entry = `${index + 1}${leader}${index >= from ? mark : ''}@${lsn}`
@@ -69,14 +81,35 @@ function historyText(epochs: readonly { readonly leader: string; readonly record
   return `${entries.join(' ')} ..${lsn - 1}`
 }
 
-function decideFor(leaderText: string, node: string, followerText: string): ReturnType<typeof decideHandshake> {
+function decideFor(
+  leaderText: string,
+  node: string,
+  followerText: string,
+): ReturnType<typeof decideHandshake> {
   const ours = parseHistory(leaderText)
   const theirs = parseHistory(followerText)
   const view: LeaderView = {
-    ...ours, cluster: 'c', node, versionMin: 1, versionMax: 1, first: 1, formats: [], slotLost: false,
+    ...ours,
+    cluster: 'c',
+    node,
+    versionMin: 1,
+    versionMax: 1,
+    first: 1,
+    formats: [],
+    slotLost: false,
   }
   const { history, end } = theirs
-  return decideHandshake(view, { type: 'hello', versionMin: 1, versionMax: 1, purpose: 'replicate', cluster: 'c', node: 'f', history, end, formats: [] })
+  return decideHandshake(view, {
+    type: 'hello',
+    versionMin: 1,
+    versionMax: 1,
+    purpose: 'replicate',
+    cluster: 'c',
+    node: 'f',
+    history,
+    end,
+    formats: [],
+  })
 }
 
 test('a follower that stopped anywhere in the leader’s own past goes on right there', () => {
@@ -87,7 +120,11 @@ test('a follower that stopped anywhere in the leader’s own past goes on right 
       const endLsn = cut % (full.end.lsn + 1)
       const kept = full.history.filter((entry) => entry.firstLsn <= endLsn)
       const follower = `${text.split(' ').slice(0, kept.length).join(' ')} ..${endLsn}`
-      expect(decideFor(text, epochs.at(-1)?.leader ?? '', follower)).toEqual({ kind: 'continue', version: 1, from: endLsn + 1 })
+      expect(decideFor(text, epochs.at(-1)?.leader ?? '', follower)).toEqual({
+        kind: 'continue',
+        version: 1,
+        from: endLsn + 1,
+      })
     }),
   )
 })
@@ -102,7 +139,12 @@ test('records flow only above the last record that both logs hold, whatever the 
       const leader = parseHistory(leaderText)
       const follower = parseHistory(followerText)
       const decision = decideFor(leaderText, ours.at(-1)?.leader ?? '', followerText)
-      const last = decision.kind === 'continue' ? decision.from - 1 : decision.kind === 'truncate' ? decision.after : undefined
+      const last =
+        decision.kind === 'continue'
+          ? decision.from - 1
+          : decision.kind === 'truncate'
+            ? decision.after
+            : undefined
       if (last === undefined) return
       expect(leader.crcAt(last)).toBe(follower.crcAt(last))
       expect(last).toBeLessThanOrEqual(leader.end.lsn)

@@ -56,7 +56,9 @@ function messageOf(command: Command): Message {
 }
 
 function eventOf(command: Command): ReceiverEvent {
-  const error = command.has('error') ? new UnderstudyError(command.text('error') as ErrorCode, 'as told') : undefined
+  const error = command.has('error')
+    ? new UnderstudyError(command.text('error') as ErrorCode, 'as told')
+    : undefined
   switch (command.words[1]) {
     case 'greeted': {
       const { history, end } = parseHistory(command.text('log'))

@@ -97,7 +97,14 @@ test('unacked bytes stay within the window plus a record, and every durable reco
   )
   fc.assert(
     fc.property(events, fc.integer({ min: 1, max: 300 }), (script, recordBytes) => {
-      const machine = new SenderMachine({ ...LINK, epoch: 1, from: 1, durable: 0, highWatermark: 0, nowMs: 0 })
+      const machine = new SenderMachine({
+        ...LINK,
+        epoch: 1,
+        from: 1,
+        durable: 0,
+        highWatermark: 0,
+        nowMs: 0,
+      })
       let durable = 0
       let nowMs = 0
       let isWritable = true

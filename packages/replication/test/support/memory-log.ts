@@ -79,7 +79,11 @@ export class MemoryLog implements Log {
   #base: LogPoint = ORIGIN
   #records: Buffer[] = []
   #history: EpochEntry[] = []
-  #waiting: { readonly upTo: Lsn; readonly resolve: (lsn: Lsn) => void; readonly reject: (error: Error) => void }[] = []
+  #waiting: {
+    readonly upTo: Lsn
+    readonly resolve: (lsn: Lsn) => void
+    readonly reject: (error: Error) => void
+  }[] = []
 
   get end(): LogPoint {
     const last = this.#records.at(-1)
@@ -123,8 +127,10 @@ export class MemoryLog implements Log {
     const records = parts.map(decodeRecord)
     let { lsn, crc, epoch } = this.end
     for (const record of records) {
-      if (record.epoch < epoch) throw new UnderstudyError('EPOCH_STALE', `epoch ${record.epoch} after ${epoch}`)
-      if (record.lsn !== lsn + 1 || record.previousCrc !== crc) throw new UnderstudyError('LOG_GAP', `LSN ${record.lsn} after ${lsn}`)
+      if (record.epoch < epoch)
+        throw new UnderstudyError('EPOCH_STALE', `epoch ${record.epoch} after ${epoch}`)
+      if (record.lsn !== lsn + 1 || record.previousCrc !== crc)
+        throw new UnderstudyError('LOG_GAP', `LSN ${record.lsn} after ${lsn}`)
       ;({ lsn, crc, epoch } = record)
     }
     for (const record of records) this.#learnEpoch(record)
@@ -173,11 +179,14 @@ export class MemoryLog implements Log {
     let bytes = 0
     for (let lsn = from; lsn <= upTo; lsn++) {
       const part = this.#at(lsn)
-      if (part === undefined || (parts.length > 0 && bytes + part.length > (options.bytesMax ?? 262_144))) break
+      if (part === undefined || (parts.length > 0 && bytes + part.length > (options.bytesMax ?? 262_144)))
+        break
       parts.push(part)
       bytes += part.length
     }
-    return parts.length === 0 ? undefined : { bytes: Buffer.concat(parts), first: from, last: from + parts.length - 1 }
+    return parts.length === 0
+      ? undefined
+      : { bytes: Buffer.concat(parts), first: from, last: from + parts.length - 1 }
   }
 
   *records(from: Lsn, upTo: Lsn = this.durable): Iterable<LogRecord> {
@@ -244,7 +253,12 @@ export class MemoryLog implements Log {
   #learnEpoch(record: LogRecord): void {
     if (record.epoch <= (this.#history.at(-1)?.number ?? 0)) return
     const text = Buffer.from(record.payload).toString()
-    const entry = { runId: text.slice(1, 17), leader: text.slice(17), firstLsn: record.lsn, crcBefore: record.previousCrc }
+    const entry = {
+      runId: text.slice(1, 17),
+      leader: text.slice(17),
+      firstLsn: record.lsn,
+      crcBefore: record.previousCrc,
+    }
     this.#history.push({ number: record.epoch, ...entry })
   }
 
@@ -269,7 +283,8 @@ class MemorySlots implements RetentionSlots {
   }
 
   reserve(name: string, lsn: Lsn): Slot {
-    if (lsn + 1 < this.#first()) throw new UnderstudyError('LOG_TRUNCATED', `the log begins at ${this.#first()}`)
+    if (lsn + 1 < this.#first())
+      throw new UnderstudyError('LOG_TRUNCATED', `the log begins at ${this.#first()}`)
     const slot: Slot = { name, lsn, state: 'reserved', heldBytes: 0, safeBytes: 1000 }
     this.#slots.set(name, slot)
     return slot

@@ -69,6 +69,9 @@ export async function outcomeOf(promise: Promise<unknown>): Promise<string> {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const name = error instanceof UnderstudyError ? error.code : error.message
-  const at = error instanceof UnderstudyError && error.position !== undefined ? ` ${error.position.epoch}/${error.position.lsn}` : ''
+  const at =
+    error instanceof UnderstudyError && error.position !== undefined
+      ? ` ${error.position.epoch}/${error.position.lsn}`
+      : ''
   return error.cause === undefined ? `${name}${at}` : `${name}${at} <- ${describe(error.cause)}`
 }

@@ -18,7 +18,10 @@ export class Command {
     this.values = new Map(
       tokens
         .filter((token) => token.includes('='))
-        .map((token) => [token.slice(0, token.indexOf('=')), token.slice(token.indexOf('=') + 1).replaceAll('"', '')]),
+        .map((token) => [
+          token.slice(0, token.indexOf('=')),
+          token.slice(token.indexOf('=') + 1).replaceAll('"', ''),
+        ]),
     )
   }
 

@@ -1,0 +1,388 @@
+import { FLAG_CONTINUES, UnderstudyError } from '@understudy/contracts'
+import { MemoryStorage } from '@understudy/testkit'
+import { describe, expect, test } from 'vitest'
+import { outcomeOf } from './support/pipeline.ts'
+import { World, emptyDisk, type Disk, type TestFollower, type TestLeader } from './support/world.ts'
+
+async function pair(seed = 1): Promise<{ world: World; leader: TestLeader; follower: TestFollower }> {
+  const world = new World(seed)
+  const leader = await world.leader('a')
+  const follower = world.follower('b', 'a')
+  await world.converge(leader, follower)
+  return { world, leader, follower }
+}
+
+/** A copy of a node's log and storage: what a backup of its disk would hold. */
+function copyOf({ log, storage }: Disk): Disk {
+  const copy = log.crash()
+  const image = new MemoryStorage(
+    {},
+    { point: storage.applied, entries: storage.connection.committedEntries() },
+  )
+  return { log: copy, storage: image }
+}
+
+describe('streaming', () => {
+  test('every commit reaches the follower, byte for byte in the log', async () => {
+    const { world, leader, follower } = await pair()
+    const writers = Array.from({ length: 8 }, async (_, i) => {
+      for (let n = 0; n < 50; n++) await leader.set(`k${i}`, `${n}`)
+    })
+    await world.clock.complete(Promise.all(writers))
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+    expect(follower.log.read(1, { bytesMax: 1e9 })).toEqual(leader.log.read(1, { bytesMax: 1e9 }))
+    expect(follower.states).toEqual(['catchup', 'streaming'])
+    await world.clock.advance(1100)
+    expect(leader.followers.status()).toMatchObject([
+      {
+        name: 'b',
+        state: 'streaming',
+        durable: leader.log.end.lsn,
+        applied: leader.log.end.lsn,
+        lagRecords: 0,
+        unackedBytes: 0,
+      },
+    ])
+    expect(leader.followers.status()[0]?.rttMs).toBeGreaterThan(0)
+    expect(follower.following.report()).toMatchObject({ lagRecords: 0, state: 'streaming' })
+  })
+
+  test('the retention slot follows what is durable at the follower', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.advance(10)
+    expect(leader.log.slots.get('b')?.lsn).toBe(1)
+    follower.log.syncsAtOnce = false
+    await world.clock.complete(leader.set('a', '1'))
+    await world.clock.advance(100)
+    expect(leader.log.slots.get('b')?.lsn).toBe(1)
+    expect(follower.storage.applied.lsn).toBe(1)
+    follower.log.releaseSyncs()
+    await world.converge(leader, follower)
+    await world.clock.advance(10)
+    expect(leader.log.slots.get('b')?.lsn).toBe(2)
+  })
+
+  test('a record leaves the leader only after its own sync', async () => {
+    const { world, leader, follower } = await pair()
+    leader.log.syncsAtOnce = false
+    const write = Promise.all([leader.set('a', '1'), leader.set('b', '1')])
+    await world.clock.advance(500)
+    expect(leader.log.end.lsn).toBe(2)
+    expect(follower.log.end.lsn).toBe(1)
+    leader.log.releaseSyncs()
+    await world.clock.complete(write)
+    await world.converge(leader, follower)
+  })
+
+  test('markers are told of on leader and follower with the same data', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(leader.set('a', '1'))
+    const marker = leader.leadership.pipeline.mark()
+    const digest = leader.storage.digest()
+    await world.clock.complete(Promise.all([marker, leader.set('a', '2')]))
+    await world.converge(leader, follower)
+    expect(follower.markers).toEqual([`3 ${digest}`])
+  })
+
+  test('a transaction in many parts arrives whole', async () => {
+    const world = new World()
+    const leader = await world.leader('a', emptyDisk(), {
+      pipeline: { recordBytesMax: 1000 },
+      link: { frameBytes: 2500, windowBytes: 4000 },
+    })
+    const follower = world.follower('b', 'a')
+    await world.clock.complete(leader.set('big', 'x'.repeat(100_000)))
+    expect(leader.log.end.lsn).toBeGreaterThan(100)
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+  })
+
+  test('an apply that is slower than the network reads back from the follower’s own log', async () => {
+    const world = new World()
+    const leader = await world.leader('a')
+    const follower = world.follower('b', 'a', emptyDisk(), {
+      applyLimits: { queueBytesMax: 500, batchRecordsMax: 2 },
+    })
+    for (let round = 0; round < 20; round++) {
+      await world.clock.complete(
+        Promise.all(Array.from({ length: 50 }, (_, i) => leader.set(`k${i}`, `${round}`))),
+      )
+    }
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+  })
+})
+
+describe('flow control', () => {
+  test('a follower that stands still costs the leader a window, and gets the rest from the log afterwards', async () => {
+    const world = new World()
+    const leader = await world.leader('a', emptyDisk(), {
+      link: { windowBytes: 20_000, frameBytes: 4000, deadlineMs: 60_000 },
+    })
+    const follower = world.follower('b', 'a')
+    await world.converge(leader, follower)
+    follower.clock.pause()
+    for (let round = 0; round < 100; round++) {
+      await world.clock.complete(leader.set('k', `${round} ${'x'.repeat(2000)}`))
+      expect(leader.followers.status()[0]?.unackedBytes).toBeLessThanOrEqual(24_000)
+    }
+    expect(leader.followers.status()[0]?.sent).toBeLessThan(leader.log.end.lsn)
+    follower.clock.resume()
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+  })
+
+  test('one that stands still beyond the deadline is given up, comes back by itself and goes on', async () => {
+    const { world, leader, follower } = await pair()
+    follower.clock.pause()
+    await world.clock.complete(leader.set('a', '1'))
+    await world.clock.advance(10_000)
+    expect(leader.followers.status()).toEqual([])
+    expect(leader.events.at(-1)).toMatchObject({ kind: 'left', name: 'b', error: { code: 'PEER_SILENT' } })
+    follower.clock.resume()
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+  })
+})
+
+describe('connections that end', () => {
+  test('a cut network is noticed by both sides, and healed by dialling again', async () => {
+    const { world, leader, follower } = await pair()
+    world.network.cut('a', 'b')
+    await world.clock.complete(leader.set('a', '1'))
+    await world.clock.advance(8000)
+    expect(follower.states).toContain('disconnected PEER_SILENT')
+    world.network.healAll()
+    await world.converge(leader, follower)
+    expect(follower.states.at(-1)).toBe('streaming')
+  })
+
+  test('a follower killed at any moment goes on from its own log', async () => {
+    const world = new World()
+    const leader = await world.leader('a')
+    let disk: Disk = emptyDisk()
+    for (let life = 0; life < 20; life++) {
+      const follower = world.follower('b', 'a', disk)
+      const writes = Promise.all(Array.from({ length: 10 }, (_, i) => leader.set(`k${i}`, `${life}`)))
+      await world.clock.advance(world.random.between(1, 30))
+      follower.clock.stop()
+      world.network.crash('b')
+      disk = { log: follower.log.crash(), storage: follower.storage.crash() }
+      await world.clock.complete(writes)
+    }
+    const follower = world.follower('b', 'a', disk)
+    await world.converge(leader, follower)
+    expect(follower.storage.digest()).toBe(leader.storage.digest())
+  })
+
+  test('a leader that restarts begins a new epoch, and its follower goes on', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, follower)
+    leader.clock.stop()
+    world.network.crash('a')
+    const disk = { log: leader.log.crash(), storage: leader.storage.crash() }
+    const next = await world.leader('a', disk)
+    await world.clock.complete(next.set('a', '2'))
+    await world.converge(next, follower)
+    expect(follower.storage.digest()).toBe(next.storage.digest())
+    expect(follower.log.history.map(({ number }) => number)).toEqual([1, 2])
+  })
+
+  test('a follower that connects again replaces its old connection', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(follower.following.close())
+    const again = world.follower('b', 'a', follower)
+    await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, again)
+    expect(leader.followers.status()).toHaveLength(1)
+  })
+
+  test('closing resolves while the leader cannot be reached, and leaves no timer behind', async () => {
+    const world = new World()
+    const follower = world.follower('b', 'nobody')
+    await world.clock.advance(1000)
+    await world.clock.complete(follower.following.close())
+    await world.clock.advance(10_000)
+    expect(world.clock.pending).toBe(0)
+    expect(follower.states.every((state) => state.startsWith('disconnected'))).toBe(true)
+  })
+})
+
+describe('histories that part', () => {
+  test('after a promotion, a tail that was not applied is cut off and the follower goes on', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, follower)
+    const promoted = copyOf(leader)
+    // The old leader's last records reach b, durable and not applied, because the high watermark does not.
+    const tail = copyOf(follower)
+    tail.log.append([{ format: 65_000, flags: FLAG_CONTINUES, committedAtMs: 0, payload: new Uint8Array(5) }])
+    tail.log.syncNow()
+    await world.clock.complete(follower.following.close())
+    world.network.crash('a')
+    const next = await world.leader('d', promoted)
+    await world.clock.complete(next.set('a', '2'))
+    const rejoined = world.follower('b', 'd', tail)
+    await world.converge(next, rejoined)
+    expect(rejoined.storage.digest()).toBe(next.storage.digest())
+    expect(rejoined.log.read(1)).toEqual(next.log.read(1))
+  })
+
+  test('a tail that was applied needs a snapshot, and everything is kept', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, follower)
+    const promoted = copyOf(leader)
+    await world.clock.complete(leader.set('a', 'lost'))
+    await world.converge(leader, follower)
+    await world.clock.complete(follower.following.close())
+    const next = await world.leader('d', promoted)
+    const rejoined = world.follower('b', 'd', follower)
+    await world.clock.runUntil(() => rejoined.states.length > 0, { withinMs: 1000 })
+    expect(rejoined.states).toEqual(['snapshotRequired FOLLOWER_AHEAD'])
+    expect(rejoined.storage.get('a')).toBe('lost')
+    expect(next.lost).toEqual([])
+  })
+
+  test('a leader that was restored from a copy meets a follower ahead of it, and is told to stop leading', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(leader.set('a', '1'))
+    const backup = copyOf(leader)
+    await world.clock.complete(leader.set('a', '2'))
+    await world.converge(leader, follower)
+    leader.clock.stop()
+    world.network.crash('a')
+    const restored = await world.leader('a', backup)
+    await world.clock.runUntil(() => restored.lost.length > 0, { withinMs: 10_000 })
+    expect(restored.lost[0]?.code).toBe('LEADER_LOST_RECORDS')
+    await world.clock.advance(10)
+    expect(follower.states).toContain('disconnected LEADER_LOST_RECORDS')
+    expect(follower.storage.get('a')).toBe('2')
+  })
+
+  test('a leader of a lower epoch learns from a follower that it was replaced', async () => {
+    const { world, leader, follower } = await pair()
+    const promoted = copyOf(follower)
+    await world.clock.complete(follower.following.close())
+    await world.leader('d', promoted)
+    const moved = world.follower('b', 'd', follower)
+    await world.clock.runUntil(() => moved.states.includes('streaming'), { withinMs: 1000 })
+    await world.clock.complete(moved.following.close())
+    const back = world.follower('b', 'a', moved)
+    await world.clock.runUntil(() => leader.lost.length > 0, { withinMs: 1000 })
+    expect(leader.lost[0]?.code).toBe('EPOCH_STALE')
+    await world.clock.advance(10)
+    expect(back.states).toContain('disconnected EPOCH_STALE')
+  })
+
+  test('another cluster is refused for good', async () => {
+    const world = new World()
+    await world.leader('a', emptyDisk(), { cluster: 'other' })
+    const follower = world.follower('b', 'a')
+    await world.clock.runUntil(() => follower.states.length > 0, { withinMs: 1000 })
+    expect(follower.states).toEqual(['stopped FOREIGN_CLUSTER'])
+    expect(follower.log.end.lsn).toBe(0)
+  })
+})
+
+describe('retention', () => {
+  test('a log that was collected beyond the follower asks for a snapshot', async () => {
+    const { world, leader, follower } = await pair()
+    await world.clock.complete(follower.following.close())
+    for (let i = 0; i < 5; i++) await world.clock.complete(leader.set('a', `${i}`))
+    leader.log.collectTo(4)
+    const late = world.follower('b', 'a', follower)
+    await world.clock.runUntil(() => late.states.length > 0, { withinMs: 1000 })
+    expect(late.states).toEqual(['snapshotRequired SNAPSHOT_REQUIRED'])
+  })
+
+  test('a slot that is lost while records flow ends the stream, and the next handshake asks for a snapshot', async () => {
+    const { world, leader, follower } = await pair()
+    leader.log.slots.lose('b')
+    await world.clock.complete(leader.set('a', '1'))
+    await world.clock.runUntil(() => follower.states.at(-1)?.startsWith('snapshotRequired') ?? false, {
+      withinMs: 5000,
+    })
+    expect(follower.states).toEqual([
+      'catchup',
+      'streaming',
+      'disconnected SLOT_LOST',
+      'snapshotRequired SNAPSHOT_REQUIRED',
+    ])
+  })
+})
+
+describe('divergence', () => {
+  test('a follower whose data is not the leader’s stops there, keeps everything, and says so to the leader', async () => {
+    const { world, leader, follower } = await pair()
+    follower.storage.connection.overwrite('a', 'edited here')
+    await world.clock.complete(leader.set('b', '1'))
+    await world.clock.complete(leader.set('a', '1'))
+    await world.clock.complete(leader.set('b', '2'))
+    await world.clock.runUntil(() => follower.states.includes('diverged DIVERGED'), { withinMs: 5000 })
+    expect(follower.storage.applied.lsn).toBe(2)
+    expect(follower.following.report().lastError).toMatchObject({
+      code: 'DIVERGED',
+      position: { epoch: 1, lsn: 3 },
+    })
+    await world.clock.advance(10_000)
+    expect(leader.events.at(-1)).toMatchObject({ kind: 'left', error: { code: 'DIVERGED' } })
+    expect(follower.storage.get('b')).toBe('1')
+  })
+
+  test('a log that fails stops the follower', async () => {
+    const { world, leader, follower } = await pair()
+    follower.log.nextSyncError = new UnderstudyError('LOG_FAILED', 'EIO')
+    await world.clock.complete(leader.set('b', '1'))
+    await world.clock.runUntil(() => follower.states.includes('stopped LOG_FAILED'), { withinMs: 5000 })
+    expect(follower.storage.applied.lsn).toBe(1)
+  })
+})
+
+describe('waiting for a position', () => {
+  test('resolves when it is applied, at once when it is already', async () => {
+    const { world, leader, follower } = await pair()
+    world.network.cut('a', 'b')
+    const point = await world.clock.complete(leader.set('a', '1'))
+    const wait = follower.following.waitForApplied(point)
+    await world.clock.advance(100)
+    expect(follower.storage.get('a')).toBeUndefined()
+    world.network.healAll()
+    await world.clock.complete(wait)
+    expect(follower.storage.get('a')).toBe('1')
+    await follower.following.waitForApplied(point)
+    await follower.following.waitForApplied({ epoch: 0, lsn: 0 })
+  })
+
+  test('ends with TIMEOUT, ABORTED or CLOSED, and leaves no timer behind', async () => {
+    const { world, leader, follower } = await pair()
+    const later = { epoch: 1, lsn: leader.log.end.lsn + 1 }
+    expect(
+      await world.clock.complete(outcomeOf(follower.following.waitForApplied(later, { timeoutMs: 50 }))),
+    ).toBe('TIMEOUT 1/2')
+    const abort = new AbortController()
+    const aborted = outcomeOf(follower.following.waitForApplied(later, { signal: abort.signal }))
+    abort.abort(new Error('enough'))
+    expect(await aborted).toBe('ABORTED <- enough')
+    const closed = outcomeOf(follower.following.waitForApplied(later))
+    await world.clock.complete(follower.following.close())
+    expect(await closed).toBe('CLOSED')
+  })
+
+  test('rejects a position that is not in this history', async () => {
+    const { world, leader, follower } = await pair()
+    const point = await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, follower)
+    expect(await outcomeOf(follower.following.waitForApplied({ ...point, crc: point.crc + 1 }))).toBe(
+      'POSITION_LOST 1/2',
+    )
+    leader.clock.stop()
+    world.network.crash('a')
+    const next = await world.leader('a', { log: leader.log.crash(), storage: leader.storage.crash() })
+    const lost = outcomeOf(follower.following.waitForApplied({ epoch: 1, lsn: 3 }))
+    await world.converge(next, follower)
+    expect(await lost).toBe('POSITION_LOST 1/3')
+  })
+})
