@@ -1,0 +1,60 @@
+/**
+ * Everything that two databases must agree on, as text that a person can compare: rows with the type of each value,
+ * schema, counters, pragmas.
+ */
+import type { SqliteConnection } from '@understudy/contracts'
+
+export interface DumpOptions {
+  /** Triggers are compared too, in their order. Off while an applier has them taken out. */
+  readonly triggers: boolean
+  /** `sqlite_stat1` is compared too. */
+  readonly statistics: boolean
+}
+
+/** One line for each fact, in an order that does not depend on where rows lie. */
+export function dumpDatabase(connection: SqliteConnection, options: DumpOptions): string[] {
+  return connection.internal(() => {
+    const { database, ownTablePrefix } = connection
+    const objects = database
+      .prepare(
+        `select type, name, tbl_name as owner, coalesce(sql, '') as sql from sqlite_schema
+        where substr(name, 1, ?) <> ? and name not like 'sqlite_stat%' order by type, name`,
+      )
+      .all(ownTablePrefix.length, ownTablePrefix)
+    const lines = objects
+      .filter((object) => object['type'] !== 'trigger')
+      .map((object) => `schema ${JSON.stringify(Object.values(object))}`)
+    if (options.triggers) {
+      const triggers = database.prepare(`select sql from sqlite_schema where type = 'trigger' order by rowid`).all()
+      lines.push(...triggers.map((trigger) => `trigger ${String(trigger['sql'])}`))
+    }
+    for (const pragma of ['user_version', 'application_id', 'integrity_check', 'foreign_key_check']) {
+      lines.push(`${pragma} ${JSON.stringify(database.prepare(`pragma ${pragma}`).all())}`)
+    }
+    for (const object of objects) {
+      const virtual = /^create\s+virtual/i.test(String(object['sql']))
+      if (object['type'] === 'table' && !virtual) lines.push(...dumpTable(connection, String(object['name'])))
+    }
+    if (options.statistics && hasTable(connection, 'sqlite_stat1')) lines.push(...dumpTable(connection, 'sqlite_stat1'))
+    return lines
+  })
+}
+
+function dumpTable(connection: SqliteConnection, table: string): string[] {
+  const { database } = connection
+  const columns = database.prepare('select name from pragma_table_xinfo(?)').all(table)
+  const list = columns.map(({ name }) => typed(`"${String(name).replaceAll('"', '""')}"`)).join(` || ', ' || `)
+  const rows = database.prepare(`select ${list} as line from "${table.replaceAll('"', '""')}"`).all()
+  return rows.map(({ line }) => `${table}: ${String(line)}`).sort()
+}
+
+/** Type and exact content of a value. Text by its bytes, reals with all their digits and the sign of zero. */
+function typed(column: string): string {
+  return `typeof(${column}) || case typeof(${column}) when 'text' then ' ' || hex(cast(${column} as blob))
+    when 'blob' then ' ' || hex(${column}) when 'real' then printf(' %!.17g', ${column})
+    when 'null' then '' else ' ' || ${column} end`
+}
+
+function hasTable(connection: SqliteConnection, table: string): boolean {
+  return connection.database.prepare('select 1 from sqlite_schema where name = ?').get(table) !== undefined
+}

@@ -1,0 +1,66 @@
+/** Statements that a format which lacks an ability must refuse, leaving no trace. */
+import type { Refusal } from './log-format-types.ts'
+
+export const REFUSALS: readonly Refusal[] = [
+  {
+    name: 'CREATE TABLE without PRIMARY KEY',
+    lacks: 'keylessTables',
+    run: (tx) => tx.exec('create table t (a, b)'),
+    code: 'TABLE_WITHOUT_PRIMARY_KEY',
+  },
+  {
+    name: 'CREATE TABLE AS SELECT',
+    lacks: 'keylessTables',
+    given: 'create table s (id integer primary key); insert into s values (1)',
+    run: (tx) => tx.exec('create table t as select * from s'),
+    code: 'TABLE_WITHOUT_PRIMARY_KEY',
+  },
+  {
+    name: 'CREATE TABLE without PRIMARY KEY also when the callback catches the error',
+    lacks: 'keylessTables',
+    run: (tx) => {
+      try {
+        tx.exec('create table t (a, b)')
+      } catch {
+        // Goes on as if nothing had happened.
+      }
+    },
+    code: 'TABLE_WITHOUT_PRIMARY_KEY',
+  },
+  {
+    name: 'NULL in a PRIMARY KEY column on insert',
+    lacks: 'nullKeys',
+    given: 'create table t (k text primary key, v)',
+    run: (tx) => tx.exec(`insert or ignore into t values (null, 1)`),
+    code: 'NULL_IN_PRIMARY_KEY',
+  },
+  {
+    name: 'NULL in a PRIMARY KEY column on update',
+    lacks: 'nullKeys',
+    given: `create table t (a text, b text, v, primary key (a, b)); insert into t values ('x', 'y', 1)`,
+    run: (tx) => tx.exec('update t set b = null'),
+    code: 'NULL_IN_PRIMARY_KEY',
+  },
+  {
+    name: 'NULL in a PRIMARY KEY column by a foreign-key action',
+    lacks: 'nullKeys',
+    given: `create table p (id integer primary key);
+      create table c (p integer references p on delete set null, n, primary key (p, n));
+      insert into p values (1); insert into c values (1, 1)`,
+    run: (tx) => tx.exec('delete from p'),
+    code: 'NULL_IN_PRIMARY_KEY',
+  },
+  {
+    name: 'NULL in a PRIMARY KEY column of a table made in the same write',
+    lacks: 'nullKeys',
+    run: (tx) => tx.exec('create table t (k text primary key); insert into t values (null)'),
+    code: 'NULL_IN_PRIMARY_KEY',
+  },
+  {
+    name: 'NULL in a PRIMARY KEY column of a table that was renamed',
+    lacks: 'nullKeys',
+    given: 'create table t (k text primary key); alter table t rename to u; alter table u rename column k to l',
+    run: (tx) => tx.exec('insert into u values (null)'),
+    code: 'NULL_IN_PRIMARY_KEY',
+  },
+]
