@@ -9,7 +9,7 @@ import { UnderstudyError, type Clock, type Timer } from '@understudy/contracts'
 import type { Connection, Message } from '@understudy/protocol'
 
 export interface KeepAliveOptions {
-  readonly connection: Connection
+  readonly connection: Pick<Connection, 'remote' | 'send' | 'close'>
   readonly clock: Clock
   readonly heartbeatMs: number
   readonly deadlineMs: number

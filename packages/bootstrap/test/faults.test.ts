@@ -120,7 +120,9 @@ describe('damage', () => {
     await w.bootstrap()
     expect(w.read()).toEqual(w.image)
     expect(w.sources.length).toBe(2)
-    expect(w.served[1]?.error).toMatchObject({ code: 'SNAPSHOT_CORRUPT' })
+    // The leader noticed it itself, before the follower's digest could.
+    expect(w.served[1]?.error).toMatchObject({ code: 'SNAPSHOT_CORRUPT', details: {} })
+    expect(w.served[1]?.error?.details['fromPeer']).toBeUndefined()
   })
 })
 
@@ -327,4 +329,25 @@ describe('a follower', () => {
     await w.bootstrap({ node: 'other', target: '/new/other' })
     expect(w.read('/new/other')).toEqual(w.image)
   })
+})
+
+it('a follower that claims more than it was sent is sent what is missing', async () => {
+  const w = await world()
+  let cut = false
+  const starts: number[] = []
+  w.serverTap = (message) => {
+    if (message.type === 'snapshotStart') starts.push(message.offset)
+    if (message.type === 'snapshotChunk' && message.offset === 8 * CHUNK && !cut) {
+      cut = true
+      w.reset()
+    }
+    return message
+  }
+  w.followerTap = (message) =>
+    message.type === 'snapshotRequest' && message.resumeId !== ''
+      ? { ...message, resumeOffset: 17 * CHUNK }
+      : message
+  await expect(w.bootstrap({ attemptsMax: 2 })).rejects.toMatchObject({ code: 'PROTOCOL_VIOLATION' })
+  // It was cut at 8; one more may have been read and noted before the server saw that.
+  expect(starts[1]).toBeLessThanOrEqual(10 * CHUNK)
 })

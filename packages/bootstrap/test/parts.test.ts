@@ -1,14 +1,20 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { SeededRandom, SimulatedClock } from '@understudy/testkit'
+import type { Clock } from '@understudy/contracts'
+import type { Message } from '@understudy/protocol'
+import { SeededRandom, SimulatedClock, SimulatedDisk } from '@understudy/testkit'
 import { assertReplaceable } from '../src/index.ts'
 import { backoffMs } from '../src/backoff.ts'
 import { BufferRing } from '../src/buffer-ring.ts'
 import { digestOf } from '../src/checks.ts'
 import { Doorbell } from '../src/doorbell.ts'
+import { KeepAlive } from '../src/keep-alive.ts'
 import { lowerRate, Pace } from '../src/pace.ts'
-import { decodeProgress, encodeProgress, PROGRESS_RECORD_BYTES } from '../src/progress-file.ts'
-import { entry } from './support/world.ts'
+import { decodeProgress, encodeProgress, ProgressFile, PROGRESS_RECORD_BYTES } from '../src/progress-file.ts'
+import { SharedSnapshot } from '../src/shared-snapshot.ts'
+import { SnapshotSender } from '../src/snapshot-sender.ts'
+import { progressPath, TargetFile } from '../src/target-file.ts'
+import { CHUNK, entry, FakeSource, PAGE } from './support/world.ts'
 
 describe('assertReplaceable', () => {
   const state = { directory: '/data/b', node: 'b', led: false, history: [entry(1, 1, 'a')] }
@@ -170,4 +176,106 @@ it('a doorbell remembers one ring that nobody waited for', async () => {
   expect(rung).toBe(false)
   bell.ring()
   await waiting
+})
+
+it('another snapshot is on record before the first chunk of the old one is overwritten', async () => {
+  const disk = new SimulatedDisk({ directories: 'durable' })
+  const path = '/image'
+  const target = new TargetFile({ files: disk, path, seed: undefined, flushBytes: CHUNK })
+  const start = {
+    type: 'snapshotStart',
+    point: { epoch: 1, lsn: 1, crc: 1 },
+    history: [entry(1, 1)],
+    pageBytes: PAGE,
+    totalBytes: 4 * CHUNK,
+    chunkBytes: CHUNK,
+    mode: 'stream',
+    offset: 0,
+    windowBytes: CHUNK,
+  } as const
+  target.begin({ ...start, id: 'old' })
+  for (let chunk = 0; chunk < 3; chunk++) {
+    target.write(new Uint8Array(CHUNK), 0)
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  }
+  expect(new ProgressFile(disk.open(progressPath(path))).read()).toMatchObject({
+    id: 'old',
+    offset: 3 * CHUNK,
+  })
+  target.begin({ ...start, id: 'new' })
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const copy = disk.copy(new SeededRandom(attempt))
+    copy.crash()
+    expect(new ProgressFile(copy.open(progressPath(path))).read()).toMatchObject({ id: 'new', offset: 0 })
+  }
+  await target.leave()
+})
+
+it('everything cannot be acknowledged before the digest was sent', async () => {
+  const clock = new SimulatedClock()
+  const source = new FakeSource(new Uint8Array(CHUNK), { epoch: 1, lsn: 1, crc: 1 })
+  const snapshot = new SharedSnapshot({ id: 'x', source, history: [], chunkBytes: CHUNK, openedAtMs: 0 })
+  const sent: string[] = []
+  const sender = new SnapshotSender({
+    send: (message) => {
+      sent.push(message.type)
+      return message.type !== 'snapshotChunk'
+    },
+    snapshot,
+    request: { type: 'snapshotRequest', resumeId: '', resumeOffset: 0, heldBytes: 0, bytesPerSecondMax: 0 },
+    pace: new Pace(clock, 0),
+    clock,
+    windowBytes: CHUNK,
+  })
+  const running = sender.run()
+  await clock.settle()
+  expect(sent).toEqual(['snapshotStart', 'snapshotChunk'])
+  const all: Message = { type: 'snapshotAck', offset: CHUNK }
+  expect(() => sender.receive(all)).toThrow(expect.objectContaining({ code: 'PROTOCOL_VIOLATION' }))
+  sender.drained()
+  await clock.settle()
+  sender.receive(all)
+  await running
+  expect(sent).toEqual(['snapshotStart', 'snapshotChunk', 'snapshotEnd'])
+})
+
+describe('keep-alive', () => {
+  /** A clock whose timers run when told, however late. */
+  function stalling(): { clock: Clock; readonly pass: (ms: number) => void } {
+    let nowMs = 0
+    let due: { atMs: number; run: () => void } | undefined
+    const clock: Clock = {
+      now: () => nowMs,
+      monotonic: () => nowMs,
+      schedule: (delayMs, run) => {
+        due = { atMs: nowMs + delayMs, run }
+        return { cancel: () => (due = undefined) }
+      },
+    }
+    const pass = (ms: number): void => {
+      nowMs += ms
+      const ready = due !== undefined && due.atMs <= nowMs ? due : undefined
+      if (ready !== undefined) due = undefined
+      ready?.run()
+    }
+    return { clock, pass }
+  }
+
+  it('blames the peer for its silence, never for a standstill of this process', () => {
+    for (const heardAfter of [true, false]) {
+      const { clock, pass } = stalling()
+      const closed: (string | undefined)[] = []
+      const connection = {
+        remote: 'peer',
+        send: () => true,
+        close: (error?: { code: string }) => void closed.push(error?.code),
+      }
+      const keepAlive = new KeepAlive({ connection, clock, heartbeatMs: 1000, deadlineMs: 10_000 })
+      pass(60_000)
+      expect(closed).toEqual([])
+      if (heardAfter) keepAlive.heard()
+      pass(500)
+      expect(closed).toEqual(heardAfter ? [] : ['PEER_SILENT'])
+    }
+  })
 })

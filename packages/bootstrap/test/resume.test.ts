@@ -219,7 +219,12 @@ describe('a killed follower', () => {
   it.each(Array.from({ length: 30 }, (_, seed) => seed))(
     'after a power loss builds the right image all the same (seed %i)',
     async (seed) => {
-      const w = await world({ chunks: 60, seed: `power ${seed}`, server: { bytesPerSecondMax: 200_000 } })
+      const w = await world({
+        chunks: 60,
+        seed: `power ${seed}`,
+        syncMs: { min: 1, max: 40 },
+        server: { bytesPerSecondMax: 200_000 },
+      })
       const at = w.random.below(60)
       const twice = w.random.chance(0.5)
       await killedAt(w, at * CHUNK, { flushBytes: 4 * CHUNK })

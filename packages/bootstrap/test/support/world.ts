@@ -126,6 +126,8 @@ export class World {
       seed?: string
       server?: Partial<SnapshotServerOptions>
       highMarkBytes?: number
+      /** Milliseconds that a sync takes. */
+      syncMs?: { min: number; max: number }
     } = {},
   ) {
     this.random = new SeededRandom(options.seed ?? 'bootstrap')
@@ -138,7 +140,12 @@ export class World {
         ? {}
         : { highMarkBytes: options.highMarkBytes, windowBytes: options.highMarkBytes }),
     })
-    this.disk = new SimulatedDisk({ random: random.fork('disk'), clock, directories: 'durable' })
+    this.disk = new SimulatedDisk({
+      random: random.fork('disk'),
+      clock,
+      directories: 'durable',
+      syncMs: options.syncMs ?? { min: 0.1, max: 2 },
+    })
     this.disk.makeDirectory('/new')
     this.image = this.newImage(options.chunks ?? 20)
     this.#serverOptions = options.server ?? {}
