@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { decideHandshake, type LeaderView } from '../src/index.ts'
 import type { Hello } from '@understudy/protocol'
 import { parseHistory } from './support/history.ts'

@@ -59,7 +59,8 @@ function eventOf(command: Command): ReceiverEvent {
   const error = command.has('error')
     ? new UnderstudyError(command.text('error') as ErrorCode, 'as told')
     : undefined
-  switch (command.words[1]) {
+  const name = command.words[1] ?? ''
+  switch (name) {
     case 'greeted': {
       const { history, end } = parseHistory(command.text('log'))
       return { kind: 'greeted', history, end: end.lsn }
@@ -82,13 +83,13 @@ function eventOf(command: Command): ReceiverEvent {
       return { kind: 'closed', error }
     case 'start':
     case 'tick':
-      return { kind: command.words[1] }
+      return { kind: name }
     case 'dialFailed':
     case 'appendFailed':
     case 'applyFailed':
     case 'failed':
-      if (error === undefined) throw new Error(`${command.words[1]} needs error=`)
-      return { kind: command.words[1], error }
+      if (error === undefined) throw new Error(`${name} needs error=`)
+      return { kind: name, error }
     default:
       throw new Error(`unknown event ${command.words.join(' ')}`)
   }

@@ -1,6 +1,6 @@
 import { CONTROL_MARKER, FLAG_CONTINUES, FORMAT_CONTROL, UnderstudyError } from '@understudy/contracts'
 import { MemoryStorage, SimulatedClock, memoryFormat } from '@understudy/testkit'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ApplyLoop, redo, type ApplyLimits, type RedoOptions } from '../src/index.ts'
 import { outcomeOf, testPipeline } from './support/pipeline.ts'

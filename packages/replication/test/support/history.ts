@@ -9,7 +9,7 @@ import { epochAt, type EpochEntry, type EpochHistory, type LogPoint } from '@und
 export interface TestHistory {
   readonly history: EpochHistory
   readonly end: LogPoint
-  crcAt(lsn: number): number
+  readonly crcAt: (lsn: number) => number
 }
 
 export function parseHistory(text: string): TestHistory {

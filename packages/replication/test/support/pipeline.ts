@@ -19,7 +19,7 @@ export interface TestPipeline {
   readonly markers: LogPoint[]
   readonly failures: UnderstudyError[]
   /** A write of one key. */
-  set(key: string, value: string): Promise<LogPoint>
+  readonly set: (key: string, value: string) => Promise<LogPoint>
 }
 
 export function testPipeline(

@@ -43,7 +43,7 @@ export interface TestLeader extends Disk {
   readonly followers: Followers
   readonly events: FollowerEvent[]
   readonly lost: UnderstudyError[]
-  set(key: string, value: string): Promise<LogPoint>
+  readonly set: (key: string, value: string) => Promise<LogPoint>
 }
 
 export interface TestFollower extends Disk {
