@@ -2,7 +2,7 @@
  * Rules on the shape of a package.
  *
  * 1. No module-level state in src: no `let` or `var` at the top, no empty container (`new Map()`, `[]`) either, which
- *    would only be there to be filled.
+ *    would only be there to be filled, unless its type is read-only.
  * 2. No default exports in src.
  * 3. A README with a title that is the package's name; a public package's README has the sections Install and Errors.
  */
@@ -38,7 +38,7 @@ export function checkShape(owner: Package, file: string, source: SourceFile): Vi
         report('state', declaration, `module-level ${String(declaration['kind'])}: keep state in an object`),
       ]
     return children(declaration, 'declarations')
-      .filter((declarator) => isEmptyContainer(child(declarator, 'init')))
+      .filter((declarator) => isEmptyContainer(child(declarator, 'init')) && !isReadonly(declarator))
       .map((declarator) =>
         report('state', declarator, 'empty container at module level: keep state in an object'),
       )
@@ -49,6 +49,14 @@ function isEmptyContainer(init: SyntaxNode | undefined): boolean {
   if (init?.type === 'ArrayExpression') return children(init, 'elements').length === 0
   if (init?.type !== 'NewExpression') return false
   return CONTAINERS.has(text(child(init, 'callee')) ?? '') && children(init, 'arguments').length === 0
+}
+
+/** `const none: readonly string[] = []`, or `ReadonlySet<…>`. */
+function isReadonly(declarator: SyntaxNode): boolean {
+  const annotation = child(child(declarator, 'id') ?? declarator, 'typeAnnotation')
+  const type = annotation === undefined ? undefined : child(annotation, 'typeAnnotation')
+  if (type?.type === 'TSTypeOperator') return type['operator'] === 'readonly'
+  return type?.type === 'TSTypeReference' && (text(child(type, 'typeName')) ?? '').startsWith('Readonly')
 }
 
 /** Rule 3. */

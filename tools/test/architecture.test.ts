@@ -258,6 +258,7 @@ describe('shape', () => {
     'const seen = new Set()',
     'export const open: string[] = []',
     'const cache = new Map<string, number>()',
+    'const cache: Map<string, number> = new Map()',
   ])('module-level state: %s', (text) => {
     expect(check({ log: { files: { 'src/a.ts': text } } })).toEqual([expect.stringContaining('[state]')])
     expect(check({ log: { files: { 'test/a.test.ts': text } } })).toEqual([])
@@ -269,6 +270,8 @@ describe('shape', () => {
     'function f(): void { let x = 1 }',
     'const one = 1',
     'declare let x: number',
+    'const none: readonly string[] = []',
+    'const none: ReadonlySet<string> = new Set()',
   ])('no module-level state: %s', (text) => {
     expect(check({ log: { files: { 'src/a.ts': text } } })).toEqual([])
   })

@@ -27,6 +27,7 @@ function repository(readme: string, source: string): string {
     'packages/log/package.json': { name: '@understudy/log' },
     'packages/log/README.md': readme,
     'packages/log/src/a.ts': source,
+    'packages/log/src/suites/a.ts': "throw new UnderstudyError('FENCED', '')",
     'packages/log/test/a.test.ts': "throw new UnderstudyError('TIMEOUT', '')",
   })
 }
@@ -48,6 +49,7 @@ describe('codes in source', () => {
     "if (isUnderstudyError(error, 'CLOSED')) f()",
     "if (['x'].includes('CLOSED')) f()",
     "type Ended = 'CLOSED'",
+    "const fatal = new Set<ErrorCode>(['CLOSED'])",
     "// new UnderstudyError('CLOSED')",
     'f(`CLOSED`)',
     "f('CLOSED_X')",

@@ -44,7 +44,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 /** Output of a program that failed, which its error hides. */
 async function outputOf(command: string, args: readonly string[]): Promise<string> {
   try {
-    const { stdout } = await run(command, args, { cwd: project })
+    // Without the colours that a test runner asks for, about which Node would print a warning.
+    const env = { ...process.env, FORCE_COLOR: undefined, NO_COLOR: undefined }
+    const { stdout } = await run(command, args, { cwd: project, env })
     return stdout
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string }
