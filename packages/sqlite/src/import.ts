@@ -30,7 +30,7 @@ export interface ImportOptions {
   readonly to: string
   /** Functions and collations that the schema needs; without them its check fails. */
   readonly setup?: Setup
-  /** Called between batches of pages. */
+  /** Called after each batch of pages. */
   readonly progress?: (progress: ImportProgress) => void
 }
 
@@ -70,11 +70,12 @@ async function copy(from: string, part: string, progress: ImportOptions['progres
     throw unsuitable(from, error)
   }
   try {
-    await backup(source, part, {
+    const totalPages = await backup(source, part, {
       rate: BATCH_PAGES,
       progress: ({ totalPages, remainingPages }) =>
         progress?.({ donePages: totalPages - remainingPages, totalPages }),
     })
+    progress?.({ donePages: totalPages, totalPages })
   } catch (error) {
     throw openFailure(part, error)
   } finally {

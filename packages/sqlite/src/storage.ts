@@ -139,10 +139,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return this.#descriptors.uncheckpointedBytes
   }
 
-  checkpoint(): Promise<LogPoint | undefined> {
+  async checkpoint(): Promise<LogPoint | undefined> {
     this.#checkOpen()
     this.#checkpointing ??= this.#checkpoint().finally(() => (this.#checkpointing = undefined))
-    return this.#checkpointing
+    return await this.#checkpointing
   }
 
   async snapshot(options?: SnapshotOptions): Promise<SnapshotSource> {

@@ -94,8 +94,7 @@ export class Writer {
     this.#checkFailure()
     if (this.#writing)
       throw invalidArgument('write: a write callback cannot start another write; nothing was done.')
-    if (!this.inTransaction)
-      throw invalidArgument('write: no transaction is open; call begin first. Nothing was done.')
+    this.#checkInTransaction('write')
     const { guard } = this.connection
     const tx = new SqliteWriteTransaction(this.connection)
     this.#writing = true
@@ -119,12 +118,14 @@ export class Writer {
   }
 
   mark(point: LogPoint): void {
+    this.#checkInTransaction('mark')
     this.#mark.run(point.epoch, point.lsn, point.crc)
     this.#marked = { epoch: point.epoch, lsn: point.lsn, crc: point.crc }
   }
 
   commit(): void {
     this.#checkFailure()
+    this.#checkInTransaction('commit')
     try {
       this.#commit.run()
     } catch (error) {
@@ -217,6 +218,12 @@ export class Writer {
 
   #checkFailure(): void {
     if (this.failure !== undefined) throw this.failure
+  }
+
+  /** Outside a transaction, SQLite would give each statement one of its own. */
+  #checkInTransaction(call: string): void {
+    if (!this.inTransaction)
+      throw invalidArgument(`${call}: no transaction is open; call begin first. Nothing was done.`)
   }
 
   #foreignWrite(did: string, cause: unknown): UnderstudyError {

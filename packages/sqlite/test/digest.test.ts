@@ -87,7 +87,7 @@ test('equal rows give equal digests, in whichever order they were written', asyn
     'insert into "odd ""name" ("select") values (7)',
   ]
   const forwards = await digestOf(TABLES + rows.join(';'))
-  const backwards = await digestOf(TABLES + [...rows].reverse().join(';'))
+  const backwards = await digestOf(TABLES + rows.toReversed().join(';'))
   expect(forwards).toEqual(backwards)
   const names = forwards.map(({ table }) => table)
   expect(names).toEqual(
