@@ -44,7 +44,7 @@ import {
   misfit,
   RECORD_HEADER_BYTES,
 } from './record.ts'
-import { recover, type Recovered } from './recover.ts'
+import { recover } from './recover.ts'
 import { installSegment, newHeader, type LogDirectory } from './segment-files.ts'
 import { SegmentReader } from './segment-reader.ts'
 import type { Segment } from './segment.ts'
@@ -178,7 +178,7 @@ export class DurableLog implements Log {
   syncNow(): void {
     this.#checkUsable()
     if (this.#durable >= this.#end.lsn) return
-    this.#attempt('syncing', () => this.#active.syncNow())
+    this.#strictly('syncing', () => this.#active.syncNow())
     this.#durable = this.#end.lsn
   }
 
@@ -264,7 +264,7 @@ export class DurableLog implements Log {
     this.#slots.replace(slots)
     this.#segments = segments.slice(kept)
     this.#reader.release()
-    this.#attempt('deleting segments', () => {
+    this.#strictly('deleting segments', () => {
       for (const segment of segments.slice(0, kept)) {
         const reusable = segment.size === this.#dir.segmentBytes && !this.#spare.exists
         if (reusable) this.#spare.adopt(segment.path)
@@ -288,7 +288,7 @@ export class DurableLog implements Log {
       await this.#sync.idle()
       if (this.#failure !== undefined) return
       if (this.#durable < this.#end.lsn) {
-        this.#attempt('syncing', () => this.#active.syncNow())
+        this.#strictly('syncing', () => this.#active.syncNow())
         this.#durable = this.#end.lsn
       }
       this.#spare.discard()
@@ -331,7 +331,7 @@ export class DurableLog implements Log {
       this.#active.write([this.#markBytes, bytes])
     } catch (error) {
       if (!isUnderstudyError(error, 'DISK_FULL')) throw this.#fail('writing records', error)
-      this.#attempt('undoing a write', () => this.#active.undo(length))
+      this.#strictly('undoing a write', () => this.#active.undo(length))
       throw error
     }
     segment.used += length
@@ -358,7 +358,7 @@ export class DurableLog implements Log {
       this.#segments.push(segment)
       this.#reader.release()
       this.#active.close()
-      this.#active = this.#attempt('beginning a segment', () => new ActiveSegment(this.#dir.files, segment))
+      this.#active = this.#strictly('beginning a segment', () => new ActiveSegment(this.#dir.files, segment))
     } finally {
       prepared.close()
     }
@@ -382,7 +382,8 @@ export class DurableLog implements Log {
     this.#slots.replace(slots)
     this.#reader.release()
     this.#cache.clear()
-    const recovered = this.#cutting(() => {
+    // A full disk, too, fails the log from here on: the next open finishes.
+    const recovered = this.#strictly('cutting the log', () => {
       this.#active.close()
       this.#spare.discard()
       const result = recover(this.#dir, 0)
@@ -394,15 +395,6 @@ export class DurableLog implements Log {
     this.#durable = recovered.end.lsn
     this.#history = recovered.history
     this.#state = recovered.state
-  }
-
-  /** Between intent and end, every error fails the log, a full disk too: the next open finishes. */
-  #cutting(run: () => Recovered): Recovered {
-    try {
-      return run()
-    } catch (error) {
-      throw this.#fail('cutting the log', error)
-    }
   }
 
   /** Replaces the state file with what is true now and `change`. A full disk changes nothing. */
@@ -464,6 +456,15 @@ export class DurableLog implements Log {
       return run()
     } catch (error) {
       if (isUnderstudyError(error, 'DISK_FULL')) throw error
+      throw this.#fail(doing, error)
+    }
+  }
+
+  /** Runs a step whose every error fails the log. */
+  #strictly<T>(doing: string, run: () => T): T {
+    try {
+      return run()
+    } catch (error) {
       throw this.#fail(doing, error)
     }
   }

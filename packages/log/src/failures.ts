@@ -1,5 +1,5 @@
 /** The errors of the log that are raised in more than one place, so that their wording and details agree. */
-import { isUnderstudyError, UnderstudyError, type Lsn } from '@understudy/contracts'
+import { isUnderstudyError, UnderstudyError, type Files, type Lsn } from '@understudy/contracts'
 
 /** `LOG_CORRUPT`: damage at or below a point known to have been synced. `details`: `segment`, `offset`, `lsn`. */
 export function corrupt(segment: string, offset: number, lsn: Lsn, what: string): UnderstudyError {
@@ -29,4 +29,17 @@ export function truncated(lsn: Lsn, first: Lsn): UnderstudyError {
     `Record ${lsn} is below ${first}, the oldest that the log still holds. Nothing changed. Bootstrap whoever needs it.`,
     { lsn, first },
   )
+}
+
+/**
+ * Gives a synced file its final name, durably. Once begun there is no way back: any error, a full disk too, leaves open
+ * which name the disk will show, so it is `LOG_FAILED`.
+ */
+export function nameDurably(files: Files, from: string, to: string, directory: string): void {
+  try {
+    files.rename(from, to)
+    files.syncDirectory(directory)
+  } catch (error) {
+    throw logFailed(`naming ${to}`, error)
+  }
 }

@@ -7,6 +7,7 @@
 import path from 'node:path'
 import type { FileHandle, Files, LogPoint, Lsn, EpochHistory, Random } from '@understudy/contracts'
 import { viewOf } from './bytes.ts'
+import { nameDurably } from './failures.ts'
 import { findMark, MARK_BYTES } from './mark.ts'
 import {
   encodeSegmentHeader,
@@ -92,8 +93,7 @@ export function installSegment(
   prepared.write([head.bytes], 0)
   prepared.dataSyncNow()
   const file = segmentPath(dir.path, head.header.firstLsn)
-  dir.files.rename(prepared.path, file)
-  dir.files.syncDirectory(dir.path)
+  nameDurably(dir.files, prepared.path, file, dir.path)
   const segment = new Segment(file, head.header, prepared.size())
   segment.used = head.header.bytes
   return segment

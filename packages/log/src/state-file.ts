@@ -18,6 +18,7 @@ import {
   type Lsn,
 } from '@understudy/contracts'
 import { getUint64, seal, SEAL_BYTES, sealKind, setUint64, unseal, viewOf } from './bytes.ts'
+import { nameDurably } from './failures.ts'
 import { decodeHistory, encodeHistory } from './history-codec.ts'
 
 export const STATE_VERSION = 1
@@ -154,6 +155,5 @@ export function writeState(files: Files, directory: string, state: LogState): vo
   } finally {
     handle.close()
   }
-  files.rename(temporary, path.join(directory, STATE_NAME))
-  files.syncDirectory(directory)
+  nameDurably(files, temporary, path.join(directory, STATE_NAME), directory)
 }

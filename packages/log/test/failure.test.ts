@@ -1,4 +1,4 @@
-import { isUnderstudyError, type Log } from '@understudy/contracts'
+import { isUnderstudyError, UnderstudyError, type Files, type Log } from '@understudy/contracts'
 import { SeededRandom, SimulatedDisk } from '@understudy/testkit'
 import { expect, test } from 'vitest'
 import { openLog } from '../src/index.ts'
@@ -165,6 +165,67 @@ test('what a write on a full disk left behind never becomes a record', () => {
   disk.bytesMax = Number.POSITIVE_INFINITY
   disk.crash('keep-all')
   expect(texts(open(disk))).toEqual(['kept'])
+})
+
+/** A disk whose `call` fails once, for want of space, when `armed`. */
+function fullAt(
+  disk: SimulatedDisk,
+  call: 'syncDirectory' | 'dataSyncNow',
+): { files: Files; arm: () => void } {
+  const files = disk.mount()
+  let armed = false
+  const full = (): void => {
+    if (!armed) return
+    armed = false
+    throw new UnderstudyError('DISK_FULL', 'no space for the metadata')
+  }
+  const wrapped: Files = {
+    open(path, options) {
+      const handle = files.open(path, options)
+      const sync = handle.dataSyncNow.bind(handle)
+      handle.dataSyncNow = () => {
+        if (call === 'dataSyncNow') full()
+        sync()
+      }
+      return handle
+    },
+    exists: (path) => files.exists(path),
+    size: (path) => files.size(path),
+    makeDirectory: (path) => files.makeDirectory(path),
+    list: (path) => files.list(path),
+    rename: (from, to) => files.rename(from, to),
+    remove: (path) => files.remove(path),
+    syncDirectory(path) {
+      if (call === 'syncDirectory') full()
+      files.syncDirectory(path)
+    },
+  }
+  return { files: wrapped, arm: () => void (armed = true) }
+}
+
+test('a sync that fails for want of space is a failed sync', () => {
+  const { files, arm } = fullAt(new SimulatedDisk(), 'dataSyncNow')
+  const log = openLog({ directory: '/log', files })
+  begin(log)
+  arm()
+  expect(errorOf(() => log.syncNow())).toMatchObject({ code: 'LOG_FAILED', cause: { code: 'DISK_FULL' } })
+  expect(log.durable).toBe(0)
+})
+
+test('a name that may or may not be on the disk fails the log, for want of space too', () => {
+  for (const run of [
+    (log: Log) => void log.append([draft('two'.padEnd(9000, '.'))]),
+    (log: Log) => log.resetTo({ epoch: 1, lsn: 50, crc: 1 }, log.history),
+    (log: Log) => void log.slots.reserve('a', 1),
+  ]) {
+    const { files, arm } = fullAt(new SimulatedDisk(), 'syncDirectory')
+    const log = openLog({ directory: '/log', files, segmentBytes: 16_384 })
+    begin(log)
+    log.append([draft('one'.padEnd(9000, '.'))])
+    arm()
+    expect(errorOf(() => run(log))).toMatchObject({ code: 'LOG_FAILED' })
+    expect(log.failure).toBeDefined()
+  }
 })
 
 test('another failed write fails the log', () => {
