@@ -188,7 +188,7 @@ export class RowApplier implements Applier {
     const { database } = this.#connection
     // Makes the table where it is missing, and analyses nothing.
     database.exec('analyze main.sqlite_schema')
-    database.exec('delete from main.sqlite_stat1')
+    database.exec(`delete from main.sqlite_stat1 where substr(tbl, 1, 12) <> '_understudy_'`)
     const insert = database.prepare('insert into main.sqlite_stat1 (tbl, idx, stat) values (?, ?, ?)')
     for (const row of rows) insert.run(...row)
     database.exec('analyze main.sqlite_schema')

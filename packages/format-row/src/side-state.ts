@@ -13,7 +13,7 @@ import { number, plainRows, plainStatement } from './sql.ts'
 import { readTriggers } from './triggers.ts'
 
 const SEQUENCES = 'sqlite_sequence'
-const STATISTICS_SQL = 'select tbl, idx, stat from main.sqlite_stat1 order by rowid'
+const STATISTICS_SQL = `select tbl, idx, stat from main.sqlite_stat1 where substr(tbl, 1, 12) <> '_understudy_' order by rowid`
 
 interface Pragmas {
   readonly userVersion: number

@@ -41,18 +41,22 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
 }
 
 function dumpTable(connection: SqliteConnection, table: string): string[] {
-  const { database } = connection
+  const { database, ownTablePrefix } = connection
+  const ownHex = Buffer.from(ownTablePrefix).toString('hex').toUpperCase()
   const columns = database.prepare('select name from pragma_table_xinfo(?)').all(table)
-  const list = columns.map(({ name }) => typed(`"${String(name).replaceAll('"', '""')}"`)).join(` || ', ' || `)
-  const rows = database.prepare(`select ${list} as line from "${table.replaceAll('"', '""')}"`).all()
-  return rows.map(({ line }) => `${table}: ${String(line)}`).sort()
+  const list = columns.map(({ name }) => typed(`"${String(name).replaceAll('"', '""')}"`)).join(', ')
+  const statement = database.prepare(`select ${list} from "${table.replaceAll('"', '""')}"`)
+  statement.setReturnArrays(true)
+  const rows = statement.all() as unknown as (string | number)[][]
+  const lines = rows.map((row) => `${table}: ${row.map((value) => (Object.is(value, -0) ? '-0' : value)).join(', ')}`)
+  return lines.filter((line) => !line.startsWith(`sqlite_stat1: text ${ownHex}`)).sort()
 }
 
-/** Type and exact content of a value. Text by its bytes, reals with all their digits and the sign of zero. */
+/** Type and exact content of a value: text by its bytes, reals as numbers, everything else as text. */
 function typed(column: string): string {
-  return `typeof(${column}) || case typeof(${column}) when 'text' then ' ' || hex(cast(${column} as blob))
-    when 'blob' then ' ' || hex(${column}) when 'real' then printf(' %!.17g', ${column})
-    when 'null' then '' else ' ' || ${column} end`
+  return `case typeof(${column}) when 'text' then 'text ' || hex(cast(${column} as blob))
+    when 'blob' then 'blob ' || hex(${column}) when 'real' then ${column}
+    when 'null' then 'null' else 'integer ' || ${column} end`
 }
 
 function hasTable(connection: SqliteConnection, table: string): boolean {

@@ -80,7 +80,7 @@ export const SCHEMA_FEATURES: readonly Feature[] = [
       create trigger tr after update of a on t begin insert into log (v) values (new.a); end; create index ti on t (a); insert into t values (1, 1)`,
     groups: [['update t set a = 2; alter table t rename column a to "new name"; update t set "new name" = 3']],
     promoted: 'update t set "new name" = 4',
-    check: { sql: 'select (select group_concat(v) from log), a from w', rows: [['2,3', 3]] },
+    check: { sql: 'select (select group_concat(v) from log), "new name" from w', rows: [['2,3', 3]] },
   },
   {
     name: 'ALTER TABLE RENAME with views, triggers and foreign keys that refer to it',
@@ -138,7 +138,7 @@ export const SCHEMA_FEATURES: readonly Feature[] = [
     name: 'ANALYZE and what the query planner learnt',
     given: `create table t (id integer primary key, a, b); create index ia on t (a); insert into t values (1, 1, 1), (2, 1, 2), (3, 2, 3)`,
     groups: [['analyze'], ['insert into t values (4, 2, 2); create index ib on t (b); analyze t'], [`delete from sqlite_stat1 where idx = 'ia'`]],
-    check: { sql: 'select tbl, idx, stat from sqlite_stat1', rows: [['t', 'ib', '4 2']] },
+    check: { sql: `select tbl, idx, stat from sqlite_stat1 where tbl not like '\\_under%' escape '\\'`, rows: [['t', 'ib', '4 2']] },
   },
   {
     name: 'names that need quoting',

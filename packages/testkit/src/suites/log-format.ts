@@ -182,7 +182,11 @@ class SuiteNode {
 
   query(sql: string): unknown[][] {
     const { connection } = this.#storage
-    return connection.internal(() => connection.database.prepare(sql).all().map((row) => Object.values(row)))
+    return connection.internal(() => {
+      const statement = connection.database.prepare(sql)
+      statement.setReturnArrays(true)
+      return statement.all() as unknown as unknown[][]
+    })
   }
 
   async close(): Promise<void> {
