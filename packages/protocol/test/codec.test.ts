@@ -12,7 +12,7 @@ import {
   type Request,
   type Value,
 } from '../src/index.ts'
-import { messages } from './messages.ts'
+import { messages, messagesOf } from './messages.ts'
 
 const roundTrip = (message: Message): Message => decodeMessage(Buffer.concat(encodeMessage(message)))
 
@@ -41,7 +41,7 @@ const epochs = (count: number, leader = 'node-1'): EpochEntry[] =>
 describe('every message arrives as it was sent', () => {
   test.each(Object.keys(messages) as Message['type'][])('%s', (type) => {
     fc.assert(
-      fc.property(messages[type] as fc.Arbitrary<Message>, (message) => {
+      fc.property(messagesOf(type), (message) => {
         const parts = encodeMessage(message)
         expect(parts[0]?.[0]).toBe(MESSAGE_TYPES[type])
         expect(decodeMessage(Buffer.concat(parts))).toStrictEqual(message)

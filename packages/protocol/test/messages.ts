@@ -175,3 +175,7 @@ export const messages: Messages = {
 }
 
 export const anyMessage: fc.Arbitrary<Message> = fc.oneof(...Object.values(messages))
+
+export function messagesOf(type: Message['type']): fc.Arbitrary<Message> {
+  return messages[type]
+}
