@@ -1,4 +1,4 @@
-/** The simulation parts. The suites stand at `./suites/*`, because they need vitest. */
+/** The simulation parts and references. The suites stand at `./suites/*`. */
 export { SeededRandom, drawSpan, type Span } from './random.ts'
 export { Trace, type TraceSink } from './trace.ts'
 export { SimulatedClock, ClockView, type SimulatedClockOptions, type ClockViewOptions } from './clock.ts'
@@ -21,3 +21,6 @@ export {
   type MemoryFormatOptions,
   type MemoryStorageOptions,
 } from './memory/storage.ts'
+export { logFormatSuite, type LogFormatSuiteOptions } from './suites/log-format.ts'
+export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './suites/log-format-types.ts'
+export { SimulatedMachine, type MachineLife, type SimulatedMachineOptions } from './machine.ts'

@@ -225,6 +225,35 @@ describe('deaths', () => {
     expect(cluster.events.at(-1)).toBe('a:awake')
   })
 
+  test('nothing is left of a dial whose dialler died, answered or not', async () => {
+    for (const address of ['sim://b', 'sim://b:9']) {
+      for (const of of ['process', 'machine'] as const) {
+        const cluster = new Cluster(1, 10)
+        await cluster.listen()
+        void cluster.a.connect(address)
+        await cluster.clock.advance(5)
+        cluster.network.crash('a', { of })
+        await cluster.clock.advance(20)
+        cluster.network.transport('a')
+        await cluster.clock.advance(100)
+        expect(cluster.events).toEqual(address === 'sim://b' ? ['b:closed CONNECTION_LOST'] : [])
+        expect(cluster.network.connectionCount).toBe(0)
+      }
+    }
+  })
+
+  test('nothing is left of a channel that its listener closed before the dialler gave up on it', async () => {
+    const cluster = new Cluster(1, 10)
+    await cluster.listen()
+    cluster.network.cut('b', 'a')
+    const connecting = cluster.a.connect('sim://b', { timeoutMs: 100 })
+    await cluster.clock.advance(20)
+    cluster.accepted[0]?.close()
+    await expect(cluster.clock.complete(connecting)).rejects.toMatchObject({ code: 'TIMEOUT' })
+    await cluster.clock.advance(100)
+    expect(cluster.network.connectionCount).toBe(0)
+  })
+
   test('a node listens only at its own name', async () => {
     const cluster = new Cluster()
     await expect(cluster.a.listen('sim://b', () => undefined)).rejects.toMatchObject({
