@@ -149,8 +149,8 @@ class Bootstrap {
   #resumedBytes = 0
   #transferredBytes = 0
   #skippedBytes = 0
-  /** The attempt in progress put a chunk in place. */
-  #advanced = false
+  /** A chunk came during the attempt in progress. */
+  #came = false
 
   constructor(options: ReceiveSnapshotOptions, target: TargetFile) {
     this.#options = options
@@ -170,13 +170,16 @@ class Bootstrap {
     let failures = 0
     let corruptImages = 0
     for (;;) {
-      this.#advanced = false
+      this.#came = false
+      const { id, offset } = this.#target
       try {
         return await this.#attempt()
       } catch (error) {
         if (!isUnderstudyError(error) || isFatal(error)) throw error
         if (signal?.aborted === true) throw aborted(signal)
-        failures = this.#advanced ? 1 : failures + 1
+        // Chunks that a new snapshot only confirmed were here before: a leader that keeps ending them must not hold us for ever.
+        const advanced = this.#came || (this.#target.id === id && this.#target.offset > offset)
+        failures = advanced ? 1 : failures + 1
         if (error.details['digest'] === true) corruptImages += 1
         if (failures >= attemptsMax || corruptImages >= CORRUPT_IMAGES_MAX) throw error
         const delayMs = backoffMs(failures, random)
@@ -213,7 +216,7 @@ class Bootstrap {
           this.#report(start, resumed)
         },
         onChunk: (bytes, came) => {
-          this.#advanced = true
+          this.#came ||= came
           if (came) this.#transferredBytes += bytes
           else this.#skippedBytes += bytes
           if (this.#speed.add(bytes) && announced !== undefined) this.#report(announced, resumed)

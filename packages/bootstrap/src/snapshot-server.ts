@@ -5,7 +5,6 @@
  * Leaves to others: the handshake (the node answered Hello with Welcome), which snapshot (`SnapshotPool`), what is sent
  * when (`SnapshotSender`).
  */
-import { randomFillSync } from 'node:crypto'
 import {
   isUnderstudyError,
   LOCAL_SLOT,
@@ -40,8 +39,8 @@ export interface SnapshotServerOptions {
    */
   readonly releaseSlot?: (follower: string, lsn: Lsn) => void
   readonly clock: Clock
-  /** Default: the operating system's. */
-  readonly random?: Random
+  /** Draws the ids of snapshots. */
+  readonly random: Random
   /** How long a snapshot stays open for a follower whose connection broke, and how old one may be that is shared. Default 60,000. */
   readonly keepMs?: number
   /** Unacknowledged bytes on their way to one follower. Default 8 MiB. */
@@ -112,7 +111,6 @@ export function createSnapshotServer(options: SnapshotServerOptions): SnapshotSe
   const whole = {
     ...SNAPSHOT_SERVER_DEFAULTS,
     releaseSlot: () => undefined,
-    random: systemRandom(),
     ...options,
   }
   assertRange('keepMs', whole.keepMs, 0, Number.MAX_SAFE_INTEGER)
@@ -298,9 +296,4 @@ function asError(error: unknown): UnderstudyError {
     'The leader could not serve a snapshot. What the follower received is kept; see the cause in the log of the leader.',
     { cause: error },
   )
-}
-
-/** The operating system's random numbers. */
-export function systemRandom(): Random {
-  return { uint32: () => randomFillSync(new Uint32Array(1))[0] as number }
 }

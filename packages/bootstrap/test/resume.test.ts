@@ -166,6 +166,15 @@ describe('another snapshot', () => {
     expect(w.served[0]?.error?.code).toBe('SNAPSHOT_ENDED')
   })
 
+  it('that is ended again and again before anything new came is given up', async () => {
+    const w = await world()
+    w.onSource = (source) => {
+      source.endsAt = 13 * CHUNK
+    }
+    await expect(w.bootstrap({ attemptsMax: 5 })).rejects.toMatchObject({ code: 'SNAPSHOT_ENDED' })
+    expect(w.sources.length).toBe(5)
+  })
+
   it('of another size is cut or grown to', async () => {
     for (const chunks of [6, 33]) {
       const w = await world()

@@ -204,6 +204,7 @@ it.each([
       applied: () => w.point,
       reserveSlot: () => undefined,
       clock: w.clock,
+      random: w.random,
       ...options,
     }),
   ).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
