@@ -6,7 +6,7 @@
  *
  * 1. A reader with an open read transaction fixes what is seen. Its position row, the wal-index header and nBackfill are
  *    read in one synchronous step, in this order, while no checkpoint runs.
- * 2. Pages come from the database file, overlaid by their last frame up to mxFrame of that header.
+ * 2. Pages come from the database file, overlaid by their last frame above nBackfill and up to mxFrame of that header.
  * 3. With nBackfill = mxFrame the overlay is empty, because such a reader does not keep the log from beginning anew. It
  *    keeps every checkpoint from touching the database file instead (SQLite's lock WAL_READ_LOCK(0)).
  * 4. Each frame that is used says again which page of which life of the log it is (number and salts).
@@ -189,7 +189,10 @@ function overlayOf(header: WalIndexHeader, descriptors: Descriptors): ReadonlyMa
     (target, offset) => descriptors.readWalIndexSync(target, offset),
     header.mxFrame,
   )
-  // A page above the last one of the image belonged to a database that was larger then.
-  for (const [index, page] of pages.entries()) if (page <= header.pageCount) overlay.set(page, index + 1)
+  // What is moved already comes from the database file; a page above the last one of the image is of a larger past.
+  for (let frame = header.nBackfill + 1; frame <= header.mxFrame; frame++) {
+    const page = pages[frame - 1] as number
+    if (page <= header.pageCount) overlay.set(page, frame)
+  }
   return overlay
 }
