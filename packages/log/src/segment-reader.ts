@@ -9,9 +9,12 @@
  */
 import type { EncodedRecords, FileHandle, Files, LogPoint, Lsn } from '@understudy/contracts'
 import { corrupt } from './failures.ts'
-import { RECORD_HEADER_BYTES } from './record.ts'
+import { compactRecords } from './run.ts'
 import { scanItems, type Place } from './scan.ts'
 import type { Segment } from './segment.ts'
+
+/** Room for a head and a mark, so that any chunk shows how much more is needed. */
+const CHUNK_BYTES_MIN = 4096
 
 export class SegmentReader {
   readonly #files: Files
@@ -24,20 +27,21 @@ export class SegmentReader {
   /** Records from `from` through at most `upTo`, both in `segment`; one at least, then as many as fit into `bytesMax`. */
   read(segment: Segment, from: Lsn, upTo: Lsn, bytesMax: number): EncodedRecords {
     const place = this.#placeAt(segment, from - 1)
-    const pieces: Uint8Array[] = []
-    let length = 0
-    let last = from - 1
-    let reached = place
-    for (const { record, bytes, end } of this.#records(segment, place)) {
-      if (pieces.length > 0 && length + bytes.length > bytesMax) break
-      appendPiece(pieces, bytes)
-      length += bytes.length
-      last = record.lsn
-      reached = { offset: end, before: { epoch: record.epoch, lsn: record.lsn, crc: record.crc } }
-      if (last >= upTo || length >= bytesMax) break
+    let chunk = this.#chunk(segment, place.offset, Math.max(bytesMax, CHUNK_BYTES_MIN))
+    let run = compactRecords(chunk, place.before, upTo, bytesMax)
+    // The first record may be larger than the chunk: its header says how large, and whether that can be true.
+    while (run.length === 0 && run.stop.kind === 'short' && place.offset + run.stop.needed <= segment.used) {
+      chunk = this.#chunk(segment, place.offset, run.stop.needed)
+      run = compactRecords(chunk, place.before, upTo, bytesMax)
     }
+    if (run.length === 0) {
+      const reason = run.stop.kind === 'bad' ? run.stop.reason : 'the records end'
+      throw corrupt(segment.path, place.offset + run.stoppedAt, from, reason)
+    }
+    const reached = { offset: place.offset + run.consumed, before: run.end }
+    segment.note(reached)
     segment.rememberCursor(reached)
-    return { bytes: joined(pieces, length), first: from, last }
+    return { bytes: chunk.subarray(0, run.length), first: from, last: run.end.lsn }
   }
 
   /** The record at `lsn` of `segment`, or the point before its first. */
@@ -53,33 +57,22 @@ export class SegmentReader {
   /** The place behind the record at `lsn`. */
   #placeAt(segment: Segment, lsn: Lsn): Place {
     const start = segment.placeBefore(lsn + 1)
-    if (start.before.lsn === lsn) return start
-    for (const { record, end } of this.#records(segment, start)) {
-      if (record.lsn !== lsn) continue
-      return { offset: end, before: { epoch: record.epoch, lsn, crc: record.crc } }
+    let before = start.before
+    if (before.lsn === lsn) return start
+    for (const item of scanItems(this.#handleOf(segment), segment.header, start, segment.used)) {
+      if (item.kind === 'bad') throw corrupt(segment.path, item.offset, before.lsn + 1, item.reason)
+      if (item.kind === 'mark') continue
+      before = { epoch: item.record.epoch, lsn: item.record.lsn, crc: item.record.crc }
+      const place = { offset: item.end, before }
+      segment.note(place)
+      if (before.lsn === lsn) return place
     }
     throw corrupt(segment.path, start.offset, lsn, 'the segment ends')
   }
 
-  *#records(
-    segment: Segment,
-    start: Place,
-  ): Generator<{ readonly record: LogRecordLike; readonly bytes: Uint8Array; readonly end: number }> {
-    let lsn = start.before.lsn
-    for (const item of scanItems(this.#handleOf(segment), segment.header, start, segment.used)) {
-      if (item.kind === 'bad') throw corrupt(segment.path, item.offset, lsn + 1, item.reason)
-      if (item.kind === 'mark') continue
-      const { record } = item
-      lsn = record.lsn
-      segment.note({ offset: item.end, before: { epoch: record.epoch, lsn, crc: record.crc } })
-      const { payload } = record
-      const bytes = new Uint8Array(
-        payload.buffer as ArrayBuffer,
-        payload.byteOffset - RECORD_HEADER_BYTES,
-        payload.length + RECORD_HEADER_BYTES,
-      )
-      yield { record, bytes, end: item.end }
-    }
+  #chunk(segment: Segment, offset: number, bytes: number): Uint8Array {
+    const chunk = new Uint8Array(Math.min(bytes, segment.used - offset))
+    return chunk.subarray(0, this.#handleOf(segment).read(chunk, offset))
   }
 
   #handleOf(segment: Segment): FileHandle {
@@ -89,33 +82,4 @@ export class SegmentReader {
     this.#open = { segment, handle }
     return handle
   }
-}
-
-type LogRecordLike = LogPoint & { readonly payload: Uint8Array }
-
-/** Joins a piece to the one before where they touch in memory, so that a run of records is copied in one go or not at all. */
-function appendPiece(pieces: Uint8Array[], bytes: Uint8Array): void {
-  const before = pieces.at(-1)
-  if (before !== undefined && before.buffer === bytes.buffer) {
-    if (before.byteOffset + before.length === bytes.byteOffset) {
-      pieces[pieces.length - 1] = new Uint8Array(
-        bytes.buffer as ArrayBuffer,
-        before.byteOffset,
-        before.length + bytes.length,
-      )
-      return
-    }
-  }
-  pieces.push(bytes)
-}
-
-function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!
-  const bytes = new Uint8Array(length)
-  let offset = 0
-  for (const piece of pieces) {
-    bytes.set(piece, offset)
-    offset += piece.length
-  }
-  return bytes
 }

@@ -78,8 +78,8 @@ class Trial {
     for (const [name, lsn] of this.slots) {
       const slot = this.log.slots.get(name)
       if (name === this.touched) continue
-      expect(slot, name).toBeDefined()
-      if (this.other === undefined) expect(slot!.lsn, 'never forward').toBeLessThanOrEqual(Math.max(lsn, 0))
+      expect(slot).toBeDefined()
+      if (this.other === undefined) expect(slot!.lsn).toBeLessThanOrEqual(Math.max(lsn, 0))
       if (slot!.state !== 'lost') expect(slot!.lsn).toBeGreaterThanOrEqual(this.log.first - 1)
       if (name === LOCAL_SLOT) expect(slot!.state).not.toBe('lost')
     }

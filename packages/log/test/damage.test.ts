@@ -89,7 +89,7 @@ test('every flipped byte of a segment is cut above the last mark or is damage, a
       const error = errorOf(() => {
         const log = openLog({ directory: '/log', files: copy.mount(), segmentBytes: 8192 })
         const end = log.end.lsn
-        expect(end, `offset ${offset}`).toBeGreaterThanOrEqual(3)
+        expect(end).toBeGreaterThanOrEqual(3)
         for (let lsn = 0; lsn <= end; lsn++) expect(log.crcAt(lsn)).toBe(crcs[lsn])
         expect(texts(log)).toEqual(['second', 'third', 'fourth', 'fifth'].slice(0, end - 1))
         if (offset < used) expect(end).toBeLessThan(5)
@@ -141,10 +141,7 @@ test('a missing segment is damage', async () => {
   const segments = disk.list('/log').filter((name) => name.endsWith('.segment'))
   expect(segments.length).toBeGreaterThan(3)
   for (const name of segments.slice(0, -1)) {
-    expect(
-      outcome(disk, (copy) => copy.remove(`/log/${name}`)),
-      name,
-    ).toBe('LOG_CORRUPT')
+    expect(outcome(disk, (copy) => copy.remove(`/log/${name}`))).toBe('LOG_CORRUPT')
   }
   expect(outcome(disk, (copy) => copy.remove('/log/log.state'))).toBe('STATE_CORRUPT')
 })
