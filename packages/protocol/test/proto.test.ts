@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import * as fc from 'fast-check'
 import type protobufjs from 'protobufjs'
 import { expect, test } from 'vitest'
-import { decodeMessage, encodeMessage, MESSAGE_TYPES, type Message } from '../src/index.ts'
+import { decodeMessage, encodeMessage, MESSAGE_TYPES } from '../src/index.ts'
 import { messagesOf } from './messages.ts'
 
 // Under the test runner's import conditions protobufjs finds no `long` and would round 64-bit integers: give it one.

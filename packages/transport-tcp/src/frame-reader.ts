@@ -13,8 +13,8 @@
 import { UnderstudyError } from '@understudy/contracts'
 
 const PREFIX_BYTES = 4
-/** Up to here memory for a frame is taken at once. */
-const WHOLE_BYTES_MAX = 256 * 1024
+/** Up to here memory for a frame is taken at once: room for a batch or chunk of 256 KiB with its header. */
+const WHOLE_BYTES_MAX = 512 * 1024
 
 export class FrameReader {
   /** What came and was not handed out. Only the last chunk: `take` moves everything before into `#frame`. */

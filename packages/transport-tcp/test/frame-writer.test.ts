@@ -8,6 +8,12 @@ import { framed, pattern } from './peers.ts'
 describe('a batch', () => {
   test('is every frame in order, wherever the slabs end', () => {
     const pool = new SlabPool()
+    for (let first = 0; first < 6; first++) {
+      const writer = new FrameWriter(pool)
+      const frames = [pattern(first), ...Array.from({ length: 14_000 }, (_, i) => pattern(1, i))]
+      for (const frame of frames) writer.add([frame], frame.length)
+      expect(Buffer.compare(Buffer.concat(writer.take().buffers), Buffer.concat(frames.map(framed)))).toBe(0)
+    }
     for (let size = 4080; size <= 4100; size++) {
       const writer = new FrameWriter(pool)
       const frames = Array.from({ length: 40 }, (_, i) => pattern(size, i))
