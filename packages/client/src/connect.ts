@@ -7,6 +7,7 @@
 import {
   ORIGIN,
   UnderstudyError,
+  systemClock,
   type Clock,
   type Position,
   type Slot,
@@ -33,7 +34,6 @@ import type {
   WriteReply,
 } from './client.ts'
 import { Requests } from './requests.ts'
-import { systemClock } from './system-clock.ts'
 
 export interface ConnectOptions {
   readonly transport: Transport

@@ -1,4 +1,4 @@
-/** Time, as everything in Understudy sees it. The real one is `systemClock()` in `node`; testkit has a simulated one. */
+/** Time, as everything in Understudy sees it. The real one is `systemClock()`; testkit has a simulated one. */
 export interface Clock {
   /** Wall clock, milliseconds since the Unix epoch. May jump; only ever shown to people or written beside data. */
   now(): number

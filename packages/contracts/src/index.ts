@@ -1,6 +1,7 @@
 export * from './position.ts'
 export * from './errors.ts'
 export * from './clock.ts'
+export * from './system.ts'
 export * from './files.ts'
 export * from './transport.ts'
 export * from './log.ts'

@@ -8,6 +8,7 @@ import {
   LOCAL_SLOT,
   ORIGIN,
   UnderstudyError,
+  randomId,
   type Listener,
   type LogPoint,
   type Position,
@@ -31,7 +32,6 @@ import { openNodeData, type NodeData } from './node-data.ts'
 import { resolveOptions, type NodeOptions, type Role, type Settings } from './options.ts'
 import { followingStatus, logStatus, type NodeStatus } from './status.ts'
 import { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
-import { randomId } from './system.ts'
 
 export interface ReadOptions {
   /** Read only once this node shows this position: a receipt's, for reading one's own writes. */

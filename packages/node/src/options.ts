@@ -1,6 +1,8 @@
 /** What a node is made of: every option, with every default in one place. */
 import {
   UnderstudyError,
+  systemClock,
+  systemRandom,
   type Clock,
   type Files,
   type LogFormat,
@@ -13,7 +15,6 @@ import type { SnapshotProgress } from '@understudy/bootstrap'
 import { nodeFiles } from '@understudy/log'
 import type { LinkLimits, PipelineLimits, ReceiverState } from '@understudy/replication'
 import type { Setup } from '@understudy/sqlite'
-import { systemClock, systemRandom } from './system.ts'
 
 export type Role = 'leader' | 'follower'
 

@@ -7,6 +7,7 @@
  * 3. The new epoch is durable before the first write, and applied, so that every receipt carries it.
  */
 import {
+  randomId,
   type EpochEntry,
   type LogFormat,
   type LogPoint,
@@ -59,7 +60,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const loop = new ApplyLoop({ storage, formats, clock })
   try {
     loop.restore()
-    const point = log.startEpoch({ runId: runId(random), leader: node, committedAtMs: clock.now() })
+    const point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
     await log.sync()
     storage.begin()
     storage.mark(point)
@@ -69,10 +70,4 @@ export async function becomeLeader<C, T = WriteTransaction>(
   }
   const pipeline = createCommitPipeline(options)
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
-}
-
-/** 64 random bits as 16 lower-case hexadecimal digits. */
-function runId(random: Random): string {
-  const word = (): string => random.uint32().toString(16).padStart(8, '0')
-  return word() + word()
 }

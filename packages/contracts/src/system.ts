@@ -1,17 +1,20 @@
-/** The real clock and randomness: the defaults of everything that takes a `Clock` or a `Random`. */
-import { randomFillSync } from 'node:crypto'
-import type { Clock, Random, Timer } from '@understudy/contracts'
+/**
+ * The real clock and randomness: the one default of everything that takes a `Clock` or a `Random`. They live beside
+ * their contracts because every package needs them, from the lowest on.
+ */
+import type { Clock, Random, Timer } from './clock.ts'
 
 /** Longest delay that Node's timers honour; longer ones would fire at once. */
 const DELAY_MAX_MS = 2 ** 31 - 1
 
-/** Real time. Timers do not keep the process alive on their own: an open listener or connection does. */
-export function systemClock(): Clock {
+/** Real time. `background`: its timers do not keep the process alive, for work that nobody waits for. */
+export function systemClock(options: { readonly background?: boolean } = {}): Clock {
   return {
     now: () => Date.now(),
     monotonic: () => performance.now(),
     schedule(delayMs, run): Timer {
       const timer = setTimeout(run, Math.min(Math.max(delayMs, 0), DELAY_MAX_MS))
+      if (options.background === true) timer.unref()
       return { cancel: () => clearTimeout(timer) }
     },
   }
@@ -24,7 +27,7 @@ export function systemRandom(): Random {
   return {
     uint32(): number {
       if (next === pool.length) {
-        randomFillSync(pool)
+        crypto.getRandomValues(pool)
         next = 0
       }
       return pool[next++] as number
@@ -32,7 +35,8 @@ export function systemRandom(): Random {
   }
 }
 
-/** 64 random bits as 16 hexadecimal digits: run ids. */
+/** 64 random bits as 16 lower-case hexadecimal digits: run ids, cluster ids. */
 export function randomId(random: Random): string {
-  return [random.uint32(), random.uint32()].map((part) => part.toString(16).padStart(8, '0')).join('')
+  const word = (): string => random.uint32().toString(16).padStart(8, '0')
+  return word() + word()
 }
