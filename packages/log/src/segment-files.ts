@@ -53,13 +53,12 @@ export function openSegment(files: Files, directory: string, firstLsn: Lsn): Seg
   }
 }
 
-/** A new file of `size` zeros, synced. On an error it is removed again. */
+/** A new file of `size` zeros, not synced. On an error it is removed again. */
 export function prepareFile(files: Files, file: string, size: number): FileHandle {
   if (files.exists(file)) files.remove(file)
   const handle = files.open(file, { create: true, exclusive: true, write: true })
   try {
     writeZeros(handle, 0, size)
-    handle.dataSyncNow()
     return handle
   } catch (error) {
     handle.close()
@@ -84,14 +83,22 @@ export function newHeader(
   return { header: { ...fields, firstLsn: before.lsn + 1, bytes: bytes.length }, bytes }
 }
 
-/** Gives a prepared file its head and its name as a segment, replacing an empty segment of that name. */
+/**
+ * Gives a prepared file its head and its name as a segment, replacing an empty segment of that name. What of its zeros
+ * was not synced yet is synced with the head. On an error before the name the file is removed.
+ */
 export function installSegment(
   dir: LogDirectory,
   prepared: FileHandle,
   head: { readonly header: SegmentHeader; readonly bytes: Uint8Array },
 ): Segment {
-  prepared.write([head.bytes], 0)
-  prepared.dataSyncNow()
+  try {
+    prepared.write([head.bytes], 0)
+    prepared.dataSyncNow()
+  } catch (error) {
+    dir.files.remove(prepared.path)
+    throw error
+  }
   const file = segmentPath(dir.path, head.header.firstLsn)
   nameDurably(dir.files, prepared.path, file, dir.path)
   const segment = new Segment(file, head.header, prepared.size())

@@ -5,7 +5,7 @@
  * as it is: what it holds has lower LSNs and another salt, so none of it can be taken for records of its new life.
  * A file that is wanted before it is ready is finished on the spot.
  *
- * Validity: 1. a file is handed out only when all its bytes were synced; 2. a full disk while preparing costs nothing:
+ * Validity: 1. a file is handed out only when it has all its bytes, which whoever names it must sync; 2. a full disk while preparing costs nothing:
  * it is tried again when the file is needed; 3. any other error fails the log.
  */
 import path from 'node:path'
@@ -18,7 +18,6 @@ const STEP_MS = 1
 interface Preparing {
   readonly handle: FileHandle
   written: number
-  synced: boolean
   syncing: boolean
 }
 
@@ -50,7 +49,7 @@ export class Spare {
     this.#timer = this.#clock.schedule(STEP_MS, () => this.#step())
   }
 
-  /** A synced file of at least `size` bytes for the caller to use and close. Throws what `Files` throws; then there is no file. */
+  /** A file of at least `size` bytes, whole but perhaps not synced, for the caller to use and close. Throws what `Files` throws; then there is no file. */
   take(size: number): FileHandle {
     this.#blocked = false
     if (size > this.#dir.segmentBytes) {
@@ -61,7 +60,6 @@ export class Spare {
     if (spare === undefined) return prepareFile(this.#files, this.#file, this.#dir.segmentBytes)
     try {
       this.#write(spare, this.#dir.segmentBytes)
-      if (!spare.synced) spare.handle.dataSyncNow()
     } catch (error) {
       this.discard()
       throw error
@@ -75,7 +73,7 @@ export class Spare {
     this.#cancel()
     this.#files.rename(file, this.#file)
     const handle = this.#files.open(this.#file, { write: true })
-    this.#current = { handle, written: this.#dir.segmentBytes, synced: true, syncing: false }
+    this.#current = { handle, written: this.#dir.segmentBytes, syncing: false }
   }
 
   /** Removes the spare, which frees its space. */
@@ -99,7 +97,6 @@ export class Spare {
       this.#current ??= {
         handle: this.#files.open(this.#file, { create: true, write: true }),
         written: 0,
-        synced: false,
         syncing: false,
       }
       const spare = this.#current
@@ -130,7 +127,7 @@ export class Spare {
     }
     spare.handle.dataSync().then(
       () => {
-        if (ended()) spare.synced = true
+        ended()
       },
       (error: unknown) => {
         if (ended()) this.#gaveUp(error)
