@@ -58,6 +58,28 @@ export function changesetCursor(bytes: Uint8Array): ChangesetCursor {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
+/** Names are short and plain mostly, where a decoder costs more than it is worth. */
+function tableName(bytes: Uint8Array, start: number, end: number): string {
+  let name = ''
+  for (let index = start; index < end; index += 1) {
+    const byte = bytes[index] as number
+    if (byte >= 0x80 || end - start > 64) {
+      try {
+        return decoder.decode(bytes.subarray(start, end))
+      } catch (cause) {
+        throw malformed(`a table name that is not UTF-8 (${String(cause)})`, start)
+      }
+    }
+    name += String.fromCharCode(byte)
+  }
+  return name
+}
+
+function hasKey(key: Uint8Array): boolean {
+  for (let index = 0; index < key.length; index += 1) if (key[index] !== 0) return true
+  return false
+}
+
 class Cursor implements ChangesetCursor {
   readonly bytes: Uint8Array
   tableOrdinal = 0
@@ -137,12 +159,8 @@ class Cursor implements ChangesetCursor {
     const nameEnd = bytes.indexOf(0, nameStart)
     if (nameStart >= bytes.length || nameEnd < 0) throw malformed('a table header cut off', begin)
     this.key = bytes.subarray(keyStart, nameStart)
-    if (this.key.every((position) => position === 0)) throw malformed('a table without key columns', begin)
-    try {
-      this.table = decoder.decode(bytes.subarray(nameStart, nameEnd))
-    } catch (cause) {
-      throw malformed(`a table name that is not UTF-8 (${String(cause)})`, nameStart)
-    }
+    if (!hasKey(this.key)) throw malformed('a table without key columns', begin)
+    this.table = tableName(bytes, nameStart, nameEnd)
     this.columns = columns
     this.patchset = patchset
     this.tableOrdinal += 1

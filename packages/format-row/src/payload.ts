@@ -43,7 +43,7 @@ export interface Head {
   readonly schema: Uint8Array
 }
 
-/** A whole payload in a buffer of its own. */
+/** A whole payload, in bytes that nobody else writes to. */
 export function encodePayload(head: Head, steps: Uint8Array, extras: Extras): Uint8Array {
   const tail = encodeExtras(extras)
   const writer = new ProtoWriter(40 + steps.length + tail.length)
@@ -56,7 +56,7 @@ export function encodePayload(head: Head, steps: Uint8Array, extras: Extras): Ui
   writer.byte((4 << 3) | FIXED64)
   writer.copy(head.schema, 0, 8)
   writer.copy(steps, 0, steps.length)
-  writer.copy(tail, 0, tail.length)
+  if (tail.length > 0) writer.copy(tail, 0, tail.length)
   return writer.bytes()
 }
 
@@ -74,7 +74,7 @@ export function writeSchemaStep(out: ProtoWriter, sql: string, fingerprint: Uint
 
 function encodeExtras(extras: Extras): Uint8Array {
   const { sequences, triggers, userVersion, applicationId, statistics } = extras
-  const writer = new ProtoWriter(64)
+  const writer = new ProtoWriter(0)
   if (sequences !== undefined) writer.append((6 << 3) | BYTES, encodeSequences(sequences))
   if (triggers !== undefined) writer.append((7 << 3) | BYTES, encodeTriggers(triggers))
   if (userVersion !== undefined) writeSint32(writer, (8 << 3) | VARINT, userVersion)

@@ -19,6 +19,17 @@ export interface DecodedTable {
   readonly inserts: number
 }
 
+/** The fields of a TableChanges before its rows. */
+interface Header {
+  /** As they stand in the payload. */
+  readonly bytes: Uint8Array
+  readonly name: string
+  readonly nameBytes: Uint8Array
+  readonly columns: readonly string[]
+  readonly key: Uint8Array
+  readonly keyOrder: readonly number[]
+}
+
 const STRATEGY = { fatal: true, ignoreBOM: true } as const
 const TAG_VALUE = (1 << 3) | BYTES
 const TAG_CHANGED = (2 << 3) | BYTES
@@ -35,7 +46,8 @@ export class RowDecoder {
   #columns = 0
   /** For each column its position in the key from 1, or 0. */
   #key: Uint8Array = new Uint8Array(0)
-  #keyOrder: number[] = []
+  #keyOrder: readonly number[] = []
+  #last: Header | undefined
   /** Offset of each column's value in the message being read: an update's old and new values, by column. */
   #old: Uint32Array = new Uint32Array(0)
   #new: Uint32Array = new Uint32Array(0)
@@ -50,24 +62,16 @@ export class RowDecoder {
   /** Reads the TableChanges that ends at `limit`. */
   table(reader: ProtoReader, limit: number): DecodedTable {
     this.#reader = reader
-    const nameBytes = this.#bytesField(limit, (1 << 3) | BYTES, 'a table without a name')
-    const name = this.string(nameBytes, reader.offset)
-    if (name === '' || nameBytes.includes(0) || name.toLowerCase().startsWith('sqlite_')) {
-      throw corrupt('a table name that no user can give', reader.offset)
-    }
-    const columns: string[] = []
-    while (this.#is(limit, (2 << 3) | BYTES)) columns.push(this.string(this.#content(limit), reader.offset))
-    if (columns.length < 1 || columns.length > COLUMNS_MAX) throw corrupt('a table without columns', reader.offset)
-    this.#readKey(limit, columns.length)
+    const header = this.#header(limit)
     const replace = this.#is(limit, (4 << 3) | VARINT) && reader.varint(limit) !== 0
     this.#out = replace ? this.#replacing : this.#strict
-    this.#out.table(nameBytes, this.#key)
+    this.#out.table(header.nameBytes, header.key)
     const deletes = this.#rows(limit, (5 << 3) | BYTES, OP_DELETE)
     const updates = this.#updates(limit)
     const inserts = this.#rows(limit, (7 << 3) | BYTES, OP_INSERT)
     if (reader.offset !== limit) throw corrupt('an unknown or misplaced field', reader.offset)
     if (deletes + updates + inserts === 0) throw corrupt('a table without changes', limit)
-    return { name, columns, key: [...this.#keyOrder], replace, deletes, updates, inserts }
+    return { name: header.name, columns: header.columns, key: header.keyOrder, replace, deletes, updates, inserts }
   }
 
   /** UTF-8 or an error. */
@@ -79,26 +83,56 @@ export class RowDecoder {
     }
   }
 
-  #readKey(limit: number, columns: number): void {
+  /** Reads name, columns and key, or takes those of the table before when the bytes are the same. */
+  #header(limit: number): Header {
     const reader = this.#reader
-    if (!this.#is(limit, (3 << 3) | BYTES)) throw corrupt('a table without a key', reader.offset)
-    const end = reader.span(limit)
+    const start = reader.offset
+    if (this.#last !== undefined && startsWith(reader.bytes, start, limit, this.#last.bytes)) {
+      reader.offset = start + this.#last.bytes.length
+      return this.#use(this.#last)
+    }
+    const nameBytes = this.#bytesField(limit, (1 << 3) | BYTES, 'a table without a name')
+    const name = this.string(nameBytes, reader.offset)
+    if (name === '' || nameBytes.includes(0) || name.toLowerCase().startsWith('sqlite_')) {
+      throw corrupt('a table name that no user can give', reader.offset)
+    }
+    const columns: string[] = []
+    while (this.#is(limit, (2 << 3) | BYTES)) columns.push(this.string(this.#content(limit), reader.offset))
+    if (columns.length < 1 || columns.length > COLUMNS_MAX) throw corrupt('a table without columns', reader.offset)
+    const key = new Uint8Array(columns.length)
+    const keyOrder = this.#readKey(limit, key)
+    const bytes = reader.bytes.slice(start, reader.offset)
+    this.#last = { bytes, name, nameBytes: nameBytes.slice(), columns, key, keyOrder }
+    return this.#use(this.#last)
+  }
+
+  #use(header: Header): Header {
+    const columns = header.columns.length
     this.#columns = columns
-    this.#key = new Uint8Array(columns)
-    this.#keyOrder = []
+    this.#key = header.key
+    this.#keyOrder = header.keyOrder
     if (this.#old.length < columns) {
       this.#old = new Uint32Array(columns)
       this.#new = new Uint32Array(columns)
     }
+    return header
+  }
+
+  #readKey(limit: number, key: Uint8Array): number[] {
+    const reader = this.#reader
+    if (!this.#is(limit, (3 << 3) | BYTES)) throw corrupt('a table without a key', reader.offset)
+    const end = reader.span(limit)
+    const order: number[] = []
     while (reader.offset < end) {
       const index = reader.varint(end)
-      const position = this.#keyOrder.push(index)
-      if (index >= columns || this.#key[index] !== 0 || position > 255) {
+      const position = order.push(index)
+      if (index >= key.length || key[index] !== 0 || position > 255) {
         throw corrupt('a key column that does not exist or comes twice', reader.offset)
       }
-      this.#key[index] = position
+      key[index] = position
     }
-    if (this.#keyOrder.length === 0) throw corrupt('a table without a key', reader.offset)
+    if (order.length === 0) throw corrupt('a table without a key', reader.offset)
+    return order
   }
 
   #rows(limit: number, tag: number, operation: number): number {
@@ -241,4 +275,11 @@ export class RowDecoder {
     reader.offset = end
     return content
   }
+}
+
+/** Whether `prefix` stands at `start`. A header ends with its key, so no other header begins with it. */
+function startsWith(bytes: Uint8Array, start: number, limit: number, prefix: Uint8Array): boolean {
+  if (start + prefix.length > limit) return false
+  for (let index = 0; index < prefix.length; index += 1) if (bytes[start + index] !== prefix[index]) return false
+  return true
 }

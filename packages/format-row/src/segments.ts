@@ -63,7 +63,7 @@ export class Segments {
     this.#mark = this.#segments.length
     this.#touched = false
     this.#cut = false
-    this.#seen = new Map()
+    if (this.#seen.size > 0) this.#seen = new Map()
   }
 
   /** A statement of the write may change rows. */

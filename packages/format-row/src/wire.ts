@@ -61,7 +61,8 @@ export class ProtoWriter {
   #length = 0
 
   constructor(bytes: number = 4096) {
-    this.#buffer = Buffer.allocUnsafeSlow(bytes)
+    // From the runtime's pool when small: payloads of small groups are many.
+    this.#buffer = Buffer.allocUnsafe(bytes)
   }
 
   get length(): number {

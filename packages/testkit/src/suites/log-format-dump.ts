@@ -2,6 +2,8 @@
  * Everything that two databases must agree on, as text that a person can compare: rows with the type of each value,
  * schema, counters, pragmas.
  */
+import { createHash } from 'node:crypto'
+import type { SQLOutputValue } from 'node:sqlite'
 import type { SqliteConnection } from '@understudy/contracts'
 
 export interface DumpOptions {
@@ -42,21 +44,27 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
 
 function dumpTable(connection: SqliteConnection, table: string): string[] {
   const { database, ownTablePrefix } = connection
-  const ownHex = Buffer.from(ownTablePrefix).toString('hex').toUpperCase()
   const columns = database.prepare('select name from pragma_table_xinfo(?)').all(table)
-  const list = columns.map(({ name }) => typed(`"${String(name).replaceAll('"', '""')}"`)).join(', ')
-  const statement = database.prepare(`select ${list} from "${table.replaceAll('"', '""')}"`)
+  const list = columns
+    .map(({ name }) => `"${String(name).replaceAll('"', '""')}"`)
+    .map((column) => `typeof(${column}), case typeof(${column}) when 'text' then cast(${column} as blob) else ${column} end`)
+  const statement = database.prepare(`select ${list.join(', ')} from "${table.replaceAll('"', '""')}"`)
   statement.setReturnArrays(true)
-  const rows = statement.all() as unknown as (string | number)[][]
-  const lines = rows.map((row) => `${table}: ${row.map((value) => (Object.is(value, -0) ? '-0' : value)).join(', ')}`)
-  return lines.filter((line) => !line.startsWith(`sqlite_stat1: text ${ownHex}`)).sort()
+  statement.setReadBigInts(true)
+  const rows = statement.all() as unknown as SQLOutputValue[][]
+  return rows
+    .filter((row) => table !== 'sqlite_stat1' || !shown(row[1]).startsWith(shown(Buffer.from(ownTablePrefix))))
+    .map((row) => `${table}: ${row.map(shown).join(' ')}`)
+    .sort()
 }
 
-/** Type and exact content of a value: text by its bytes, reals as numbers, everything else as text. */
-function typed(column: string): string {
-  return `case typeof(${column}) when 'text' then 'text ' || hex(cast(${column} as blob))
-    when 'blob' then 'blob ' || hex(${column}) when 'real' then ${column}
-    when 'null' then 'null' else 'integer ' || ${column} end`
+/** The exact content of a value; text comes as its bytes. Long ones by their hash. */
+function shown(value: SQLOutputValue | undefined): string {
+  if (value instanceof Uint8Array) {
+    if (value.length > 256) return `sha256:${createHash('sha256').update(value).digest('hex')}`
+    return Buffer.from(value).toString('hex')
+  }
+  return Object.is(value, -0) ? '-0' : String(value)
 }
 
 function hasTable(connection: SqliteConnection, table: string): boolean {
