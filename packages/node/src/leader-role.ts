@@ -2,8 +2,15 @@
 import { UnderstudyError, formatPosition, type LogPoint } from '@understudy/contracts'
 import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
 import type { Connection, Hello } from '@understudy/protocol'
-import { Followers, becomeLeader, type CommitPipeline, type FollowerStatus } from '@understudy/replication'
+import {
+  Followers,
+  LINK_LIMITS,
+  becomeLeader,
+  type CommitPipeline,
+  type FollowerStatus,
+} from '@understudy/replication'
 import type { FrozenViews } from './frozen-views.ts'
+import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
 import type { Settings } from './options.ts'
 
@@ -12,7 +19,7 @@ export interface LeaderRole {
   readonly epoch: number
   /** Records flow to this follower, or it is told why not. */
   acceptFollower(connection: Connection, hello: Hello): void
-  /** Serves a snapshot to a follower that was welcomed. */
+  /** Welcomes a follower and serves it a snapshot. Throws when it is of another cluster or version. */
   serveSnapshot(connection: Connection, hello: Hello): void
   followers(): FollowerStatus[]
   snapshots(): SnapshotServer['transfers']
@@ -63,13 +70,24 @@ export async function startLeading(
           : { kind: 'followerLeft', name: event.name, error: event.error },
       ),
   })
+  const { heartbeatMs, deadlineMs } = { ...LINK_LIMITS, ...settings.link }
+  const silence = { heartbeatMs, deadlineMs }
   const snapshots = createSnapshotServer({
-    openSnapshot: () => storage.snapshot(),
+    // What waits for a checkpoint would count against the cap of bytes that a snapshot holds back.
+    openSnapshot: async () => {
+      await data.checkpointer.run()
+      return storage.snapshot()
+    },
     history: () => log.history,
     applied: () => storage.applied,
     reserveSlot: (follower, lsn) => void log.slots.reserve(follower, lsn),
+    releaseSlot: (follower, lsn) => {
+      const isConnected = followers.status().some(({ name: connected }) => connected === follower)
+      if (!isConnected && log.slots.get(follower)?.lsn === lsn) log.slots.drop(follower)
+    },
     clock,
     random,
+    ...silence,
     ...(settings.snapshotKeepMs !== undefined && { keepMs: settings.snapshotKeepMs }),
     ...(settings.snapshotBytesPerSecondMax !== undefined && {
       bytesPerSecondMax: settings.snapshotBytesPerSecondMax,
@@ -80,7 +98,10 @@ export async function startLeading(
     pipeline,
     epoch: epoch.number,
     acceptFollower: (connection, hello) => followers.accept(connection, hello),
-    serveSnapshot: (connection, hello) => void snapshots.serve(connection, hello),
+    serveSnapshot: (connection, hello) => {
+      welcomeSnapshot(connection, hello, { cluster, node: name }, silence)
+      void snapshots.serve(connection, hello)
+    },
     followers: () => followers.status(),
     snapshots: () => snapshots.transfers,
     stop: (error) => followers.close(error),

@@ -19,7 +19,6 @@ import {
 } from '@understudy/contracts'
 import type { TableDigest } from '@understudy/protocol'
 import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
-import { LINK_LIMITS } from '@understudy/replication'
 import { serveClient } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import { clientHandlers } from './client-handlers.ts'
@@ -27,7 +26,7 @@ import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
 import { generationPaths, removeOtherGenerations } from './layout.ts'
 import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
-import { acceptChannel, welcomeSnapshot, type Purposes } from './listener.ts'
+import { acceptChannel, type Purposes } from './listener.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
 import { resolveOptions, type NodeOptions, type Role, type Settings } from './options.ts'
 import { followingStatus, logStatus, type NodeStatus } from './status.ts'
@@ -287,14 +286,9 @@ class ComposedNode implements UnderstudyNode {
       if (this.#failure !== undefined) throw this.#failure
       return this.#leading
     }
-    const limits = { ...LINK_LIMITS, ...this.#settings.link }
     return {
       replicate: (connection, hello) => leading().acceptFollower(connection, hello),
-      snapshot: (connection, hello) => {
-        const role = leading()
-        welcomeSnapshot(connection, hello, { cluster: this.cluster, node }, limits)
-        role.serveSnapshot(connection, hello)
-      },
+      snapshot: (connection, hello) => leading().serveSnapshot(connection, hello),
       client: (connection, hello) => {
         const log = this.#currentData?.log
         const identity = { cluster: this.cluster, node, history: log?.history ?? [], end: log?.end ?? ORIGIN }
