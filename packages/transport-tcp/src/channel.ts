@@ -41,7 +41,7 @@ export class TcpChannel implements Channel {
   frameBytesMax: number
   readonly #socket: Socket
   readonly #options: ChannelOptions
-  readonly #reader = new FrameReader()
+  readonly #reader: FrameReader
   readonly #writer: FrameWriter
   #handler: ChannelHandler | undefined
   #bufferedBytes = 0
@@ -63,12 +63,25 @@ export class TcpChannel implements Channel {
   #closeTimer: Timer | undefined
   readonly #gone = Promise.withResolvers<void>()
 
-  constructor(socket: Socket, options: ChannelOptions) {
+  /**
+   * Without a reader the channel reads by itself. With one, whoever gives it the bytes of the socket calls `received`
+   * then, and has paused the socket.
+   */
+  constructor(socket: Socket, options: ChannelOptions, reader?: FrameReader) {
     this.#socket = socket
+    this.#reader = reader ?? new FrameReader()
     this.#options = options
     this.#writer = new FrameWriter(options.pool)
     this.frameBytesMax = options.frameBytesMax
     this.remote = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 })
+    if (reader === undefined) {
+      socket.pause()
+      socket.on('data', (chunk: Uint8Array) => {
+        if (this.#closing) return
+        this.#reader.push(chunk)
+        this.received()
+      })
+    }
     socket.on('error', (error: NodeJS.ErrnoException) => this.#failed(error))
     socket.on('end', () => this.#endedByPeer())
     socket.on('close', () => this.#closed())
@@ -94,8 +107,7 @@ export class TcpChannel implements Channel {
       process.nextTick(() => this.#deliver())
       return
     }
-    this.#socket.on('data', (chunk: Uint8Array) => this.#received(chunk))
-    if (this.#paused) this.#socket.pause()
+    if (!this.#paused) this.#socket.resume()
   }
 
   send(parts: readonly Uint8Array[]): boolean {
@@ -186,9 +198,9 @@ export class TcpChannel implements Channel {
     if (!this.#closing && !this.#peerEnded) this.#handler?.drained()
   }
 
-  #received(chunk: Uint8Array): void {
+  /** The reader got bytes. */
+  received(): void {
     if (this.#closing) return
-    this.#reader.push(chunk)
     this.#hasRest = true
     this.#deliver()
   }

@@ -8,13 +8,19 @@
  * 2. A frame that lies whole in one chunk is a view of it. Any other is copied once into memory of its own; above
  *    `WHOLE_BYTES_MAX` that memory grows as bytes come, so that a length alone reserves little.
  * 3. Frames are never written to after they were handed out; chunks must not be either.
- * 4. `take` hands out one frame at a time, so that its caller can stop between two of the same chunk.
+ * 4. Bytes come as chunks (`push`), or are read into the memory that `memory` offers (`filled`): the rest of a frame in
+ *    pieces goes straight to its place then.
+ * 5. `take` hands out one frame at a time, so that its caller can stop between two of the same chunk.
  */
 import { UnderstudyError } from '@understudy/contracts'
 
 const PREFIX_BYTES = 4
 /** Up to here memory for a frame is taken at once: room for a batch or chunk of 256 KiB with its header. */
 const WHOLE_BYTES_MAX = 512 * 1024
+/** Memory for reads is cut from blocks of this size, as much as each read took. */
+const BLOCK_BYTES = 256 * 1024
+/** Below this a new block is begun. */
+const READ_BYTES_MIN = 64 * 1024
 
 export class FrameReader {
   /** What came and was not handed out. Only the last chunk: `take` moves everything before into `#frame`. */
@@ -26,6 +32,10 @@ export class FrameReader {
   #frameLength = -1
   #frame: Uint8Array | undefined
   #frameFilled = 0
+  #block: Uint8Array = new Uint8Array(0)
+  #blockUsed = 0
+  /** Whether what `memory` offered last belongs to the frame under way, not to the block. */
+  #offeredFrame = false
 
   /** Whether the stream, should it end here, would end between two frames. */
   get isBetweenFrames(): boolean {
@@ -36,6 +46,31 @@ export class FrameReader {
   push(chunk: Uint8Array): void {
     this.#chunk = chunk
     this.#offset = 0
+  }
+
+  /** Memory for the next read. */
+  memory(): Uint8Array {
+    const frame = this.#frame
+    // Bytes not taken yet belong before those of the next read.
+    this.#offeredFrame =
+      frame !== undefined && this.#frameFilled < frame.length && this.#offset === this.#chunk.length
+    if (frame !== undefined && this.#offeredFrame) return frame.subarray(this.#frameFilled)
+    if (this.#block.length - this.#blockUsed < READ_BYTES_MIN) {
+      this.#block = allocate(BLOCK_BYTES)
+      this.#blockUsed = 0
+    }
+    return this.#block.subarray(this.#blockUsed)
+  }
+
+  /** So many bytes were read into what `memory` offered last. As with `push`, all bytes before are used up. */
+  filled(count: number): void {
+    if (this.#offeredFrame) {
+      this.#frameFilled += count
+      return
+    }
+    const end = this.#blockUsed + count
+    this.push(this.#block.subarray(this.#blockUsed, end))
+    this.#blockUsed = end
   }
 
   /** The next frame, or undefined when more bytes are needed. Throws `FRAME_TOO_LARGE`. */

@@ -14,6 +14,7 @@ import {
   type Transport,
 } from '@understudy/contracts'
 import { formatAddress, invalid, isLoopback, parseAddress, SCHEME } from './address.ts'
+import { FrameReader } from './frame-reader.ts'
 import { SlabPool } from './frame-writer.ts'
 import { TcpChannel, type ChannelOptions } from './channel.ts'
 
@@ -84,7 +85,18 @@ class TcpTransport implements Transport {
     const { host, port } = parseAddress(address)
     if (port === 0) throw invalid(address, 'nothing can be dialled at port 0')
     if (signal?.aborted === true) throw aborted(address, signal)
-    const socket = connectSocket({ host, port, ...this.#socketOptions() })
+    const reader = new FrameReader()
+    let channel: TcpChannel | undefined
+    // Reading into memory of our own spares a copy of most frames; accepted sockets have no such option.
+    const onread = {
+      buffer: () => reader.memory(),
+      callback: (count: number) => {
+        reader.filled(count)
+        channel?.received()
+        return true
+      },
+    }
+    const socket = connectSocket({ host, port, onread, ...this.#socketOptions() }).pause()
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const onError = (error: NodeJS.ErrnoException): void => reject(connectFailed(address, error))
     const onAbort = (): void => reject(aborted(address, signal))
@@ -96,7 +108,8 @@ class TcpTransport implements Transport {
       // Dialling a free port of this machine can connect a socket with itself.
       if (socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress)
         throw connectFailed(address, { name: 'Error', message: 'the socket was connected with itself' })
-      return new TcpChannel(socket, this.#channelOptions(frameBytesMax))
+      channel = new TcpChannel(socket, this.#channelOptions(frameBytesMax), reader)
+      return channel
     } catch (error) {
       // What the socket still has to say is of no interest.
       socket.on('error', () => {})

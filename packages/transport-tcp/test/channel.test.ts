@@ -96,9 +96,13 @@ describe('flow', () => {
     expect(both.dialler.channel.bufferedBytes).toBeLessThan(16 * 1024)
   })
 
-  test('pause inside a frame keeps the rest of the same chunk for later', async () => {
+  test.each([
+    ['accepted', false],
+    ['dialled', true],
+  ])('pause inside a frame keeps the rest of the same chunk for later: %s', async (_name, dialled) => {
     await using both = await pair()
-    const { acceptor, dialler } = both
+    const acceptor = dialled ? both.dialler : both.acceptor
+    const dialler = dialled ? both.acceptor : both.dialler
     acceptor.onFrame = () => {
       if (acceptor.frames.length % 10 === 0) acceptor.channel.pause()
     }
@@ -118,8 +122,12 @@ describe('flow', () => {
     )
   })
 
-  test('a paused channel holds the peer back and loses nothing', async () => {
-    await using both = await pair({ highBytes: 256 * 1024, lowBytes: 64 * 1024 })
+  test.each([
+    ['accepted', false],
+    ['dialled', true],
+  ])('a paused channel holds the peer back and loses nothing: %s', async (_name, dialled) => {
+    await using ends = await pair({ highBytes: 256 * 1024, lowBytes: 64 * 1024 })
+    const both = dialled ? { dialler: ends.acceptor, acceptor: ends.dialler } : ends
     both.acceptor.channel.pause()
     const frame = pattern(64 * 1024)
     // More than the kernels of both ends hold.
@@ -132,9 +140,13 @@ describe('flow', () => {
     expect(both.acceptor.frames.every((received) => Buffer.compare(received, frame) === 0)).toBe(true)
   })
 
-  test('frames behind a pause come before the end of a peer that closed', async () => {
+  test.each([
+    ['accepted', false],
+    ['dialled', true],
+  ])('frames behind a pause come before the end of a peer that closed: %s', async (_name, dialled) => {
     await using both = await pair()
-    const { acceptor, dialler } = both
+    const acceptor = dialled ? both.dialler : both.acceptor
+    const dialler = dialled ? both.acceptor : both.dialler
     acceptor.onFrame = () => {
       if (acceptor.frames.length === 1) acceptor.channel.pause()
     }

@@ -16,6 +16,26 @@ function readAll(chunks: Iterable<Uint8Array>): Uint8Array[] {
   return frames
 }
 
+/** As a socket would: reads of the given sizes, at most, into the memory that the reader offers. */
+function readInto(stream: Uint8Array, sizes: readonly number[]): Uint8Array[] {
+  const reader = new FrameReader()
+  const frames: Uint8Array[] = []
+  let memory = reader.memory()
+  for (let at = 0, i = 0; at < stream.length; i++) {
+    const count = Math.min(sizes[i % sizes.length] ?? 1, memory.length, stream.length - at)
+    memory.set(stream.subarray(at, at + count))
+    at += count
+    reader.filled(count)
+    // A socket that is paused meanwhile asks before the frames are taken, and keeps what it was offered.
+    const early = i % 3 === 0
+    if (early) memory = reader.memory()
+    for (let frame = reader.take(LIMIT); frame !== undefined; frame = reader.take(LIMIT)) frames.push(frame)
+    if (!early) memory = reader.memory()
+  }
+  expect(reader.isBetweenFrames).toBe(true)
+  return frames
+}
+
 describe('frames are the same wherever the stream is cut', () => {
   const bodies = [0, 1, 5, 0, 300, 7].map((length, index) => pattern(length, index))
   const stream = Buffer.concat(bodies.map(framed))
@@ -47,6 +67,10 @@ describe('frames are the same wherever the stream is cut', () => {
         (lengths, cuts) => {
           const expected = lengths.map(pattern)
           const bytes = Buffer.concat(expected.map(framed))
+          const direct = readInto(bytes, cuts)
+          expect(direct.length).toBe(expected.length)
+          for (const [i, frame] of direct.entries())
+            expect(Buffer.compare(frame, expected[i] ?? pattern(1))).toBe(0)
           const chunks: Uint8Array[] = []
           for (let at = 0, i = 0; at < bytes.length; i++) {
             const cut = cuts[i % cuts.length] ?? 1
@@ -65,6 +89,13 @@ describe('frames are the same wherever the stream is cut', () => {
 })
 
 describe('memory', () => {
+  test('offered for reads takes small frames as views and the rest of a large one in place', () => {
+    const stream = Buffer.concat([framed(pattern(10)), framed(pattern(20)), framed(pattern(100_000))])
+    const [first, second, large] = readInto(stream, [1000, 1_000_000])
+    expect(first?.buffer).toBe(second?.buffer)
+    expect(large?.buffer.byteLength).toBe(100_000)
+  })
+
   test('a frame that lies whole in a chunk is a view of it', () => {
     const chunk = Buffer.concat([framed(pattern(10)), framed(pattern(20))])
     for (const frame of readAll([chunk])) expect(frame.buffer).toBe(chunk.buffer)

@@ -4,90 +4,83 @@
  *     node --conditions=@understudy/source test/throughput.ts [--seconds 1] [--rounds 3]
  *
  * `bare` writes each message with `socket.write`, corked for each turn, and its receiver only counts bytes: what the
- * transport could reach if frames cost nothing. Rounds of both alternate, and the median counts. Both send as much in
- * one turn as the high mark of the transport allows.
+ * transport could reach if frames cost nothing. `tcp() dialled` is the direction of a follower, which dials and
+ * receives; `accepted` is the other one. Rounds of all alternate, and the median counts.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
+import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net'
 import { parseArgs } from 'node:util'
+import type { Channel } from '@understudy/contracts'
 import { tcp } from '../src/index.ts'
 
-type Kind = 'bare' | 'tcp'
+const KINDS = ['bare', 'dialled', 'accepted'] as const
+type Kind = (typeof KINDS)[number]
 
 const TURN_BYTES = 512 * 1024
 const SIZES = [100, 1024, 65_536]
 
-/** The receiving process: tells its address, then counts until its one peer ends. */
-async function receive(kind: Kind): Promise<void> {
+/** One end as a child process: `accepted` receives where it listens, the others where they dial. */
+async function run(role: string, kind: Kind, address: string, size: number, seconds: number): Promise<void> {
+  const listens = (role === 'receive') === (kind === 'accepted')
+  const work = role === 'receive' ? receive : (end: Socket | Channel) => send(end, size, seconds)
   if (kind === 'bare') {
-    const server = createServer((socket) => {
-      let bytes = 0
-      socket.on('data', (chunk) => {
-        bytes += chunk.length
-      })
-      socket.on('end', () => {
-        process.send?.({ bytes })
-        server.close()
-        process.disconnect()
-      })
-    }).listen(0, '127.0.0.1')
+    if (!listens) {
+      await work(connectSocket(Number(new URL(address).port), '127.0.0.1').setNoDelay())
+      return
+    }
+    const server = createServer({ noDelay: true }, (socket) => void work(socket).then(() => server.close()))
+    server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    process.send?.({ address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}` })
-    return
-  }
-  let bytes = 0
-  const listener = await tcp().listen(
-    'tcp://127.0.0.1:0',
-    (channel) =>
-      channel.start({
-        frame: (frame) => {
-          bytes += frame.length
-        },
-        drained: () => {},
-        closed: () => {
-          process.send?.({ bytes })
-          void listener.close().then(() => process.disconnect())
-        },
-      }),
-    { frameBytesMax: 1024 * 1024 },
-  )
-  process.send?.({ address: listener.address })
+    process.send?.(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  } else if (listens) {
+    const listener = await tcp().listen(
+      'tcp://127.0.0.1:0',
+      (channel) => void work(channel).then(() => listener.close()),
+      { frameBytesMax: 1024 * 1024 },
+    )
+    process.send?.(listener.address)
+  } else await work(await tcp().connect(address))
 }
 
-/** The sending process: sends for a while, then ends. */
-async function send(kind: Kind, address: string, size: number, seconds: number): Promise<void> {
+/** Counts until the peer ends, and tells. */
+async function receive(end: Socket | Channel): Promise<void> {
+  let bytes = 0
+  const count = (data: Uint8Array): void => {
+    bytes += data.length
+  }
+  const ended = Promise.withResolvers<void>()
+  if ('cork' in end) end.on('data', count).on('close', ended.resolve)
+  else end.start({ frame: count, drained: () => {}, closed: () => ended.resolve() })
+  await ended.promise
+  process.send?.(bytes)
+  process.disconnect()
+}
+
+/** Sends for a while, then ends. */
+async function send(end: Socket | Channel, size: number, seconds: number): Promise<void> {
   const message = Buffer.alloc(size, 7)
   const perTurn = Math.ceil(TURN_BYTES / size)
-  const end = performance.now() + seconds * 1000
-  if (kind === 'bare') {
-    const socket = connectSocket({ port: Number(new URL(address).port), host: '127.0.0.1', noDelay: true })
-    await once(socket, 'connect')
-    while (performance.now() < end) {
-      let more = true
-      socket.cork()
-      for (let i = 0; i < perTurn; i++) more = socket.write(message)
-      socket.uncork()
-      await (more ? new Promise((resolve) => setImmediate(resolve)) : once(socket, 'drain'))
-    }
-    socket.end()
-    await once(socket, 'close')
-  } else {
-    const channel = await tcp().connect(address)
-    let wake = (): void => {}
-    const closed = Promise.withResolvers<void>()
-    channel.start({ frame: () => {}, drained: () => wake(), closed: () => closed.resolve() })
-    while (performance.now() < end) {
-      let more = true
-      for (let i = 0; i < perTurn; i++) more = channel.send([message])
-      await new Promise<void>((resolve) => {
-        if (more) setImmediate(resolve)
-        else wake = resolve
-      })
-    }
-    channel.close()
-    await closed.promise
+  const deadline = performance.now() + seconds * 1000
+  let wake = (): void => {}
+  const ended = Promise.withResolvers<void>()
+  if ('cork' in end) end.on('drain', () => wake()).on('close', ended.resolve)
+  else end.start({ frame: () => {}, drained: () => wake(), closed: () => ended.resolve() })
+  while (performance.now() < deadline) {
+    let more = true
+    if ('cork' in end) {
+      end.cork()
+      for (let i = 0; i < perTurn; i++) more = end.write(message)
+      end.uncork()
+    } else for (let i = 0; i < perTurn; i++) more = end.send([message])
+    await new Promise<void>((resolve) => {
+      if (more) setImmediate(resolve)
+      else wake = resolve
+    })
   }
+  if ('cork' in end) end.end()
+  else end.close()
+  await ended.promise
   process.disconnect()
 }
 
@@ -95,33 +88,34 @@ function child(...args: string[]): ChildProcess {
   return fork(import.meta.filename, args, { execArgv: ['--conditions=@understudy/source'] })
 }
 
-/** Bytes of messages per second, over the receiver's whole time. */
+/** Bytes of messages per second. */
 async function measure(kind: Kind, size: number, seconds: number): Promise<number> {
-  const receiver = child('receive', kind)
-  const [{ address }] = (await once(receiver, 'message')) as [{ address: string }]
-  const sender = child('send', kind, address, String(size), String(seconds))
-  const [{ bytes }] = (await once(receiver, 'message')) as [{ bytes: number }]
-  await Promise.all([receiver, sender].filter((c) => c.exitCode === null).map((c) => once(c, 'exit')))
+  const roles = kind === 'accepted' ? ['receive', 'send'] : ['send', 'receive']
+  const listening = child(roles[0] ?? '', kind, '-', String(size), String(seconds))
+  const [address] = (await once(listening, 'message')) as [string]
+  const dialling = child(roles[1] ?? '', kind, address, String(size), String(seconds))
+  const ends = [listening, dialling]
+  const gone = ends.map((end) => once(end, 'exit'))
+  const [bytes] = (await once(kind === 'accepted' ? listening : dialling, 'message')) as [number]
+  await Promise.all(gone)
   return bytes / seconds
 }
 
-function median(values: number[]): number {
+function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 }
 
 async function compare(seconds: number, rounds: number): Promise<void> {
   for (const size of SIZES) {
-    const bare: number[] = []
-    const framed: number[] = []
-    for (let round = 0; round < rounds; round++) {
-      bare.push(await measure('bare', size, seconds))
-      framed.push(await measure('tcp', size, seconds))
-    }
-    const [a, b] = [median(bare), median(framed)]
-    process.stdout.write(
-      `${String(size).padStart(6)} bytes: bare ${Math.round(a / size)}/s ${(a / 1e6).toFixed(0)} MB/s, ` +
-        `tcp() ${Math.round(b / size)}/s ${(b / 1e6).toFixed(0)} MB/s, ratio ${(b / a).toFixed(2)}\n`,
-    )
+    const rates: Record<Kind, number[]> = { bare: [], dialled: [], accepted: [] }
+    for (let round = 0; round < rounds; round++)
+      for (const kind of KINDS) rates[kind].push(await measure(kind, size, seconds))
+    const bare = median(rates.bare)
+    const cells = KINDS.map((kind) => {
+      const rate = median(rates[kind])
+      return `${kind} ${Math.round(rate / size / 1000)}k/s ${(rate / 1e6).toFixed(0)} MB/s (${(rate / bare).toFixed(2)})`
+    })
+    process.stdout.write(`${String(size).padStart(6)} bytes: ${cells.join(', ')}\n`)
   }
 }
 
@@ -130,6 +124,5 @@ const { positionals, values } = parseArgs({
   options: { seconds: { type: 'string', default: '1' }, rounds: { type: 'string', default: '3' } },
 })
 const [role, kind, address, size, duration] = positionals
-if (role === 'receive') await receive(kind as Kind)
-else if (role === 'send') await send(kind as Kind, address ?? '', Number(size), Number(duration))
-else await compare(Number(values.seconds), Number(values.rounds))
+if (role === undefined) await compare(Number(values.seconds), Number(values.rounds))
+else await run(role, kind as Kind, address ?? '', Number(size), Number(duration))
