@@ -10,6 +10,7 @@
 import { closeSync, fdatasyncSync, fsyncSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { parentPort, workerData } from 'node:worker_threads'
 
 interface Request {
@@ -20,7 +21,10 @@ interface Request {
 
 const { path, databaseDescriptor } = workerData as { path: string; databaseDescriptor: number }
 
-const database = new DatabaseSync(path, { timeout: 0 })
+// mode=rw: a file that went away must not come back empty.
+const address = pathToFileURL(path)
+address.searchParams.set('mode', 'rw')
+const database = new DatabaseSync(address, { timeout: 0 })
 database.exec('pragma synchronous = normal; pragma wal_autocheckpoint = 0')
 const passive = database.prepare('pragma wal_checkpoint(passive)')
 

@@ -57,15 +57,18 @@ export class Connection implements SqliteConnection {
 }
 
 /** Opens the one writer; makes the file when it is missing, with `pageBytes`. */
-export function openWriter(options: ConnectionOptions, pageBytes: number): Connection {
+export function openWriter(
+  options: ConnectionOptions,
+  file: { readonly pageBytes: number; readonly walBytesRestart: number },
+): Connection {
   return opened(options.path, false, options, (database) => {
-    database.exec(`pragma page_size = ${pageBytes}`)
+    database.exec(`pragma page_size = ${file.pageBytes}`)
     const mode = database.prepare('pragma journal_mode = wal').get()?.['journal_mode']
     if (mode !== 'wal')
       throw new Error(`journal_mode stayed ${String(mode)}: the file system has no shared memory`)
     options.setup?.(database)
     // What a restart of the log leaves of the file, so that one large transaction does not take the disk for ever.
-    database.exec('pragma journal_size_limit = 67108864')
+    database.exec(`pragma journal_size_limit = ${file.walBytesRestart}`)
     database.exec('pragma synchronous = normal; pragma wal_autocheckpoint = 0')
   })
 }

@@ -77,7 +77,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     this.#options = withDefaults(options)
     this.#connectionOptions = { ...this.#options, setup: options.setup }
     checkClosed(options.path)
-    const connection = openWriter(this.#connectionOptions, this.#options.pageBytes)
+    const connection = openWriter(this.#connectionOptions, this.#options)
     try {
       this.#writer = new Writer(options.path, connection)
       this.#descriptors = new Descriptors(options.path)
@@ -187,7 +187,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     // Read before the checkpoint begins: what is committed meanwhile may or may not be durable.
     const point = this.#writer.applied
     try {
-      const large = this.#logFileIsLarge()
+      const large = this.#logFileBytes() >= this.#options.walBytesRestart
       const held = this.#endSnapshotsOverCap() > 0
       let complete = await this.#checkpointer.run(held, large)
       if (large && !held) {
@@ -206,7 +206,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   /** Moves the last frames on this thread, so that the next transaction starts the log file anew. Between groups only. */
   #finishLog(): void {
     this.#finishDue = false
-    if (this.#snapshots.size > 0 || this.#remainingFrames() > INLINE_FRAMES_MAX) return
+    const { mxFrame, nBackfill } = this.#descriptors.walIndex()
+    // The longer the log file has grown, the more the writer moves itself: a writer that outruns the thread is slowed down.
+    const framesMax = (INLINE_FRAMES_MAX * this.#logFileBytes()) / this.#options.walBytesRestart
+    if (this.#snapshots.size > 0 || mxFrame - nBackfill > framesMax) return
     const { database } = this.#writer.connection
     try {
       this.#writer.connection.internal(() => database.exec('pragma wal_checkpoint(passive)'))
@@ -229,9 +232,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return mxFrame - nBackfill
   }
 
-  #logFileIsLarge(): boolean {
+  /** Bytes of the log file that are in use. */
+  #logFileBytes(): number {
     const { mxFrame, pageBytes } = this.#descriptors.walIndex()
-    return mxFrame * (pageBytes + WAL_FRAME_HEADER_BYTES) >= this.#options.walBytesRestart
+    return mxFrame * (pageBytes + WAL_FRAME_HEADER_BYTES)
   }
 
   async #close(): Promise<void> {

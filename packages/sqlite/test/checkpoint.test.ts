@@ -1,7 +1,10 @@
-import { statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { expect, test } from 'vitest'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { expect, test, vi } from 'vitest'
 import { commitOne, copyElsewhere, opened, point, temporaryFolder } from './helpers.ts'
 
 test('a checkpoint resolves with the position that was committed when it began', async () => {
@@ -91,4 +94,65 @@ test('close waits for a checkpoint under way, then leaves one whole file', async
   await expect(storage.checkpoint()).rejects.toMatchObject({ code: 'CLOSED' })
   await expect(storage.read(() => 1)).rejects.toMatchObject({ code: 'CLOSED' })
   await storage.close()
+})
+
+test('a checkpoint that fails stops the storage: what is on disk is unknown from then on', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const storage = opened({ path })
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  expect(await storage.read((tx) => tx.all('select * from t'))).toEqual([])
+  renameSync(path, `${path}.away`)
+  const failed = { code: 'STORAGE_FAILED' }
+  await expect(storage.checkpoint()).rejects.toMatchObject(failed)
+  expect(existsSync(path)).toBe(false)
+  expect(storage.failure).toMatchObject(failed)
+  expect(() => storage.begin()).toThrow(expect.objectContaining(failed))
+  await expect(storage.checkpoint()).rejects.toMatchObject(failed)
+  // Reads go on: they harm nothing.
+  expect(await storage.read((tx) => tx.all('select * from t'))).toEqual([])
+})
+
+test('a failed sync of the checkpointing thread stops the storage', async () => {
+  const storage = opened()
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  // What the thread answers when SQLite reports SQLITE_IOERR_FSYNC.
+  const post = vi.spyOn(Worker.prototype, 'postMessage').mockImplementationOnce(function (this: Worker) {
+    this.emit('message', { failure: { message: 'disk I/O error', errcode: 1034 } })
+  })
+  await expect(storage.checkpoint()).rejects.toMatchObject({
+    code: 'STORAGE_FAILED',
+    details: { sqliteCode: 1034 },
+  })
+  post.mockRestore()
+  expect(() => storage.begin()).toThrow(expect.objectContaining({ code: 'STORAGE_FAILED' }))
+})
+
+test('the build checkpoints as the source does: its thread starts from the compiled file', () => {
+  const folder = temporaryFolder()
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const built = join(folder, 'node_modules', '@understudy')
+  mkdirSync(built, { recursive: true })
+  const compiler = fileURLToPath(import.meta.resolve('typescript/package.json')).replace(
+    'package.json',
+    'bin/tsc',
+  )
+  execFileSync(
+    process.execPath,
+    [compiler, '-p', 'tsconfig.build.json', '--outDir', join(folder, 'dist'), '--sourceMap', 'false'],
+    {
+      cwd: root,
+    },
+  )
+  const program = join(folder, 'program.mjs')
+  writeFileSync(
+    program,
+    `import { openStorage } from './dist/index.js'
+     const storage = openStorage({ path: ${JSON.stringify(join(folder, 'data.db'))} })
+     storage.begin(); storage.mark({ epoch: 1, lsn: 5, crc: 1 }); storage.commit()
+     process.stdout.write(JSON.stringify(await storage.checkpoint()))
+     await storage.close()`,
+  )
+  for (const name of ['contracts', 'sqlite-files']) symlinkSync(join(root, '..', name), join(built, name))
+  const output = execFileSync(process.execPath, ['--conditions=@understudy/source', program])
+  expect(JSON.parse(output.toString())).toEqual({ epoch: 1, lsn: 5, crc: 1 })
 })
