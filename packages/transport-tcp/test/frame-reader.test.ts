@@ -27,7 +27,7 @@ function readInto(stream: Uint8Array, sizes: readonly number[]): Uint8Array[] {
     at += count
     reader.filled(count)
     // A socket that is paused meanwhile asks before the frames are taken, and keeps what it was offered.
-    const early = i % 3 === 0
+    const early = i % 3 !== 0
     if (early) memory = reader.memory()
     for (let frame = reader.take(LIMIT); frame !== undefined; frame = reader.take(LIMIT)) frames.push(frame)
     if (!early) memory = reader.memory()
