@@ -153,7 +153,7 @@ export class Writer {
     if (!lost && alone) {
       // The group is this write: the transaction begins anew, so that the caller finds it open in either case.
       this.#rollback.run()
-      this.#begin.run()
+      this.#reopen()
     } else if (!lost) {
       this.#undo.run()
       this.#release.run()
@@ -167,6 +167,15 @@ export class Writer {
     recorder.abandonWrite()
     if (isFailedSync(error)) this.failure = storageFailed(`A sync of ${this.#path} failed`, error)
     return lost ? (tx.lost ?? transactionLost(error)) : error
+  }
+
+  #reopen(): void {
+    try {
+      this.#begin.run()
+    } catch {
+      // Someone else took the lock in between. The write is undone all the same; what the caller does next, other than
+      // to roll back, is refused because no transaction is open.
+    }
   }
 
   /**
@@ -251,6 +260,9 @@ function ensurePosition(connection: Connection): LogPoint {
         `insert into ${POSITION_TABLE} select 0, 0, 0 where not exists (select 1 from ${POSITION_TABLE})`,
       )
       const point = readPosition(connection)
+      // Changes nothing, but puts a frame into the log file: until it has one, the wal-index of a database that was
+      // closed in order says neither its page size nor its page count.
+      database.exec(`update ${POSITION_TABLE} set lsn = lsn`)
       database.exec('commit')
       return point
     } catch (error) {

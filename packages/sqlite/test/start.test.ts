@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
@@ -113,12 +113,10 @@ test('what cannot be opened is an error that says so', () => {
   expect(() => openStorage({ path: join(folder, 'text.db') })).toThrow(
     expect.objectContaining({ code: 'DATABASE_UNSUITABLE' }),
   )
-  expect(() => openStorage({ path: join(folder, 'no', 'such', 'folder.db') })).toThrow(
-    expect.objectContaining({ code: 'READ_ONLY_DISK' }),
-  )
   for (const options of [
     { path: '' },
     { path: ':memory:' },
+    { path: join(folder, 'no', 'such', 'folder.db') },
     { path: 'x', pageBytes: 1000 },
     { path: 'x', readers: 0 },
     { path: 'x', busyTimeoutMs: -1 },
@@ -166,4 +164,32 @@ test('a full directory name is kept apart from a file of that name', () => {
   mkdirSync(join(folder, 'lock'))
   expect(() => lockDirectory(folder)).toThrow(expect.objectContaining({ isUnderstudyError: true }))
   expect(existsSync(join(folder, 'lock'))).toBe(true)
+})
+
+test('a directory that cannot be written is READ_ONLY_DISK', () => {
+  const folder = temporaryFolder()
+  chmodSync(folder, 0o555)
+  const program = fileURLToPath(new URL('programs/try-open.ts', import.meta.url))
+  // Permissions do not bind the superuser: such a test runs as nobody.
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+  const codes = execFileSync(
+    process.execPath,
+    ['--conditions=@understudy/source', '--disable-warning=ExperimentalWarning', program, folder],
+    { ...user, env: { ...process.env, HOME: folder } },
+  )
+  chmodSync(folder, 0o755)
+  expect(JSON.parse(codes.toString())).toEqual(['READ_ONLY_DISK', 'READ_ONLY_DISK'])
+})
+
+test('a database that was closed in order can be measured, checkpointed and copied before its first commit', async () => {
+  const path = join(temporaryFolder(), 'data.db')
+  const before = openStorage({ path })
+  commitOne(before, 1, (tx) => tx.exec('create table t (id integer primary key)'))
+  await before.close()
+  const storage = opened({ path })
+  expect(storage.uncheckpointedBytes).toBeGreaterThanOrEqual(0)
+  await using snapshot = await storage.snapshot()
+  expect(snapshot.point).toEqual(point(1))
+  expect(snapshot.totalBytes).toBeGreaterThan(0)
+  expect(await storage.checkpoint()).toEqual(point(1))
 })
