@@ -261,8 +261,8 @@ function ensurePosition(connection: Connection): LogPoint {
       )
       const point = readPosition(connection)
       // Changes nothing, but puts a frame into the log file: until it has one, the wal-index of a database that was
-      // closed in order says neither its page size nor its page count.
-      database.exec(`update ${POSITION_TABLE} set lsn = lsn`)
+      // closed in order says neither its page size nor its page count. An update to equal values would write no frame.
+      database.exec(`update ${POSITION_TABLE} set lsn = lsn + 1; update ${POSITION_TABLE} set lsn = lsn - 1`)
       database.exec('commit')
       return point
     } catch (error) {
