@@ -181,6 +181,17 @@ describe('memory storage', () => {
     expect([...found].sort((a, b) => a - b)).toEqual([3, 4, 5, 6])
   })
 
+  test('a kill loses nothing, and a power loss after it can still take back what was not checkpointed', async () => {
+    const storage = new MemoryStorage()
+    group(storage, 1, (tx) => tx.set('a', '1'))
+    storage.begin()
+    storage.connection.set('a', 'open')
+    const survivor = storage.kill()
+    expect([survivor.applied.lsn, survivor.get('a')]).toEqual([1, '1'])
+    expect(() => storage.begin()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+    expect(survivor.crash({ kept: 0 }).applied.lsn).toBe(0)
+  })
+
   test('a crash during a checkpoint may lose what that one would have made durable', async () => {
     const clock = new SimulatedClock()
     const storage = new MemoryStorage({ clock, checkpointMs: 10 })

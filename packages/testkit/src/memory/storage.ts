@@ -197,6 +197,19 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
     return new MemoryStorage({ ...this.#options, random: this.#random, ...options }, survivor)
   }
 
+  /**
+   * SIGKILL: this storage is dead; returns the one that a restart finds. It has every commit, and those that waited for
+   * a checkpoint still do: a power loss later can take them back.
+   */
+  kill(options: MemoryStorageOptions = {}): MemoryStorage {
+    this.rollback()
+    this.#state = 'closed'
+    const survivor: MemoryImage = { point: this.#applied, entries: this.connection.committedEntries() }
+    const next = new MemoryStorage({ ...this.#options, random: this.#random, ...options }, survivor)
+    next.#commits = this.#commits
+    return next
+  }
+
   /** The next COMMIT throws, and the storage is failed. */
   failCommit(): void {
     this.#commitFails = true
