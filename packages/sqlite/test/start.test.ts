@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { importDatabase, lockDirectory, openStorage } from '../src/index.ts'
-import { commitOne, elsewhere, opened, temporaryFolder } from './helpers.ts'
+import { commitOne, elsewhere, opened, point, temporaryFolder } from './helpers.ts'
 
 test('one holder has a directory: another of this process is refused, by name, until it is released', () => {
   const directory = join(temporaryFolder(), 'made', 'here')
