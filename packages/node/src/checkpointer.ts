@@ -65,28 +65,41 @@ export class Checkpointer implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    if (this.#options.storage.uncheckpointedBytes >= this.#options.bytes) await this.run()
+    if (this.#isDue()) await this.run()
     this.#schedule()
   }
 
+  #isDue(): boolean {
+    try {
+      return this.#options.storage.uncheckpointedBytes >= this.#options.bytes
+    } catch (error) {
+      this.#fail(error)
+      return false
+    }
+  }
+
   async #checkpoint(): Promise<void> {
-    const { storage, log, failed } = this.#options
+    const { storage, log } = this.#options
     try {
       const point = await storage.checkpoint()
       if (point === undefined || this.#closed || log.failure !== undefined) return
       log.slots.advance(LOCAL_SLOT, point.lsn)
       log.collect()
     } catch (error) {
-      if (this.#closed) return
-      failed(
-        error instanceof UnderstudyError
-          ? error
-          : new UnderstudyError(
-              'STORAGE_FAILED',
-              'A checkpoint failed; the node stopped writing. Restart it: what was acknowledged is in its log.',
-              { cause: error },
-            ),
-      )
+      this.#fail(error)
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#closed) return
+    this.#options.failed(
+      error instanceof UnderstudyError
+        ? error
+        : new UnderstudyError(
+            'STORAGE_FAILED',
+            'A checkpoint failed; the node stopped writing. Restart it: what was acknowledged is in its log.',
+            { cause: error },
+          ),
+    )
   }
 }
