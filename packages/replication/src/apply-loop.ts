@@ -36,6 +36,7 @@ export interface ApplyLoopOptions<C, T> {
   readonly formats: readonly LogFormat<C>[]
   readonly clock: Clock
   readonly limits?: Partial<ApplyLimits>
+  /** A marker record, and nothing after it, is visible. What it throws is ignored. */
   readonly onMarker?: (point: LogPoint) => void
 }
 
@@ -239,8 +240,17 @@ export class ApplyLoop<C, T> {
     for (let at = 0; at < count; at++)
       this.#waitingBytes -= (this.#waiting[at] as WholeTransaction).payload.length
     this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
-    if (isMarker(last)) this.#onMarker?.(point)
+    if (isMarker(last)) this.#tellMarker(point)
     return point
+  }
+
+  #tellMarker(point: LogPoint): void {
+    try {
+      this.#onMarker?.(point)
+    } catch {
+      // The marker is applied all the same: a view that could not be frozen must not stop a follower. Whoever asks for
+      // the view is told that it is missing.
+    }
   }
 
   #fail(error: unknown): UnderstudyError {

@@ -29,7 +29,7 @@ import {
 } from '@understudy/contracts'
 import { rollBackGroup, runGroup, type GroupContext } from './commit-group.ts'
 import { asFailure, notWritten, notWrittenInTime, outcomeUnknown } from './failures.ts'
-import { PIPELINE_LIMITS, withDefaults, type PipelineLimits } from './limits.ts'
+import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
 import { runStatements, type Statement } from './statements.ts'
 import { WriteQueue, type PendingWrite } from './write-queue.ts'
 
@@ -49,7 +49,7 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly defer?: Defer
   /** Records up to here are durable and may leave the node. Called in the same turn, after the writes were answered. */
   readonly onDurable?: (point: LogPoint) => void
-  /** A marker record, and nothing after it, is visible. */
+  /** A marker record, and nothing after it, is visible. What it throws, `mark` rejects with. */
   readonly onMarker?: (point: LogPoint) => void
   /** The pipeline stopped for good. */
   readonly onFailed?: (failure: UnderstudyError) => void
@@ -110,6 +110,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     this.#options = options
     this.#limits = withDefaults(PIPELINE_LIMITS, options.limits)
     this.#defer = options.defer ?? setImmediate
+    if (this.#limits.recordBytesMax > RECORD_BYTES_MAX) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `recordBytesMax is ${this.#limits.recordBytesMax}; a record must fit into a frame, so it can be ${RECORD_BYTES_MAX} at most.`,
+      )
+    }
     const recorder = format.recorder(storage.connection)
     this.#context = { storage, log, format, recorder, clock, limits: this.#limits }
     this.#highWatermark = log.durable
@@ -252,8 +258,18 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
         point,
       )
     }
-    if (this.#group[0]?.body === undefined) this.#options.onMarker?.(point)
+    const first = this.#group[0]
+    if (first !== undefined && first.body === undefined) this.#tellMarker(first, point)
     this.#reply(point)
+  }
+
+  #tellMarker(marker: PendingWrite<T>, point: LogPoint): void {
+    try {
+      this.#options.onMarker?.(point)
+    } catch (error) {
+      marker.outcome = error
+      marker.threw = true
+    }
   }
 
   /** Fourth moment: the callers know. */

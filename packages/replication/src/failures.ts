@@ -59,3 +59,12 @@ export function withPosition(cause: unknown, position: Position): UnderstudyErro
 export function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause)
 }
+
+/** Errors of applying that mean this node's data is not the leader's, or cannot become it. */
+export const DIVERGENCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'DIVERGED',
+  'SCHEMA_MISMATCH',
+  'RECORD_CORRUPT',
+  'FORMAT_UNKNOWN',
+  'FORMAT_VERSION',
+])

@@ -15,6 +15,7 @@ export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderV
 export {
   Followers,
   serveFollower,
+  type AbsentFollower,
   type FollowerEvent,
   type FollowerSession,
   type FollowerStatus,

@@ -4,6 +4,10 @@
  * Decides: the numbers. Leaves to others: what happens when one is reached (each option says it).
  */
 import { UnderstudyError } from '@understudy/contracts'
+import { LIMITS } from '@understudy/protocol'
+
+/** A record and what stands before it must fit into a frame. */
+export const RECORD_BYTES_MAX: number = LIMITS.frameBytesMax - 4096
 
 export interface PipelineLimits {
   /** Writes that share one transaction. */

@@ -20,6 +20,7 @@ import {
 } from '@understudy/contracts'
 import type { Heartbeat, Message, Welcome } from '@understudy/protocol'
 import { Backoff } from './backoff.ts'
+import { DIVERGENCES } from './failures.ts'
 import { findHistoryFault } from './handshake.ts'
 import type { BackoffLimits, LinkLimits } from './limits.ts'
 import { Silence } from './silence.ts'
@@ -36,7 +37,7 @@ export type ReceiverState =
 export type ReceiverEvent =
   | { readonly kind: 'start' }
   | { readonly kind: 'dialFailed'; readonly error: UnderstudyError }
-  /** The connection stands and the Hello was sent. `history`: of this node's log. */
+  /** The log was synced up to `end`, the connection stands, the Hello was sent. `history`: of this node's log. */
   | { readonly kind: 'greeted'; readonly history: EpochHistory; readonly end: Lsn }
   /** Any message but records. */
   | { readonly kind: 'message'; readonly message: Message }
@@ -85,15 +86,6 @@ export interface ReceiverMachineOptions {
 
 /** Refusals that no further attempt can change. */
 const FINAL_REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['FOREIGN_CLUSTER', 'EPOCH_FORK'])
-/** Errors of applying that mean this node's data is not the leader's, or cannot become it. */
-const DIVERGENCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'DIVERGED',
-  'SCHEMA_MISMATCH',
-  'RECORD_CORRUPT',
-  'FORMAT_UNKNOWN',
-  'FORMAT_VERSION',
-])
-
 export interface ReceiverProgress {
   readonly state: ReceiverState
   readonly received: Lsn
@@ -113,7 +105,8 @@ export class ReceiverMachine {
   #state: ReceiverState = 'disconnected'
   #lastError: UnderstudyError | undefined
   #history: EpochHistory = []
-  #leader: { readonly name: string; readonly heartbeatMs: number; readonly catchupTo: Lsn } | undefined
+  /** End of the leader's log when the connection began: beyond it the follower streams. */
+  #catchupTo: Lsn = 0
   #silence: Silence
   #epoch: number
   #received: Lsn
@@ -160,10 +153,7 @@ export class ReceiverMachine {
       case 'dialFailed':
         return this.#disconnected(event.error)
       case 'greeted':
-        this.#phase = 'greeting'
-        this.#history = event.history
-        this.#received = event.end
-        return []
+        return this.#onGreeted(event.history, event.end, nowMs)
       case 'message':
         this.#silence.heard(nowMs)
         return this.#onMessage(event.message, nowMs)
@@ -189,6 +179,16 @@ export class ReceiverMachine {
   }
 
   // The handshake
+
+  #onGreeted(history: EpochHistory, end: Lsn, nowMs: number): ReceiverAction[] {
+    const { deadlineMs, heartbeatMs } = this.#options.link
+    this.#phase = 'greeting'
+    this.#history = history
+    this.#received = end
+    this.#durable = end
+    this.#silence = new Silence(deadlineMs, heartbeatMs, nowMs)
+    return [{ kind: 'startTicks', intervalMs: heartbeatMs }]
+  }
 
   #onMessage(message: Message, nowMs: number): ReceiverAction[] {
     if (message.type === 'welcome' && this.#phase === 'greeting') return this.#onWelcome(message, nowMs)
@@ -234,20 +234,21 @@ export class ReceiverMachine {
   }
 
   #onContinue(from: Lsn, welcome: Welcome, nowMs: number): ReceiverAction[] {
-    if (from !== this.#received + 1) {
+    const { heartbeatMs, deadlineMs } = welcome
+    if (from !== this.#received + 1 || heartbeatMs < 1 || deadlineMs <= heartbeatMs) {
       const error = new UnderstudyError(
         'PROTOCOL_VIOLATION',
-        `The leader wants to go on from LSN ${from}; this node ends at ${this.#received}.`,
+        `The leader goes on from LSN ${from} with heartbeats of ${heartbeatMs} ms and a deadline of ${deadlineMs} ms; this node ends at LSN ${this.#received}.`,
       )
       return [{ kind: 'close', error }, ...this.#disconnected(error)]
     }
     this.#phase = 'flowing'
-    this.#leader = { name: welcome.node, heartbeatMs: welcome.heartbeatMs, catchupTo: welcome.end.lsn }
+    this.#catchupTo = welcome.end.lsn
     this.#leaderLsn = welcome.end.lsn
     this.#highWatermark = 0
-    this.#silence = new Silence(welcome.deadlineMs, welcome.heartbeatMs, nowMs)
+    this.#silence = new Silence(deadlineMs, heartbeatMs, nowMs)
     return [
-      { kind: 'startTicks', intervalMs: welcome.heartbeatMs },
+      { kind: 'startTicks', intervalMs: heartbeatMs },
       ...this.#enter('catchup', undefined),
       ...this.#enterStreaming(),
       this.#ownHeartbeat(nowMs),
@@ -340,9 +341,9 @@ export class ReceiverMachine {
   }
 
   #onTick(nowMs: number): ReceiverAction[] {
-    if (this.#phase !== 'flowing') return []
+    if (this.#phase !== 'greeting' && this.#phase !== 'flowing') return []
     const silentMs = this.#isPaused ? undefined : this.#silence.tick(nowMs)
-    if (silentMs === undefined) return [this.#ownHeartbeat(nowMs)]
+    if (silentMs === undefined) return this.#phase === 'flowing' ? [this.#ownHeartbeat(nowMs)] : []
     const message = `The leader sent nothing for ${Math.round(silentMs)} ms. What was received is kept; dialling again.`
     const error = new UnderstudyError('PEER_SILENT', message, { silentMs })
     return [{ kind: 'close', error }, ...this.#disconnected(error)]
@@ -382,7 +383,7 @@ export class ReceiverMachine {
   }
 
   #enterStreaming(): ReceiverAction[] {
-    if (this.#state !== 'catchup' || this.#applied < (this.#leader?.catchupTo ?? 0)) return []
+    if (this.#state !== 'catchup' || this.#applied < this.#catchupTo) return []
     return this.#enter('streaming', undefined)
   }
 

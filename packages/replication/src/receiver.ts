@@ -224,8 +224,16 @@ class ReceiverDriver<C, T> implements Following {
       })
     }
     if (!this.#isOpen) return link.close()
+    try {
+      link.send(this.#hello())
+    } catch (error) {
+      link.close()
+      return this.#step({
+        kind: 'failed',
+        error: asFailure(error, 'INVALID_ARGUMENT', 'The Hello cannot be sent'),
+      })
+    }
     this.#link = link
-    link.send(this.#hello())
     this.#step({ kind: 'greeted', history: log.history, end: log.end.lsn })
     link.start({
       message: (message) => {

@@ -21,7 +21,7 @@ import {
   type Hello,
   type SlotPosition,
 } from '@understudy/protocol'
-import { asFailure } from './failures.ts'
+import { DIVERGENCES, asFailure } from './failures.ts'
 import { decideHandshake, type HandshakeDecision } from './handshake.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
 import {
@@ -63,6 +63,16 @@ export interface FollowerStatus extends FollowerProgress {
   /** Bytes of the log that its slot holds back: about what it still has to get. */
   readonly lagBytes: number
   /** Milliseconds since it is in this state. */
+  readonly sinceMs: number
+}
+
+/** A follower whose slot holds the log back while it is not connected. */
+export interface AbsentFollower {
+  readonly name: string
+  /** `diverged`: it left because it could not apply a record. */
+  readonly state: 'disconnected' | 'diverged'
+  readonly error: UnderstudyError | undefined
+  /** Milliseconds since it left. */
   readonly sinceMs: number
 }
 
@@ -128,7 +138,13 @@ function decide(hello: Hello, { log, cluster, node, formats }: SenderContext): H
     formats,
     slotLost: log.slots.get(hello.node)?.state === 'lost',
   }
-  return decideHandshake(view, hello)
+  try {
+    return decideHandshake(view, hello)
+  } catch (error) {
+    // The CRC at the follower's end is read from a file, which may be damaged there.
+    const { code, message } = asFailure(error, 'LOG_FAILED', 'The log could not be read')
+    return { kind: 'refuse', code, message, mustStopLeading: false }
+  }
 }
 
 /** The slot is taken before the follower is told to go on, so that the log cannot be collected in between. */
@@ -297,6 +313,8 @@ class SenderDriver implements FollowerSession {
 export class Followers {
   readonly #context: SenderContext
   readonly #sessions = new Map<string, FollowerSession>()
+  /** Those that left and have a slot: never more than there are slots. */
+  readonly #absent = new Map<string, { readonly error: UnderstudyError | undefined; readonly atMs: number }>()
 
   constructor(context: SenderContext) {
     this.#context = context
@@ -314,11 +332,15 @@ export class Followers {
       )
     this.#sessions.delete(hello.node)
     const end = { isOver: false }
-    const session = serveFollower(link, hello, this.#context, () => {
+    const session = serveFollower(link, hello, this.#context, (error) => {
       end.isOver = true
-      if (this.#sessions.get(hello.node) === session) this.#sessions.delete(hello.node)
+      if (this.#sessions.get(hello.node) !== session) return
+      this.#sessions.delete(hello.node)
+      this.#absent.set(hello.node, { error, atMs: this.#context.clock.monotonic() })
     })
-    if (session !== undefined && !end.isOver) this.#sessions.set(hello.node, session)
+    if (session === undefined || end.isOver) return
+    this.#sessions.set(hello.node, session)
+    this.#absent.delete(hello.node)
   }
 
   /** The leader's durable end or high watermark moved. */
@@ -328,6 +350,18 @@ export class Followers {
 
   status(): FollowerStatus[] {
     return [...this.#sessions.values()].map((session) => session.status())
+  }
+
+  /** Followers that left and may come back. */
+  absent(): AbsentFollower[] {
+    const { log, clock } = this.#context
+    for (const name of this.#absent.keys()) if (log.slots.get(name) === undefined) this.#absent.delete(name)
+    return [...this.#absent].map(([name, { error, atMs }]) => ({
+      name,
+      state: error !== undefined && DIVERGENCES.has(error.code) ? 'diverged' : 'disconnected',
+      error,
+      sinceMs: clock.monotonic() - atMs,
+    }))
   }
 
   /** Ends every connection, with the reason if there is one. */

@@ -12,6 +12,7 @@ import {
   type Position,
   type Timer,
 } from '@understudy/contracts'
+import { asFailure } from './failures.ts'
 import { holdsPosition } from './handshake.ts'
 
 export interface WaitOptions {
@@ -88,6 +89,14 @@ export class AppliedWaiters {
   }
 
   #judge(token: PositionToken): 'applied' | 'wait' | UnderstudyError {
+    try {
+      return this.#compare(token)
+    } catch (error) {
+      return asFailure(error, 'LOG_FAILED', 'The log could not be read')
+    }
+  }
+
+  #compare(token: PositionToken): 'applied' | 'wait' | UnderstudyError {
     const applied = this.#applied()
     const holds = holdsPosition(this.#log.history, this.#log.end, token.epoch, token.lsn)
     const isHere = token.lsn <= applied.lsn

@@ -1,7 +1,7 @@
 import { UnderstudyError } from '@understudy/contracts'
 import { memoryFormat } from '@understudy/testkit'
 import { describe, expect, test } from 'vitest'
-import { PartAssembler } from '../src/index.ts'
+import { PartAssembler, type CommitPipeline } from '../src/index.ts'
 import { outcomeOf, testPipeline } from './support/pipeline.ts'
 
 describe('a group', () => {
@@ -291,6 +291,56 @@ describe('markers', () => {
   })
 })
 
+describe('statements', () => {
+  // A storage whose transactions have `run`, as SQLite's have: each statement is "key=value" and changes one key.
+  function statementPipeline(): ReturnType<typeof testPipeline> & {
+    readonly write: CommitPipeline['write']
+  } {
+    const made = testPipeline()
+    const write = made.storage.write.bind(made.storage)
+    made.storage.write = (body, recorder, options) =>
+      write(
+        (tx) => {
+          const run = (sql: string): { changes: bigint; lastInsertRowid: bigint } => {
+            const [key = '', value = ''] = sql.split('=')
+            const changes = tx.get(key) === value ? 0n : 1n
+            tx.set(key, value)
+            return { changes, lastInsertRowid: 0n }
+          }
+          return body(Object.assign(tx, { run }))
+        },
+        recorder,
+        options,
+      )
+    return { ...made, write: made.pipeline.write.bind(made.pipeline) as unknown as CommitPipeline['write'] }
+  }
+
+  test('a list runs in order and answers with each result', async () => {
+    const { clock, storage, write } = statementPipeline()
+    const { value, receipt } = await clock.complete(
+      write([{ sql: 'a=1' }, { sql: 'a=1' }, { sql: 'b=2', expect: 1 }]),
+    )
+    expect(value.map(({ changes }) => changes)).toEqual([1n, 0n, 1n])
+    expect(receipt.position).toEqual({ epoch: 1, lsn: 2 })
+    expect(storage.connection.committedEntries()).toEqual([
+      ['a', '1'],
+      ['b', '2'],
+    ])
+  })
+
+  test('another number of changed rows than expected rolls the whole list back, and nothing else', async () => {
+    const { clock, storage, write } = statementPipeline()
+    const bad = write([{ sql: 'a=1' }, { sql: 'a=1', expect: 1 }])
+    const good = write([{ sql: 'b=2', expect: 1 }])
+    await expect(clock.complete(bad)).rejects.toMatchObject({
+      code: 'EXPECTATION_FAILED',
+      details: { statement: 1, changes: 0, expected: 1 },
+    })
+    await clock.complete(good)
+    expect(storage.connection.committedEntries()).toEqual([['b', '2']])
+  })
+})
+
 describe('large transactions', () => {
   test('a payload longer than a record becomes a chain, whose position is that of its last part', async () => {
     const { clock, log, set } = testPipeline({ limits: { recordBytesMax: 100 } })
@@ -342,6 +392,17 @@ describe('closing', () => {
   })
 })
 
-test('a limit that is no positive number is refused', () => {
+test('a marker handler that throws is the mark’s own failure', async () => {
+  const { clock, pipeline, set } = testPipeline({
+    onMarker: () => {
+      throw new Error('no view')
+    },
+  })
+  expect(await clock.complete(outcomeOf(pipeline.mark()))).toBe('no view')
+  await clock.complete(set('a', '1'))
+})
+
+test('a limit that is no positive number is refused, a record that fits no frame too', () => {
+  expect(() => testPipeline({ limits: { recordBytesMax: 2 ** 24 } })).toThrow(/fit into a frame/)
   expect(() => testPipeline({ limits: { groupWritesMax: 0 } })).toThrow(/groupWritesMax/)
 })

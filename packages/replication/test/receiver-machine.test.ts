@@ -36,7 +36,7 @@ function messageOf(command: Command): Message {
           : reason !== undefined
             ? { kind: 'snapshot', reason }
             : { kind: 'continue', from: command.number('from') },
-      heartbeatMs: 1000,
+      heartbeatMs: command.number('heartbeatMs', 1000),
       deadlineMs: 5000,
     }
   }

@@ -114,6 +114,24 @@ describe('streaming', () => {
   })
 })
 
+describe('what the leader may drop', () => {
+  test('a follower names itself with a log that is durable, and not before it is', async () => {
+    const world = new World()
+    const leader = await world.leader('a')
+    await world.clock.complete(leader.set('a', '1'))
+    const disk = emptyDisk()
+    disk.log.syncsAtOnce = false
+    disk.log.appendEncoded(leader.log.read(1)?.bytes ?? new Uint8Array())
+    const follower = world.follower('b', 'a', disk)
+    await world.clock.advance(5000)
+    expect(leader.events).toEqual([])
+    expect(leader.log.slots.get('b')).toBeUndefined()
+    disk.log.releaseSyncs()
+    await world.converge(leader, follower)
+    expect(leader.log.slots.get('b')?.lsn).toBe(2)
+  })
+})
+
 describe('flow control', () => {
   test('a follower that stands still costs the leader a window, and gets the rest from the log afterwards', async () => {
     const world = new World()
@@ -139,6 +157,9 @@ describe('flow control', () => {
     await world.clock.complete(leader.set('a', '1'))
     await world.clock.advance(10_000)
     expect(leader.followers.status()).toEqual([])
+    expect(leader.followers.absent()).toMatchObject([
+      { name: 'b', state: 'disconnected', error: { code: 'PEER_SILENT' } },
+    ])
     expect(leader.events.at(-1)).toMatchObject({ kind: 'left', name: 'b', error: { code: 'PEER_SILENT' } })
     follower.clock.resume()
     await world.converge(leader, follower)
@@ -197,6 +218,18 @@ describe('connections that end', () => {
     await world.clock.complete(leader.set('a', '1'))
     await world.converge(leader, again)
     expect(leader.followers.status()).toHaveLength(1)
+    expect(leader.followers.absent()).toEqual([])
+  })
+
+  test('a leader that takes connections and stands still is left, and dialled until it answers', async () => {
+    const world = new World()
+    const leader = await world.leader('a')
+    leader.clock.pause()
+    const follower = world.follower('b', 'a')
+    await world.clock.advance(10_000)
+    expect(follower.states[0]).toMatch(/^disconnected (PEER_SILENT|TIMEOUT)/)
+    leader.clock.resume()
+    await world.converge(leader, follower)
   })
 
   test('closing resolves while the leader cannot be reached, and leaves no timer behind', async () => {
@@ -329,6 +362,9 @@ describe('divergence', () => {
     })
     await world.clock.advance(10_000)
     expect(leader.events.at(-1)).toMatchObject({ kind: 'left', error: { code: 'DIVERGED' } })
+    expect(leader.followers.absent()).toMatchObject([{ name: 'b', state: 'diverged' }])
+    leader.log.slots.drop('b')
+    expect(leader.followers.absent()).toEqual([])
     expect(follower.storage.get('b')).toBe('1')
   })
 
