@@ -1,7 +1,7 @@
 /** The row format on the real storage: every feature of SQLite that the format claims to carry. */
 import { rowFormat } from '@understudy/format-row'
 import { openStorage } from '@understudy/sqlite'
-import { logFormatSuite } from '@understudy/testkit'
+import { logFormatSuite } from '@understudy/testkit/suites/log-format'
 
 for (const boundaries of ['group', 'write'] as const) {
   logFormatSuite({

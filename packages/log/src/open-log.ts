@@ -1,6 +1,5 @@
 /** Opens a log with real defaults for what it is not given. */
-import { getRandomValues } from 'node:crypto'
-import { UnderstudyError, type Clock, type Log, type Random } from '@understudy/contracts'
+import { UnderstudyError, systemClock, systemRandom, type Log } from '@understudy/contracts'
 import { DurableLog } from './durable-log.ts'
 import { nodeFiles } from './node-files.ts'
 import { sizesOf, type LogOptions } from './options.ts'
@@ -22,22 +21,5 @@ export function openLog(options: LogOptions): Log {
     random: options.random ?? systemRandom(),
     segmentBytes: sizes.segmentBytes,
   }
-  return new DurableLog(dir, options.clock ?? timers(), sizes)
-}
-
-function systemRandom(): Random {
-  return { uint32: () => getRandomValues(new Uint32Array(1))[0]! }
-}
-
-/** Timers that never keep the process alive: all they do here is prepare ahead. */
-function timers(): Clock {
-  return {
-    now: () => Date.now(),
-    monotonic: () => performance.now(),
-    schedule(delayMs, run) {
-      const timer = setTimeout(run, delayMs)
-      timer.unref()
-      return { cancel: () => clearTimeout(timer) }
-    },
-  }
+  return new DurableLog(dir, options.clock ?? systemClock({ background: true }), sizes)
 }

@@ -21,6 +21,4 @@ export {
   type MemoryFormatOptions,
   type MemoryStorageOptions,
 } from './memory/storage.ts'
-export { logFormatSuite, type LogFormatSuiteOptions } from './suites/log-format.ts'
-export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './suites/log-format-types.ts'
 export { SimulatedMachine, type MachineLife, type SimulatedMachineOptions } from './machine.ts'

@@ -6,6 +6,7 @@
 import { connect as connectSocket, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import {
   UnderstudyError,
+  systemClock,
   type Channel,
   type Clock,
   type ConnectOptions,
@@ -40,12 +41,7 @@ const DEFAULTS = {
   highBytes: 1024 * 1024,
   lowBytes: 256 * 1024,
   keepAliveMs: 10_000,
-  clock: {
-    schedule(delayMs, run) {
-      const timer = setTimeout(run, delayMs)
-      return { cancel: () => clearTimeout(timer) }
-    },
-  },
+  clock: systemClock(),
 } as const satisfies Required<TcpOptions>
 
 const CONNECT_TIMEOUT_MS = 5000
