@@ -59,6 +59,7 @@ export function rawValueAt(cursor: ChangesetCursor, index: number): RawValue | u
       return { type: 'blob', bytes }
     case TYPE_NULL:
       return { type: 'null', bytes }
+    case undefined:
     default:
       throw malformed('an unknown value type', start)
   }
@@ -74,7 +75,7 @@ export function toValue(raw: RawValue): Value {
     case 'text':
       return lenient.decode(raw.bytes)
     case 'blob':
-      return raw.bytes.slice()
+      return new Uint8Array(raw.bytes)
     case 'null':
       return null
   }

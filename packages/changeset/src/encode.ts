@@ -49,7 +49,8 @@ export function invertChangeset(bytes: Uint8Array): Uint8Array {
   const writer = new ChangesetWriter(bytes.length + 64)
   let ordinal = 0
   while (cursor.next()) {
-    if (cursor.patchset) throw invalid('A patchset cannot be inverted: it lacks the old values.', cursor.table)
+    if (cursor.patchset)
+      throw invalid('A patchset cannot be inverted: it lacks the old values.', cursor.table)
     if (cursor.tableOrdinal !== ordinal) {
       ordinal = cursor.tableOrdinal
       writer.table(utf8.encode(cursor.table), cursor.key)

@@ -34,11 +34,12 @@ export class ChangesetWriter {
 
   /** What was written since the last `reset`: a view. */
   bytes(): Uint8Array {
-    return this.#buffer.subarray(0, this.#length)
+    // Not a Buffer, whose slice() would not copy.
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#length)
   }
 
   /** Begins anew. A buffer over `keepBytes` is given back to the runtime. */
-  reset(keepBytes = 1 << 22): void {
+  reset(keepBytes: number = 1 << 22): void {
     this.#length = 0
     if (this.#buffer.length > keepBytes) this.#buffer = Buffer.allocUnsafeSlow(4096)
   }

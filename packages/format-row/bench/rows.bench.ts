@@ -51,7 +51,8 @@ function measure(rowsPerGroup: number, groups: number): Record<string, number> {
     for (let group = 0; group < groups; group += 1) {
       bare.database.exec('begin')
       const session = bare.database.createSession()
-      for (let row = 0; row < rowsPerGroup; row += 1) bareInsert.run(`key-${1_000_000 + row}`.slice(0, 10), value, group)
+      for (let row = 0; row < rowsPerGroup; row += 1)
+        bareInsert.run(`key-${1_000_000 + row}`.slice(0, 10), value, group)
       changesets.push(session.changeset())
       session.close()
       bare.database.exec('commit')
@@ -96,5 +97,5 @@ for (const [rows, groups] of [
   [64, 3_000],
   [1_000, 200],
 ] as const) {
-  console.log(JSON.stringify(measure(rows, groups)))
+  process.stdout.write(`${JSON.stringify(measure(rows, groups))}\n`)
 }

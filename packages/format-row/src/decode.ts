@@ -61,7 +61,7 @@ export class PayloadDecoder {
     const limit = payload.length
     checkVersion(required(reader, limit, 1))
     const writes = required(reader, limit, 2)
-    const changes = required(reader, limit, 3)
+    const changes = take(reader, limit, (3 << 3) | VARINT) ? reader.varint(limit) : 0
     const schema = fingerprint(reader, limit, 4)
     const steps = this.#steps(reader, limit)
     const extras: Extras = {
@@ -82,7 +82,10 @@ export class PayloadDecoder {
   }
 
   #steps(reader: ProtoReader, limit: number): (RowsStep | SchemaStep)[] {
-    const closed: (OpenRows & { readonly strictEnd: number; readonly replacingEnd: number } | SchemaStep)[] = []
+    const closed: (
+      | (OpenRows & { readonly strictEnd: number; readonly replacingEnd: number })
+      | SchemaStep
+    )[] = []
     let open: OpenRows | undefined
     const close = (): void => {
       if (open !== undefined) {
@@ -201,7 +204,7 @@ function plainValue(reader: ProtoReader, limit: number): PlainValue {
   }
   if (tag === ((4 << 3) | BYTES) || tag === ((5 << 3) | BYTES)) {
     const end = reader.span(limit)
-    const bytes = reader.bytes.slice(reader.offset, end)
+    const bytes = new Uint8Array(reader.bytes.subarray(reader.offset, end))
     reader.offset = end
     return tag === ((4 << 3) | BYTES) ? Buffer.from(bytes).toString() : bytes
   }
@@ -224,10 +227,12 @@ function required(reader: ProtoReader, limit: number, field: number): number {
 }
 
 function fingerprint(reader: ProtoReader, limit: number, field: number): Uint8Array {
-  if (!take(reader, limit, (field << 3) | FIXED64)) throw corrupt(`field ${field} is missing`, reader.offset)
+  if (!take(reader, limit, (field << 3) | BYTES)) throw corrupt(`field ${field} is missing`, reader.offset)
+  const end = reader.span(limit)
   const at = reader.offset
-  reader.eight(limit)
-  return reader.bytes.subarray(at, at + 8)
+  if (end - at !== 8) throw corrupt('a fingerprint that is not 8 bytes', at)
+  reader.offset = end
+  return reader.bytes.subarray(at, end)
 }
 
 function sint32(reader: ProtoReader, limit: number, field: number): number | undefined {

@@ -23,7 +23,11 @@ export type DescribedStep =
       readonly table: string
       readonly key: readonly string[]
       readonly deletes: readonly DescribedRow[]
-      readonly updates: readonly { readonly key: DescribedRow; readonly old: DescribedRow; readonly new: DescribedRow }[]
+      readonly updates: readonly {
+        readonly key: DescribedRow
+        readonly old: DescribedRow
+        readonly new: DescribedRow
+      }[]
       readonly inserts: readonly DescribedRow[]
     }
   | { readonly sql: string }
@@ -50,7 +54,10 @@ export function describePayload(payload: Uint8Array): DescribedPayload {
     schema: Buffer.from(plan.schema).toString('hex'),
     steps: plan.steps.flatMap((step) => (step.kind === 'rows' ? describeRows(step) : [{ sql: step.sql }])),
     ...(sequences !== undefined && {
-      sequences: sequences.sequences.map(({ name, value }) => ({ name: describe(name), value: describe(value) })),
+      sequences: sequences.sequences.map(({ name, value }) => ({
+        name: describe(name),
+        value: describe(value),
+      })),
     }),
     ...(triggers !== undefined && { triggers: triggers.map(({ sql }) => sql) }),
     ...(userVersion !== undefined && { userVersion }),
@@ -71,7 +78,10 @@ function describeTable(table: DecodedTable, changes: Generator<Change>): Describ
   const { columns } = table
   const key = table.key.map((index) => columns[index] as string)
   const isKey = new Set(key)
-  const side = (values: readonly (Value | undefined)[], wanted: (column: string) => boolean): DescribedRow => {
+  const side = (
+    values: readonly (Value | undefined)[],
+    wanted: (column: string) => boolean,
+  ): DescribedRow => {
     const row: Record<string, DescribedValue> = {}
     for (const [index, value] of values.entries()) {
       const column = columns[index] as string

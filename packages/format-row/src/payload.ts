@@ -51,9 +51,13 @@ export function encodePayload(head: Head, steps: Uint8Array, extras: Extras): Ui
   writer.varint(PAYLOAD_VERSION)
   writer.byte((2 << 3) | VARINT)
   writer.varint(head.writes)
-  writer.byte((3 << 3) | VARINT)
-  writer.varint(head.changes)
-  writer.byte((4 << 3) | FIXED64)
+  // proto3 leaves out zeros.
+  if (head.changes > 0) {
+    writer.byte((3 << 3) | VARINT)
+    writer.varint(head.changes)
+  }
+  writer.byte((4 << 3) | BYTES)
+  writer.byte(8)
   writer.copy(head.schema, 0, 8)
   writer.copy(steps, 0, steps.length)
   if (tail.length > 0) writer.copy(tail, 0, tail.length)
@@ -64,9 +68,7 @@ export function encodePayload(head: Head, steps: Uint8Array, extras: Extras): Ui
 export function writeSchemaStep(out: ProtoWriter, sql: string, fingerprint: Uint8Array): void {
   const change = new ProtoWriter(sql.length + 32)
   change.append((1 << 3) | BYTES, Buffer.from(sql))
-  change.reserve(9)
-  change.byte((2 << 3) | FIXED64)
-  change.copy(fingerprint, 0, 8)
+  change.append((2 << 3) | BYTES, fingerprint)
   const step = new ProtoWriter(change.length + 16)
   step.append((2 << 3) | BYTES, change.bytes())
   out.append((5 << 3) | BYTES, step.bytes())

@@ -157,7 +157,9 @@ export class RowRecorder implements Recorder, StatementObserver {
       this.#objects = undefined
       const changed = !sameObjects(before, after)
       if (changed || this.#readVersion() !== this.#current.version) this.#reload()
-      const tables = [...after].filter(([key]) => key.startsWith('table ')).map(([key, sql]) => [key.slice(6), sql] as const)
+      const tables = [...after]
+        .filter(([key]) => key.startsWith('table '))
+        .map(([key, sql]) => [key.slice(6), sql] as const)
       this.#segments.afterSchema(
         changed ? statement.sql : undefined,
         this.#current,

@@ -71,7 +71,15 @@ export class RowDecoder {
     const inserts = this.#rows(limit, (7 << 3) | BYTES, OP_INSERT)
     if (reader.offset !== limit) throw corrupt('an unknown or misplaced field', reader.offset)
     if (deletes + updates + inserts === 0) throw corrupt('a table without changes', limit)
-    return { name: header.name, columns: header.columns, key: header.keyOrder, replace, deletes, updates, inserts }
+    return {
+      name: header.name,
+      columns: header.columns,
+      key: header.keyOrder,
+      replace,
+      deletes,
+      updates,
+      inserts,
+    }
   }
 
   /** UTF-8 or an error. */
@@ -98,11 +106,12 @@ export class RowDecoder {
     }
     const columns: string[] = []
     while (this.#is(limit, (2 << 3) | BYTES)) columns.push(this.string(this.#content(limit), reader.offset))
-    if (columns.length < 1 || columns.length > COLUMNS_MAX) throw corrupt('a table without columns', reader.offset)
+    if (columns.length < 1 || columns.length > COLUMNS_MAX)
+      throw corrupt('a table without columns', reader.offset)
     const key = new Uint8Array(columns.length)
     const keyOrder = this.#readKey(limit, key)
-    const bytes = reader.bytes.slice(start, reader.offset)
-    this.#last = { bytes, name, nameBytes: nameBytes.slice(), columns, key, keyOrder }
+    const bytes = new Uint8Array(reader.bytes.subarray(start, reader.offset))
+    this.#last = { bytes, name, nameBytes: new Uint8Array(nameBytes), columns, key, keyOrder }
     return this.#use(this.#last)
   }
 
@@ -250,6 +259,7 @@ export class RowDecoder {
         reader.offset = contentEnd
         break
       }
+      case undefined:
       default:
         throw corrupt('a value of an unknown kind', at)
     }
@@ -280,6 +290,7 @@ export class RowDecoder {
 /** Whether `prefix` stands at `start`. A header ends with its key, so no other header begins with it. */
 function startsWith(bytes: Uint8Array, start: number, limit: number, prefix: Uint8Array): boolean {
   if (start + prefix.length > limit) return false
-  for (let index = 0; index < prefix.length; index += 1) if (bytes[start + index] !== prefix[index]) return false
+  for (let index = 0; index < prefix.length; index += 1)
+    if (bytes[start + index] !== prefix[index]) return false
   return true
 }

@@ -8,7 +8,7 @@
  *    which a rollback sets back.
  */
 import { createHash } from 'node:crypto'
-import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { BYTES, ProtoWriter, VARINT, varintSize } from './wire.ts'
 
 /** How a key column's values compare, as far as rows care. */
@@ -103,17 +103,31 @@ export function readSchema(database: DatabaseSync, ownPrefix: string): Schema {
   const keyless = new Set<string>()
   for (const [name, own] of Map.groupBy(columns, (row) => row.table)) {
     if (own.every((row) => row.key === 0)) keyless.add(name)
-    else tables.set(name, tableSchema(name, own, indexes.filter((row) => row.table === name)))
+    else
+      tables.set(
+        name,
+        tableSchema(
+          name,
+          own,
+          indexes.filter((row) => row.table === name),
+        ),
+      )
   }
   const fingerprint = createHash('sha256')
-  fingerprint.update(JSON.stringify([columns.map((row) => Object.values(row)), indexes.map((row) => Object.values(row))]))
+  fingerprint.update(
+    JSON.stringify([columns.map((row) => Object.values(row)), indexes.map((row) => Object.values(row))]),
+  )
   fingerprint.update(JSON.stringify(virtual.map((row) => row.name)))
   return {
     version,
     fingerprint: new Uint8Array(fingerprint.digest().subarray(0, 8)),
     tables,
     keyless,
-    counted: new Set(others.filter((row) => /autoincrement/i.test(row.sql) || row.name === 'sqlite_sequence').map((row) => row.name)),
+    counted: new Set(
+      others
+        .filter((row) => /autoincrement/i.test(row.sql) || row.name === 'sqlite_sequence')
+        .map((row) => row.name),
+    ),
     hasStatistics: others.some((row) => row.name === 'sqlite_stat1'),
     hasForeignKeys: rows(database, FOREIGN_SQL).length > 0,
   }
@@ -146,7 +160,9 @@ function tableSchema(name: string, all: readonly ColumnRow[], indexes: readonly 
     if (collation.toUpperCase() !== 'BINARY') return SOFT_ALL
     return numbersStayApart(row.type) ? HARD : SOFT_NUMBERS
   })
-  const nullable = stored.filter((row) => row.key > 0 && row.required === 0 && !isRowid && row.kind !== 'shadow')
+  const nullable = stored.filter(
+    (row) => row.key > 0 && row.required === 0 && !isRowid && row.kind !== 'shadow',
+  )
   return {
     name,
     columns,
@@ -160,7 +176,8 @@ function tableSchema(name: string, all: readonly ColumnRow[], indexes: readonly 
 /** Whether equal numbers are stored alike in a column of this declared type, by SQLite's rules of affinity. */
 function numbersStayApart(declared: string): boolean {
   const type = declared.toUpperCase()
-  if (type.includes('INT') || type.includes('CHAR') || type.includes('CLOB') || type.includes('TEXT')) return true
+  if (type.includes('INT') || type.includes('CHAR') || type.includes('CLOB') || type.includes('TEXT'))
+    return true
   if (type === '' || type === 'ANY' || type.includes('BLOB')) return false
   return !(type.includes('REAL') || type.includes('FLOA') || type.includes('DOUB'))
 }
@@ -181,5 +198,5 @@ function tableHeader(name: string, columns: readonly string[], key: readonly num
 export const REPLACE_FIELD: Uint8Array = Uint8Array.of((4 << 3) | VARINT, 1)
 
 function rows<R>(database: DatabaseSync, sql: string): R[] {
-  return database.prepare(sql).all() as Record<string, SQLOutputValue>[] as R[]
+  return database.prepare(sql).all() as R[]
 }

@@ -25,8 +25,8 @@ export type Segment =
   | { readonly kind: 'rows'; readonly changeset: Uint8Array; readonly schema: Schema }
   | { readonly kind: 'schema'; readonly sql: string; readonly fingerprint: Uint8Array }
 
-/** Tables with the SQL that made them, as a parked session may have seen them. */
-type SeenTables = Map<string, { readonly sql: string; columns: number }>
+/** Tables with the SQL that makes them, at their widest, as a parked session may have seen them. */
+type SeenTables = Map<string, { readonly sql: string; readonly columns: number }>
 
 export class Segments {
   readonly #database: DatabaseSync
@@ -123,8 +123,7 @@ export class Segments {
     for (const [name, create] of tables) {
       const columns = schema.tables.get(name)?.columns.length ?? 0
       const seen = this.#seen.get(name)
-      if (seen === undefined) this.#seen.set(name, { sql: create, columns })
-      else seen.columns = Math.max(seen.columns, columns)
+      if (seen === undefined || columns >= seen.columns) this.#seen.set(name, { sql: create, columns })
     }
   }
 
@@ -215,7 +214,12 @@ function trimmed(changeset: Uint8Array, schema: Schema): Uint8Array {
     const columns = schema.tables.get(change.table)?.columns.length
     if (columns === undefined) continue
     const { key, before, after } = change
-    changes.push({ ...change, key: key.slice(0, columns), before: before.slice(0, columns), after: after.slice(0, columns) })
+    changes.push({
+      ...change,
+      key: key.slice(0, columns),
+      before: before.slice(0, columns),
+      after: after.slice(0, columns),
+    })
   }
   return encodeChangeset(changes)
 }

@@ -123,7 +123,10 @@ export class SideState {
   }
 
   #readSequences(): PlainRows {
-    this.#sequenceStatement ??= plainStatement(this.#database, 'select name, seq from main.sqlite_sequence order by rowid')
+    this.#sequenceStatement ??= plainStatement(
+      this.#database,
+      'select name, seq from main.sqlite_sequence order by rowid',
+    )
     return this.#sequenceStatement.all() as unknown as PlainRows
   }
 

@@ -23,7 +23,10 @@ export function readTriggers(database: DatabaseSync): TriggerDefinition[] {
 
 /** Whether the triggers of this database are taken out. */
 export function triggersAreSaved(database: DatabaseSync): boolean {
-  return database.prepare(`select 1 from main.sqlite_schema where type = 'table' and name = ?`).get(TABLE) !== undefined
+  return (
+    database.prepare(`select 1 from main.sqlite_schema where type = 'table' and name = ?`).get(TABLE) !==
+    undefined
+  )
 }
 
 /** Takes all triggers out. Those found beside saved ones are added to them. */

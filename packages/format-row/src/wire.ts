@@ -71,7 +71,8 @@ export class ProtoWriter {
 
   /** What was written since the last `reset`: a view. */
   bytes(): Uint8Array {
-    return this.#buffer.subarray(0, this.#length)
+    // Not a Buffer, whose slice() would not copy.
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#length)
   }
 
   /** Begins anew. A buffer over `keepBytes` is given back to the runtime. */

@@ -27,7 +27,9 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
       .filter((object) => object['type'] !== 'trigger')
       .map((object) => `schema ${JSON.stringify(Object.values(object))}`)
     if (options.triggers) {
-      const triggers = database.prepare(`select sql from sqlite_schema where type = 'trigger' order by rowid`).all()
+      const triggers = database
+        .prepare(`select sql from sqlite_schema where type = 'trigger' order by rowid`)
+        .all()
       lines.push(...triggers.map((trigger) => `trigger ${String(trigger['sql'])}`))
     }
     for (const pragma of ['user_version', 'application_id', 'integrity_check', 'foreign_key_check']) {
@@ -37,7 +39,8 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
       const virtual = /^create\s+virtual/i.test(String(object['sql']))
       if (object['type'] === 'table' && !virtual) lines.push(...dumpTable(connection, String(object['name'])))
     }
-    if (options.statistics && hasTable(connection, 'sqlite_stat1')) lines.push(...dumpTable(connection, 'sqlite_stat1'))
+    if (options.statistics && hasTable(connection, 'sqlite_stat1'))
+      lines.push(...dumpTable(connection, 'sqlite_stat1'))
     return lines
   })
 }
@@ -47,13 +50,18 @@ function dumpTable(connection: SqliteConnection, table: string): string[] {
   const columns = database.prepare('select name from pragma_table_xinfo(?)').all(table)
   const list = columns
     .map(({ name }) => `"${String(name).replaceAll('"', '""')}"`)
-    .map((column) => `typeof(${column}), case typeof(${column}) when 'text' then cast(${column} as blob) else ${column} end`)
+    .map(
+      (column) =>
+        `typeof(${column}), case typeof(${column}) when 'text' then cast(${column} as blob) else ${column} end`,
+    )
   const statement = database.prepare(`select ${list.join(', ')} from "${table.replaceAll('"', '""')}"`)
   statement.setReturnArrays(true)
   statement.setReadBigInts(true)
   const rows = statement.all() as unknown as SQLOutputValue[][]
   return rows
-    .filter((row) => table !== 'sqlite_stat1' || !shown(row[1]).startsWith(shown(Buffer.from(ownTablePrefix))))
+    .filter(
+      (row) => table !== 'sqlite_stat1' || !shown(row[1]).startsWith(shown(Buffer.from(ownTablePrefix))),
+    )
     .map((row) => `${table}: ${row.map(shown).join(' ')}`)
     .sort()
 }

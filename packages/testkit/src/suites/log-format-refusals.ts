@@ -59,7 +59,8 @@ export const REFUSALS: readonly Refusal[] = [
   {
     name: 'NULL in a PRIMARY KEY column of a table that was renamed',
     lacks: 'nullKeys',
-    given: 'create table t (k text primary key); alter table t rename to u; alter table u rename column k to l',
+    given:
+      'create table t (k text primary key); alter table t rename to u; alter table u rename column k to l',
     run: (tx) => tx.exec('insert into u values (null)'),
     code: 'NULL_IN_PRIMARY_KEY',
   },

@@ -150,7 +150,8 @@ class SuiteNode {
     this.#storage.begin()
     recorder.beginGroup()
     for (const write of writes) {
-      const { run, fails } = typeof write === 'string' ? { run: (tx: WriteTransaction) => tx.exec(write) } : write
+      const { run, fails } =
+        typeof write === 'string' ? { run: (tx: WriteTransaction) => tx.exec(write) } : write
       let thrown: unknown
       try {
         this.#storage.write(run, recorder, { alone: writes.length === 1 })
@@ -158,10 +159,11 @@ class SuiteNode {
         thrown = error
         errors.push(error)
       }
-      if ((thrown !== undefined) !== (fails === true)) throw thrown ?? new Error('a write that must fail did not')
+      if ((thrown !== undefined) !== (fails === true))
+        throw thrown ?? new Error('a write that must fail did not')
     }
     // The bytes may be views of the recorder's buffers until the next group.
-    const payloads = recorder.finishGroup().map((payload) => payload.slice())
+    const payloads = recorder.finishGroup().map((payload) => new Uint8Array(payload))
     this.#mark()
     this.#storage.commit()
     return payloads
