@@ -95,6 +95,30 @@ describe('a group', () => {
     expect(log.counts.append).toBe(0)
   })
 
+  test('a lone write whose savepoint was spared takes its changes with it when it throws', async () => {
+    const { clock, log, storage, pipeline, set } = testPipeline()
+    const write = storage.write.bind(storage)
+    storage.write = (body, recorder, options) => {
+      if (options?.alone !== true) return write(body, recorder, options)
+      recorder.beginWrite()
+      try {
+        return body(storage.connection as never)
+      } catch (error) {
+        recorder.abandonWrite()
+        throw error
+      }
+    }
+    const bad = pipeline.write((tx) => {
+      tx.set('bad', '1')
+      throw new Error('mine')
+    })
+    expect(await clock.complete(outcomeOf(bad))).toBe('mine')
+    expect(log.counts.append).toBe(0)
+    storage.write = write
+    await clock.complete(set('good', '1'))
+    expect(storage.connection.committedEntries()).toEqual([['good', '1']])
+  })
+
   test('a promise from a callback is refused', async () => {
     const { clock, storage, pipeline } = testPipeline()
     const bad = pipeline.write(async (tx) => tx.set('bad', '1'))

@@ -68,6 +68,8 @@ describe('streaming', () => {
     leader.log.syncsAtOnce = false
     const write = Promise.all([leader.set('a', '1'), leader.set('b', '1')])
     await world.clock.advance(500)
+    leader.followers.wake()
+    await world.clock.advance(5)
     expect(leader.log.end.lsn).toBe(2)
     expect(follower.log.end.lsn).toBe(1)
     leader.log.releaseSyncs()
