@@ -12,7 +12,12 @@ export interface LogFormat<C> {
   readonly name: string
   /** Version of the payload; a node refuses payloads of a higher one. */
   readonly version: number
+  /** Outside of a group. */
   recorder(connection: C): Recorder
+  /**
+   * Outside of a transaction, as the applier's `close`: some settings cannot change inside one (for rows: foreign
+   * keys). Between the two the connection is the applier's, and no recorder of it begins a group.
+   */
   applier(connection: C): Applier
   /** Decodes a payload for people and tools: plain data that JSON can carry (bigints as strings, blobs as hex). */
   describe?(payload: Uint8Array): unknown
