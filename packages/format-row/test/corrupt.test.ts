@@ -18,12 +18,12 @@ function sample(): Uint8Array {
 
 test('a payload cut anywhere is RECORD_CORRUPT', () => {
   const payload = sample()
-  const { describe } = rowFormat()
+  const format = rowFormat()
   // Where the optional fields at the end begin, a shorter payload is a whole one.
   const whole: number[] = []
   for (let length = 0; length < payload.length; length += 1) {
     try {
-      describe(payload.subarray(0, length))
+      format.describe(payload.subarray(0, length))
       whole.push(length)
     } catch (error) {
       expect(isUnderstudyError(error, 'RECORD_CORRUPT')).toBe(true)
@@ -81,9 +81,9 @@ test('a payload of a newer version says which version is needed', () => {
 })
 
 test('a field that version 1 does not have is RECORD_CORRUPT', () => {
-  const { describe } = rowFormat()
+  const format = rowFormat()
   const unknown = Buffer.concat([sample(), Uint8Array.of((15 << 3) | 2, 1, 0)])
-  expect(() => describe(unknown)).toThrow(expect.objectContaining({ code: 'RECORD_CORRUPT' }))
+  expect(() => format.describe(unknown)).toThrow(expect.objectContaining({ code: 'RECORD_CORRUPT' }))
 })
 
 test('tables of SQLite itself cannot be written through a payload', () => {

@@ -31,7 +31,7 @@ test('a group that changed nothing has no payload', () => {
 })
 
 test('a group has one payload with the number of its writes, or one for each write', () => {
-  const { describe } = rowFormat()
+  const format = rowFormat()
   const writes = [
     'insert into t values (1, 1)',
     throwing('insert into t values (9, 9)'),
@@ -39,9 +39,11 @@ test('a group has one payload with the number of its writes, or one for each wri
     'select 1',
   ] as const
   const grouped = new TestNode(SETUP).lead().group(...writes)
-  expect(grouped.payloads.map((payload) => describe(payload))).toMatchObject([{ writes: 3, changes: 1 }])
+  expect(grouped.payloads.map((payload) => format.describe(payload))).toMatchObject([
+    { writes: 3, changes: 1 },
+  ])
   const single = new TestNode(SETUP, rowFormat({ boundaries: 'write' })).lead().group(...writes)
-  expect(single.payloads.map((payload) => describe(payload))).toMatchObject([
+  expect(single.payloads.map((payload) => format.describe(payload))).toMatchObject([
     { writes: 1, changes: 1 },
     { writes: 1, changes: 1 },
   ])
@@ -111,20 +113,20 @@ test('a write to a table without PRIMARY KEY that was there before is refused', 
 })
 
 test('inspect names the table and what to do', () => {
-  const { inspect } = rowFormat()
+  const format = rowFormat()
   const node = new TestNode(
     `${SETUP}; create table _understudy_own (x); create virtual table f using fts5 (a); create virtual table r using rtree (id, a, b)`,
   )
-  inspect(node.connection)
+  format.inspect(node.connection)
   node.database.exec('create table k (k text primary key, v); insert into k values (null, 1), (null, 2)')
-  expect(() => inspect(node.connection)).toThrow(
+  expect(() => format.inspect(node.connection)).toThrow(
     expect.objectContaining({
       code: 'DATABASE_UNSUITABLE',
       details: { reason: 'NULL_IN_PRIMARY_KEY', table: 'k', column: 'k', rows: 2 },
     }),
   )
   node.database.exec('create table bare (x)')
-  expect(() => inspect(node.connection)).toThrow(
+  expect(() => format.inspect(node.connection)).toThrow(
     expect.objectContaining({
       code: 'DATABASE_UNSUITABLE',
       details: { reason: 'TABLE_WITHOUT_PRIMARY_KEY', tables: ['bare'] },

@@ -24,6 +24,8 @@ import { FEATURES } from './log-format-features.ts'
 import { REFUSALS } from './log-format-refusals.ts'
 import type { FeatureWrite, LogFormatSupport } from './log-format-types.ts'
 
+export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './log-format-types.ts'
+
 export interface LogFormatSuiteOptions {
   readonly name: string
   readonly format: LogFormat<SqliteConnection>
