@@ -17,7 +17,8 @@ import type { Ack, Heartbeat, Message } from '@understudy/protocol'
 import type { LinkLimits } from './limits.ts'
 import { Silence } from './silence.ts'
 
-export type FollowerState = 'bootstrapping' | 'catchup' | 'streaming' | 'diverged'
+/** Of a connected follower; `Followers.absent` names those that left. */
+export type FollowerState = 'catchup' | 'streaming'
 
 export type SenderEvent =
   /** The leader's durable end or high watermark moved. */
