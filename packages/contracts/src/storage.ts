@@ -67,6 +67,20 @@ export type Parameters = readonly SQLInputValue[] | Readonly<Record<string, SQLI
 
 export type Row = Record<string, SQLOutputValue>
 
+/** A result by place, not by name: names may repeat, and an empty result has its columns too. */
+export interface Table {
+  readonly columns: readonly string[]
+  /** As many values in each as there are columns. */
+  readonly rows: readonly (readonly SQLOutputValue[])[]
+}
+
+export interface TableLimits {
+  /** Rows that are wanted. Default no limit. */
+  readonly rowsMax?: number
+  /** Bytes of texts and blobs that are wanted; any other value counts 8. Default no limit. */
+  readonly bytesMax?: number
+}
+
 export interface RunResult {
   readonly changes: number | bigint
   readonly lastInsertRowid: number | bigint
@@ -76,6 +90,11 @@ export interface RunResult {
 export interface ReadTransaction {
   all(sql: string, parameters?: Parameters): Row[]
   get(sql: string, parameters?: Parameters): Row | undefined
+  /**
+   * The result by place. The row that goes over a limit is the last one kept, so that a cut result is told from one
+   * that just fits; a statement that writes runs to its end all the same.
+   */
+  table(sql: string, parameters?: Parameters, limits?: TableLimits): Table
 }
 
 /** What a write callback gets: valid until the callback returns. */

@@ -17,6 +17,8 @@ import {
   type RunResult,
   type StatementInfo,
   type StatementObserver,
+  type Table,
+  type TableLimits,
 } from '@understudy/contracts'
 import { invalidArgument, isSqlite, SQLITE_CODES } from './errors.ts'
 import type { Analysis, Guard } from './guard.ts'
@@ -66,6 +68,14 @@ export class Statements {
       const row = this.#reading(entry, () => getRow(entry.statement, parameters))
       if (entry.bigints && row !== undefined) narrowRow(row)
       return row
+    })
+  }
+
+  table(sql: string, parameters: Parameters = NO_PARAMETERS, limits: TableLimits = {}): Table {
+    return this.#observed(this.#single(sql), parameters, (entry) => {
+      const rows = this.#reading(entry, () => collectRows(entry, parameters, limits))
+      if (entry.bigints) for (const row of rows) row.forEach((value, at) => (row[at] = narrowed(value)))
+      return { columns: entry.statement.columns().map(({ name }) => name), rows }
     })
   }
 
@@ -237,6 +247,33 @@ function getRow(statement: StatementSync, parameters: Parameters): Row | undefin
   return isList(parameters) ? statement.get(...parameters) : statement.get(parameters)
 }
 
+/** Rows as arrays, through the one that goes over a limit. A statement that writes is stepped to its end. */
+function collectRows(entry: Entry, parameters: Parameters, limits: TableLimits): SQLOutputValue[][] {
+  const { rowsMax = Number.POSITIVE_INFINITY, bytesMax = Number.POSITIVE_INFINITY } = limits
+  const { statement } = entry
+  const rows: SQLOutputValue[][] = []
+  let bytes = 0
+  statement.setReturnArrays(true)
+  try {
+    const found = isList(parameters) ? statement.iterate(...parameters) : statement.iterate(parameters)
+    for (const row of found as Iterable<unknown> as Iterable<SQLOutputValue[]>) {
+      const isFull = rows.length > rowsMax || bytes > bytesMax
+      if (isFull && entry.analysis.effect === 'read') break
+      if (isFull) continue
+      rows.push(row)
+      if (bytesMax !== Number.POSITIVE_INFINITY) for (const value of row) bytes += valueBytes(value)
+    }
+    return rows
+  } finally {
+    statement.setReturnArrays(false)
+  }
+}
+
+function valueBytes(value: SQLOutputValue): number {
+  if (typeof value === 'string') return Buffer.byteLength(value)
+  return value instanceof Uint8Array ? value.byteLength : 8
+}
+
 function runStatement(statement: StatementSync, parameters: Parameters): RunResult {
   return isList(parameters) ? statement.run(...parameters) : statement.run(parameters)
 }
@@ -251,6 +288,10 @@ function exactRowid(result: RunResult, lastRowid: StatementSync): RunResult {
 function narrow(value: number | bigint): number | bigint {
   const number = Number(value)
   return Number.isSafeInteger(number) ? number : value
+}
+
+function narrowed(value: SQLOutputValue): SQLOutputValue {
+  return typeof value === 'bigint' ? narrow(value) : value
 }
 
 function narrowRow(row: Row): void {

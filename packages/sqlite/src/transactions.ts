@@ -10,6 +10,8 @@ import {
   type ReadTransaction,
   type Row,
   type RunResult,
+  type Table,
+  type TableLimits,
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
@@ -41,6 +43,15 @@ export class SqliteWriteTransaction implements WriteTransaction {
     this.#check()
     try {
       return this.#connection.statements.get(sql, parameters)
+    } catch (error) {
+      throw this.#judge(error)
+    }
+  }
+
+  table(sql: string, parameters?: Parameters, limits?: TableLimits): Table {
+    this.#check()
+    try {
+      return this.#connection.statements.table(sql, parameters, limits)
     } catch (error) {
       throw this.#judge(error)
     }
@@ -106,6 +117,16 @@ export class SqliteReadTransaction implements ReadTransaction {
     const { guard, statements } = this.#connection
     try {
       return guard.enforce(() => statements.get(sql, parameters))
+    } catch (error) {
+      throw readOnlyError(error)
+    }
+  }
+
+  table(sql: string, parameters?: Parameters, limits?: TableLimits): Table {
+    this.#check()
+    const { guard, statements } = this.#connection
+    try {
+      return guard.enforce(() => statements.table(sql, parameters, limits))
     } catch (error) {
       throw readOnlyError(error)
     }

@@ -108,3 +108,39 @@ test('more statements than the cache holds still work, and functions of setup ar
     s: 270,
   })
 })
+
+test('a table keeps columns of one name apart, and has columns without rows', async () => {
+  const storage = opened()
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v)'))
+  const join = 'select a.id, b.id, a.v from t as a join t as b on b.id = a.id + 1'
+  const columns = ['id', 'id', 'v']
+  expect(await storage.read((tx) => tx.table(join))).toEqual({ columns, rows: [] })
+  commitOne(storage, 2, (tx) => tx.run('insert into t values (1, ?), (2, 5)', [LARGE]))
+  expect(await storage.read((tx) => tx.table(join))).toEqual({ columns, rows: [[1, 2, LARGE]] })
+  // The same text by name again: the statement is one and the same.
+  expect(await storage.read((tx) => tx.all('select v from t'))).toEqual([{ v: LARGE }, { v: 5 }])
+  expect(await storage.read((tx) => tx.table('select v from t'))).toEqual({
+    columns: ['v'],
+    rows: [[LARGE], [5]],
+  })
+  expect(await storage.read((tx) => tx.all('select v from t'))).toEqual([{ v: LARGE }, { v: 5 }])
+})
+
+test('a table over a limit ends with the row that goes over it, and a write runs to its end', async () => {
+  const storage = opened()
+  const count = 'with recursive n(i) as (select 1 union all select i + 1 from n where i < ?) select i from n'
+  const rowsOf = (limit: number, rowsMax: number): Promise<number> =>
+    storage.read((tx) => tx.table(count, [limit], { rowsMax }).rows.length)
+  expect(await rowsOf(5, 5)).toBe(5)
+  // Without an end of its own: what is not wanted is never computed.
+  expect(await rowsOf(Number.MAX_SAFE_INTEGER, 5)).toBe(6)
+  const blobs = 'select zeroblob(1000) union all select zeroblob(1000) union all select zeroblob(1000)'
+  expect((await storage.read((tx) => tx.table(blobs, [], { bytesMax: 2000 }))).rows).toHaveLength(3)
+  expect((await storage.read((tx) => tx.table(blobs, [], { bytesMax: 999 }))).rows).toHaveLength(1)
+  commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key)'))
+  const returned = commitOne(storage, 2, (tx) =>
+    tx.table(`insert into t ${count} returning id`, [10], { rowsMax: 2 }),
+  )
+  expect(returned).toEqual({ columns: ['id'], rows: [[1], [2], [3]] })
+  expect(await storage.read((tx) => tx.get('select count(*) as n from t'))).toEqual({ n: 10 })
+})
