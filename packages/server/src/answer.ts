@@ -6,7 +6,7 @@
 import { formatPosition, type Position } from '@understudy/contracts'
 import type { RequestBody, ResponseBody, ResultSet, Value } from '@understudy/protocol'
 import { describeFailure, failure, type Failure } from './failures.ts'
-import type { ClientHandlers } from './handlers.ts'
+import type { ClientHandlers, ResultLimits } from './handlers.ts'
 import type { ServerLimits } from './limits.ts'
 
 export interface AnswerContext {
@@ -33,14 +33,14 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
     case 'status':
       return json(await handlers.status())
     case 'write': {
-      const { results, position } = await handlers.write(body.statements)
+      const { results, position } = await handlers.write(body.statements, resultLimits(limits))
       return fit(results, position, limits, 'write')
     }
     case 'read': {
       const { result, position } = await handlers.read(body.statement, {
         after: body.after,
         timeoutMs: Math.min(body.timeoutMs, limits.timeoutMsMax),
-        rowsMax: limits.rowsMax,
+        ...resultLimits(limits),
         signal,
       })
       return fit([result], position, limits, 'read')
@@ -59,6 +59,10 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
   }
   await handlers.dropSlot(body.name)
   return json(null)
+}
+
+function resultLimits({ rowsMax, resultBytesMax }: ServerLimits): ResultLimits {
+  return { rowsMax, bytesMax: resultBytesMax }
 }
 
 function json(value: unknown): ResponseBody {

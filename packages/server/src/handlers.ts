@@ -5,13 +5,17 @@ import type { ResultSet, SqlStatement, TableDigest } from '@understudy/protocol'
 /** Values may be returned at once or as promises. */
 export type Answer<T> = T | Promise<T>
 
-export interface ReadRequest {
+/** What fits into an answer. Collect no more than the first row that is over one: the answer will be refused. */
+export interface ResultLimits {
+  readonly rowsMax: number
+  readonly bytesMax: number
+}
+
+export interface ReadRequest extends ResultLimits {
   /** The node answers only when it has applied this position, or throws `TIMEOUT`. */
   readonly after: Position | undefined
   /** Milliseconds for that wait. */
   readonly timeoutMs: number
-  /** Stop collecting rows above this number: the answer would be refused. */
-  readonly rowsMax: number
   /** The client is gone: nobody waits for the answer. */
   readonly signal: AbortSignal
 }
@@ -46,8 +50,8 @@ export interface DigestAnswer {
 export interface ClientHandlers {
   /** Plain data; bigints travel as strings. */
   status(): Answer<object>
-  /** All statements as one write, or none. */
-  write(statements: readonly SqlStatement[]): Answer<WriteAnswer>
+  /** All statements as one write, or none. The limits are for all results together. */
+  write(statements: readonly SqlStatement[], limits: ResultLimits): Answer<WriteAnswer>
   read(statement: SqlStatement, request: ReadRequest): Answer<ReadAnswer>
   /** Leader: writes a marker record and returns its position. */
   mark(): Answer<Position>

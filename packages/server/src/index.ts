@@ -8,5 +8,6 @@ export type {
   NodeIdentity,
   ReadAnswer,
   ReadRequest,
+  ResultLimits,
   WriteAnswer,
 } from './handlers.ts'
