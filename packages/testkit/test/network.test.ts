@@ -55,6 +55,28 @@ function say(channel: Channel, text: string): void {
   channel.send([Buffer.from(text)])
 }
 
+test('a receiver whose clock runs fast gets everything', async () => {
+  const clock = new SimulatedClock()
+  const network = new SimulatedNetwork({ clock, random: new SeededRandom(1), latencyMs: 100 })
+  const view = clock.view({ rate: 1.01 })
+  const came: string[] = []
+  await network.transport('b', { clock: view }).listen('sim://b', (channel) =>
+    channel.start({
+      frame: (bytes) => came.push(Buffer.from(bytes).toString()),
+      drained: () => undefined,
+      closed: () => undefined,
+    }),
+  )
+  const channel = await clock.complete(network.transport('a').connect('sim://b'))
+  channel.start({ frame: () => undefined, drained: () => undefined, closed: () => undefined })
+  for (const text of ['one', 'two']) {
+    channel.send([Buffer.from(text)])
+    await clock.advance(10)
+  }
+  await clock.advance(200)
+  expect(came).toEqual(['one', 'two'])
+})
+
 describe('time', () => {
   test('connecting takes a round trip, a frame one way', async () => {
     const cluster = new Cluster(1, 10)

@@ -81,8 +81,10 @@ export class Direction<T> {
   #arrive(): void {
     if (this.#options.cut()) return
     const batch = this.#batches[0]
-    // After `again` the first schedule may still come: too early for its batch.
-    if (batch === undefined || batch.arriveAtMs - this.#options.now() > EARLY_MS) return
+    if (batch === undefined) return
+    // The first schedule of a batch that was sent again, or a receiver whose clock runs fast.
+    const earlyMs = batch.arriveAtMs - this.#options.now()
+    if (earlyMs > EARLY_MS) return this.#schedule(earlyMs)
     this.#batches.shift()
     for (const item of batch.items) this.#options.receive(item)
   }
