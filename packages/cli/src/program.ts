@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { describeError, errorJson, type Output } from './output.ts'
+import { addBenchCommand } from './commands/bench.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -35,6 +36,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addVerifyCommand,
     addLogCommand,
     addSlotsCommand,
+    addBenchCommand,
   ]) {
     add(program, context)
   }

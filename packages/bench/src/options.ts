@@ -1,0 +1,73 @@
+/** Every option of the core benchmark with its default, in one place. */
+import os from 'node:os'
+import { UnderstudyError } from '@understudy/contracts'
+import { FIGURE_NAMES, type FigureName } from './figures.ts'
+
+export type ScenarioName = 'commits' | 'lag' | 'bootstrap' | 'catchup' | 'stopped'
+
+/** One scenario measures one or more figures. In the order in which they run. */
+export const SCENARIOS: Readonly<Record<ScenarioName, readonly FigureName[]>> = {
+  commits: ['commitsVsFull1', 'commitsVsFull64', 'commitsVsOff64', 'commitsVsOff256', 'wireBytesPerCommit64'],
+  lag: ['lagP99Ms'],
+  bootstrap: ['bootstrapVsCopy', 'bootstrapMiB'],
+  catchup: ['catchupRowsPerSecond'],
+  stopped: ['leaderGrowthMiB'],
+}
+
+export const SCENARIO_NAMES: readonly ScenarioName[] = Object.keys(SCENARIOS) as ScenarioName[]
+
+export interface CoreOptions {
+  /** Repetitions of each measurement, interleaved. Default 5. */
+  readonly rounds?: number
+  /** Length of each measurement under load. Default 3. */
+  readonly seconds?: number
+  /** Names of scenarios or figures; default all. A figure brings its whole scenario. */
+  readonly only?: readonly string[]
+  /** How long the follower is stopped for `leaderGrowthMiB`. Default 120. */
+  readonly stopSeconds?: number
+  /** Size of the database that is bootstrapped. Default 1024. */
+  readonly bootstrapMiB?: number
+  /** Rows written while the follower is down for `catchupRowsPerSecond`. Default 1,000,000. */
+  readonly catchupRows?: number
+  /** A folder on the disk to measure; a new one is made in it, and removed. Default: the system's temporary folder. */
+  readonly directory?: string
+}
+
+export interface CoreSettings extends Required<Omit<CoreOptions, 'only'>> {
+  readonly scenarios: readonly ScenarioName[]
+}
+
+/** The options with defaults. Throws `INVALID_ARGUMENT`. */
+export function resolveCoreOptions(options: CoreOptions = {}): CoreSettings {
+  return {
+    rounds: positive('rounds', options.rounds ?? 5, true),
+    seconds: positive('seconds', options.seconds ?? 3),
+    stopSeconds: positive('stopSeconds', options.stopSeconds ?? 120),
+    bootstrapMiB: positive('bootstrapMiB', options.bootstrapMiB ?? 1024, true),
+    catchupRows: positive('catchupRows', options.catchupRows ?? 1_000_000, true),
+    directory: options.directory ?? os.tmpdir(),
+    scenarios: scenariosOf(options.only),
+  }
+}
+
+function scenariosOf(only: readonly string[] | undefined): readonly ScenarioName[] {
+  if (only === undefined || only.length === 0) return SCENARIO_NAMES
+  for (const name of only) {
+    if (name in SCENARIOS || FIGURE_NAMES.includes(name as FigureName)) continue
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `There is no figure or scenario ${name}; nothing was measured. Scenarios: ${SCENARIO_NAMES.join(', ')}. Figures: ${FIGURE_NAMES.join(', ')}.`,
+    )
+  }
+  return SCENARIO_NAMES.filter(
+    (scenario) => only.includes(scenario) || SCENARIOS[scenario].some((figure) => only.includes(figure)),
+  )
+}
+
+function positive(name: string, value: number, whole: boolean = false): number {
+  if (value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `${name} is ${value}; give a positive ${whole ? 'integer' : 'number'}. Nothing was measured.`,
+  )
+}

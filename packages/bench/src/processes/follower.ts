@@ -1,0 +1,111 @@
+/** The process with the follower. */
+import { performance } from 'node:perf_hooks'
+import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/contracts'
+import { rowFormat } from '@understudy/format-row'
+import { createNode, type UnderstudyNode } from '@understudy/node'
+import { tcp } from '@understudy/transport-tcp'
+import { serve } from './serve.ts'
+
+/** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
+export interface Sightings {
+  readonly ids: Float64Array
+  readonly seenAtMs: Float64Array
+}
+
+let node: UnderstudyNode | undefined
+let watching: { stopped: boolean; readonly result: Promise<Sightings> } | undefined
+/** Resident memory before the node was created, and the highest seen since, in bytes. */
+const memory = { before: 0, peak: 0 }
+
+const calls = {
+  /** Milliseconds until there is data to read. */
+  async open({
+    directory,
+    leader,
+  }: {
+    readonly directory: string
+    readonly leader: string
+  }): Promise<number> {
+    globalThis.gc?.()
+    memory.before = process.memoryUsage.rss()
+    memory.peak = memory.before
+    const sampler = setInterval(() => {
+      memory.peak = Math.max(memory.peak, process.memoryUsage.rss())
+    }, 10)
+    const startMs = performance.now()
+    node = await createNode({
+      name: 'follower',
+      directory,
+      role: 'follower',
+      leader,
+      format: rowFormat(),
+      transport: tcp(),
+    })
+    const openMs = performance.now() - startMs
+    clearInterval(sampler)
+    memory.peak = Math.max(memory.peak, process.memoryUsage.rss())
+    return openMs
+  },
+
+  /** Bytes of memory that opening took at most. */
+  openMemory(): number {
+    return memory.peak - memory.before
+  },
+
+  /** Milliseconds until the position is visible here. */
+  async waitFor(position: Position): Promise<number> {
+    const startMs = performance.now()
+    await opened().read((tx) => tx.get('select 1'), { after: position, timeoutMs: 600_000 })
+    return performance.now() - startMs
+  },
+
+  async digest(at: Position): Promise<readonly unknown[]> {
+    return opened().digest(at, { timeoutMs: 120_000 })
+  },
+
+  /** Notes from now on what is visible after each batch. */
+  watch(): void {
+    const state = { stopped: false }
+    watching = Object.assign(state, { result: watch(state) })
+  },
+
+  async sightings(): Promise<Sightings> {
+    if (watching === undefined) throw new TypeError('watch comes first')
+    watching.stopped = true
+    return watching.result
+  },
+
+  async close(): Promise<void> {
+    await node?.close()
+    node = undefined
+  },
+} as const
+
+export type FollowerCalls = typeof calls
+
+function opened(): UnderstudyNode {
+  if (node === undefined) throw new TypeError('open comes first')
+  return node
+}
+
+/** Waits for the next record to be visible, reads the newest row, notes the time; again. */
+async function watch(state: { readonly stopped: boolean }): Promise<Sightings> {
+  const ids: number[] = []
+  const seenAtMs: number[] = []
+  while (!state.stopped) {
+    const { epoch, lsn } = opened().applied
+    try {
+      const newest = await opened().read((tx) => tx.get('select id, k from kv order by id desc limit 1'), {
+        after: { epoch, lsn: lsn + 1 },
+        timeoutMs: 1000,
+      })
+      seenAtMs.push(Number(process.hrtime.bigint()) / 1e6)
+      ids.push(Number(newest?.['id'] ?? 0))
+    } catch (error) {
+      if (!(error instanceof UnderstudyError) || !isUnderstudyError(error, 'TIMEOUT')) throw error
+    }
+  }
+  return { ids: Float64Array.from(ids), seenAtMs: Float64Array.from(seenAtMs) }
+}
+
+serve(calls)

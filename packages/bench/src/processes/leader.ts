@@ -1,0 +1,158 @@
+/** The process with the leader and its callers: callers use the node as a program does that embeds it. */
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Position } from '@understudy/contracts'
+import { rowFormat } from '@understudy/format-row'
+import { createNode, type UnderstudyNode } from '@understudy/node'
+import { tcp } from '@understudy/transport-tcp'
+import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
+import { runLoad, runPaced, type LoadResult } from './load.ts'
+import { serve } from './serve.ts'
+import { SocketBytes } from './socket-bytes.ts'
+
+let node: UnderstudyNode | undefined
+let background: { readonly stop: AbortController; readonly result: Promise<LoadResult> } | undefined
+const rows = new Rows()
+const sockets = new SocketBytes()
+
+const calls = {
+  /** The address that followers connect to. */
+  async open({
+    directory,
+    importFrom,
+  }: {
+    readonly directory: string
+    readonly importFrom?: string
+  }): Promise<string> {
+    node = await createNode({
+      name: 'leader',
+      directory,
+      role: 'leader',
+      format: rowFormat(),
+      transport: tcp(),
+      listen: 'tcp://127.0.0.1:0',
+      ...(importFrom !== undefined && { importFrom }),
+    })
+    if (importFrom === undefined) await node.write((tx) => tx.exec(CREATE_TABLE))
+    return node.address as string
+  },
+
+  /** Callers for a time. */
+  async load({
+    writers,
+    seconds,
+  }: {
+    readonly writers: number
+    readonly seconds: number
+  }): Promise<LoadResult> {
+    const signal = AbortSignal.timeout(seconds * 1000)
+    return runLoad({ writers, signal, write: writeRow })
+  },
+
+  /** Writes a number of rows, one per write. Returns the seconds that it took. */
+  async writeRows({ writers, count }: { readonly writers: number; readonly count: number }): Promise<number> {
+    const startMs = performance.now()
+    let left = count
+    const caller = async (): Promise<void> => {
+      while (left-- > 0) await writeRow()
+    }
+    await Promise.all(Array.from({ length: writers }, caller))
+    return (performance.now() - startMs) / 1000
+  },
+
+  /** Callers until `stop`; paced when `perSecond` is given. */
+  start({ writers, perSecond }: { readonly writers: number; readonly perSecond?: number }): void {
+    const stop = new AbortController()
+    const options = { writers, signal: stop.signal, write: writeRow }
+    const result =
+      perSecond === undefined
+        ? runLoad(options)
+        : runPaced({ ...options, perSecond }).then((reached) => pacedResult(reached))
+    background = { stop, result }
+  },
+
+  async stop(): Promise<LoadResult> {
+    if (background === undefined) throw new TypeError('start comes first')
+    background.stop.abort()
+    const result = await background.result
+    background = undefined
+    return result
+  },
+
+  /** Paced writes, and for each the id that it got and when its reply was there, in milliseconds of the monotonic clock. */
+  async probe({
+    writers,
+    perSecond,
+    seconds,
+  }: {
+    readonly writers: number
+    readonly perSecond: number
+    readonly seconds: number
+  }): Promise<{ ids: Float64Array; repliedAtMs: Float64Array; perSecond: number }> {
+    const ids: number[] = []
+    const repliedAtMs: number[] = []
+    const write = async (): Promise<void> => {
+      const { value } = await writeRow()
+      repliedAtMs.push(monotonicMs())
+      ids.push(Number(value))
+    }
+    const signal = AbortSignal.timeout(seconds * 1000)
+    const reached = await runPaced({ writers, signal, write, perSecond })
+    return { ids: Float64Array.from(ids), repliedAtMs: Float64Array.from(repliedAtMs), perSecond: reached }
+  },
+
+  /** The position of the last visible commit. */
+  position(): Position {
+    const { epoch, lsn } = opened().applied
+    return { epoch, lsn }
+  },
+
+  async mark(): Promise<Position> {
+    const { epoch, lsn } = await opened().mark()
+    return { epoch, lsn }
+  },
+
+  async digest(at: Position): Promise<readonly unknown[]> {
+    return opened().digest(at, { timeoutMs: 120_000 })
+  },
+
+  /** Bytes sent to and received from followers so far. */
+  async wireBytes(): Promise<number> {
+    // What was handed to a socket in this turn is counted when it was taken.
+    await delay(50)
+    return sockets.total
+  },
+
+  async checkpoint(): Promise<void> {
+    await opened().checkpoint()
+  },
+
+  async close(): Promise<void> {
+    background?.stop.abort()
+    await background?.result
+    await node?.close()
+    node = undefined
+  },
+} as const
+
+export type LeaderCalls = typeof calls
+
+function opened(): UnderstudyNode {
+  if (node === undefined) throw new TypeError('open comes first')
+  return node
+}
+
+function writeRow(): Promise<{ readonly value: number | bigint }> {
+  return opened().write((tx) => tx.run(INSERT, rows.next()).lastInsertRowid)
+}
+
+function pacedResult(perSecond: number): LoadResult {
+  return { commits: 0, seconds: 0, perSecond, latency: { p50: 0, p99: 0, max: 0 } }
+}
+
+/** CLOCK_MONOTONIC, which is one clock for all processes of a machine. */
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
+serve(calls)

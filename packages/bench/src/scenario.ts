@@ -1,0 +1,35 @@
+/** What a scenario gets and gives. */
+import type { FigureName } from './figures.ts'
+import type { CoreSettings } from './options.ts'
+
+/** Told while a benchmark runs, for people. */
+export interface Reporter {
+  /** A scenario begins, with so many steps. */
+  begin(scenario: string, steps: number): void
+  /** A step is done; `note` says what came out. */
+  step(note: string): void
+  /** The scenario is over. */
+  end(): void
+}
+
+export interface ScenarioContext {
+  readonly settings: CoreSettings
+  /** An empty folder of this scenario; the caller removes it. */
+  readonly directory: string
+  readonly reporter: Reporter
+  /** What earlier scenarios of this run measured. */
+  readonly shared: SharedMeasurements
+}
+
+export interface SharedMeasurements {
+  /** Commits per second with 64 writers. */
+  commits64PerSecond?: number
+}
+
+export interface ScenarioResult {
+  readonly figures: Partial<Record<FigureName, number>>
+  /** Everything behind the figures: values of each round, rates, latencies. Plain data. */
+  readonly details: Readonly<Record<string, unknown>>
+}
+
+export type Scenario = (context: ScenarioContext) => Promise<ScenarioResult>

@@ -1,0 +1,121 @@
+/** `understudy bench core`: the core figures beside bare SQLite, with their targets. */
+import type { Command } from 'commander'
+import cliProgress from 'cli-progress'
+import {
+  FIGURES,
+  FIGURE_NAMES,
+  SCENARIO_NAMES,
+  describeTarget,
+  isMet,
+  runCore,
+  type CoreOptions,
+  type CoreResult,
+  type Reporter,
+} from '@understudy/bench'
+import { json, table, type Output } from '../output.ts'
+import type { CommandContext } from '../program.ts'
+
+interface BenchOptions {
+  readonly rounds?: number
+  readonly seconds?: number
+  readonly only?: string[]
+  readonly stopSeconds?: number
+  readonly bootstrapMib?: number
+  readonly catchupRows?: number
+  readonly directory?: string
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  $ understudy bench core
+  $ understudy bench core --only commits,lag --rounds 3 --seconds 2
+  $ understudy bench core --directory /mnt/disk --json | tail -1`
+
+export function addBenchCommand(program: Command, context: CommandContext): void {
+  const bench = program.command('bench').description('Measure this machine.')
+  bench
+    .command('core')
+    .description(
+      'A leader and a streaming follower beside bare SQLite on the same disk. Takes several minutes and gigabytes of disk.',
+    )
+    .option('--rounds <number>', 'repetitions of each measurement (default 5)', Number)
+    .option('--seconds <number>', 'length of each measurement under load (default 3)', Number)
+    .option('--only <names>', `figures or scenarios (${SCENARIO_NAMES.join(', ')}), by commas`, (names) =>
+      names.split(','),
+    )
+    .option('--stop-seconds <number>', 'how long the follower is stopped (default 120)', Number)
+    .option('--bootstrap-mib <number>', 'size of the bootstrapped database (default 1024)', Number)
+    .option('--catchup-rows <number>', 'rows written while the follower is down (default 1,000,000)', Number)
+    .option('--directory <path>', "a folder on the disk to measure (default the system's temporary folder)")
+    .option('--json', 'the figures as one JSON object in the last line')
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: BenchOptions) => {
+      const { output } = context
+      // Standard output belongs to the machine that asked for JSON.
+      const say =
+        options.json === true ? (line: string) => output.error(line) : (line: string) => output.out(line)
+      const result = await runCore(reporter(say), coreOptions(options))
+      show(result, say)
+      if (options.json === true) output.out(json(result.figures))
+    })
+}
+
+function coreOptions({ bootstrapMib, ...options }: BenchOptions): CoreOptions {
+  return { ...options, ...(bootstrapMib !== undefined && { bootstrapMiB: bootstrapMib }) }
+}
+
+/** A bar for each scenario on a terminal, a line for each step elsewhere. */
+function reporter(say: Output['out']): Reporter {
+  if (!process.stderr.isTTY) {
+    let scenario = ''
+    return {
+      begin: (name) => void (scenario = name),
+      step: (note) => say(`${scenario}: ${note}`),
+      end: () => undefined,
+    }
+  }
+  let bar: cliProgress.SingleBar | undefined
+  return {
+    begin: (name, steps) => {
+      bar = new cliProgress.SingleBar({
+        format: `${name.padEnd(10)} {bar} {value}/{total} {note}`,
+        hideCursor: true,
+        stream: process.stderr,
+      })
+      bar.start(steps, 0, { note: '' })
+    },
+    step: (note) => bar?.increment(1, { note }),
+    end: () => bar?.stop(),
+  }
+}
+
+function show({ figures, machine, settings, details }: CoreResult, say: Output['out']): void {
+  const { rounds, seconds, stopSeconds, bootstrapMiB, catchupRows } = settings
+  say(
+    `${machine.processors} × ${machine.processor}, ${machine.memoryMiB} MiB, ${machine.system}; Node ${machine.node}, SQLite ${machine.sqlite}`,
+  )
+  say(
+    `4 KiB and fdatasync: ${machine.appendSyncsPerSecond}/s appended, ${machine.overwriteSyncsPerSecond}/s overwritten; file system ${machine.fileSystem}; load average before ${machine.loadAverage.toFixed(2)}`,
+  )
+  say(
+    `${rounds} rounds of ${seconds} s; bootstrap of ${bootstrapMiB} MiB; ${catchupRows} rows to catch up; follower stopped for ${stopSeconds} s`,
+  )
+  for (const [scenario, values] of Object.entries(details)) say(`${scenario} ${json(rounded(values))}`)
+  const rows = FIGURE_NAMES.map((name) => {
+    const value = figures[name]
+    const { unit, digits, title } = FIGURES[name]
+    const shown = value === null ? 'not measured' : `${value.toFixed(digits)} ${unit}`
+    const verdict = value === null ? '' : isMet(name, value) ? 'met' : 'missed'
+    return [name, shown, describeTarget(name), verdict, title]
+  })
+  say(table(['figure', 'value', 'target', '', 'what'], rows))
+}
+
+/** Three digits are more than a benchmark knows. */
+function rounded(value: unknown): unknown {
+  if (typeof value === 'number') return Number(value.toPrecision(4))
+  if (Array.isArray(value)) return value.map(rounded)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, rounded(field)]))
+}
