@@ -184,14 +184,13 @@ export class RowRecorder implements Recorder, StatementObserver {
   #finish(): void {
     const opening = this.#opening as Schema
     const segments = this.#segments.finish(this.#current)
-    this.#encoder.changes = 0
-    this.#encoder.sawStatistics = false
+    this.#encoder.begin()
     this.#steps.reset()
     for (const segment of segments) this.#encode(segment)
     const extras = this.#connection.internal(() =>
       this.#side.collect(
         this.#current,
-        this.#encoder.sawStatistics,
+        this.#encoder,
         segments.some((segment) => segment.kind === 'schema'),
       ),
     )

@@ -40,14 +40,27 @@ const TAG_BLOB = (5 << 3) | BYTES
 
 /** Encodes the row steps of payloads, one after another, with buffers that are reused. */
 export class RowEncoder {
-  /** Rows written since they were last set to 0. */
+  /** Rows written since `begin`. */
   changes = 0
   sawStatistics = false
+  /**
+   * Tables that got rows: an insert on a follower raises an AUTOINCREMENT counter also where it was an update of the key
+   * on the leader, which does not. SQLite may take updates of several rows apart as well.
+   */
+  readonly inserted: Set<string> = new Set()
+  #updateCount = 0
   readonly #deletes = new ProtoWriter()
   readonly #updates = new ProtoWriter()
   readonly #inserts = new ProtoWriter()
   #changed: number[] = []
   #replace = false
+
+  /** Forgets what was counted and seen: a new payload begins. */
+  begin(): void {
+    this.changes = 0
+    this.sawStatistics = false
+    this.inserted.clear()
+  }
 
   /** Appends a Step for each table of `changeset` to `out`. */
   encode(changeset: Uint8Array, schema: Schema, out: ProtoWriter): void {
@@ -127,6 +140,7 @@ export class RowEncoder {
     for (const index of changed) writer.varint(index)
     for (const index of changed) writeField(writer, TAG_UPDATE_OLD, cursor, index)
     for (const index of changed) writeField(writer, TAG_UPDATE_NEW, cursor, columns + index)
+    this.#updateCount += 1
     this.changes += 1
   }
 
@@ -144,7 +158,9 @@ export class RowEncoder {
       if (this.#replace) out.copy(REPLACE_FIELD, 0, REPLACE_FIELD.length)
       for (const part of parts) out.copy(part.bytes(), 0, part.length)
     }
+    if (table !== undefined && (this.#inserts.length > 0 || this.#updateCount > 1)) this.inserted.add(table.name)
     for (const part of parts) part.reset()
+    this.#updateCount = 0
     this.#replace = false
   }
 }

@@ -121,7 +121,9 @@ export class Segments {
     this.#session = this.#database.createSession()
     if (this.#parked === undefined) return
     for (const [name, create] of tables) {
-      const columns = schema.tables.get(name)?.columns.length ?? 0
+      const columns = schema.tables.get(name)?.columns.length
+      // Tables of SQLite itself come and go with ours.
+      if (columns === undefined) continue
       const seen = this.#seen.get(name)
       if (seen === undefined || columns >= seen.columns) this.#seen.set(name, { sql: create, columns })
     }

@@ -8,6 +8,7 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Extras, PlainValue, Sequences, TriggerDefinition } from './payload.ts'
+import type { RowEncoder } from './row-encoder.ts'
 import type { Schema } from './schema.ts'
 import { number, plainRows, plainStatement } from './sql.ts'
 import { readTriggers } from './triggers.ts'
@@ -64,15 +65,15 @@ export class SideState {
   }
 
   /** What changed, and forgets what the group began with. `schemaChanged`: the payload has a schema change. */
-  collect(schema: Schema, sawStatistics: boolean, schemaChanged: boolean): Extras {
+  collect(schema: Schema, rows: RowEncoder, schemaChanged: boolean): Extras {
     const old = this.#pragmas
     const pragmas = old === undefined ? undefined : this.#readPragmas()
     const extras: Extras = {
-      sequences: this.#sequencesTouched ? this.#sequenceChanges(schema) : undefined,
+      sequences: this.#sequenceChanges(schema, rows.inserted),
       triggers: this.#schemaTouched ? this.#triggerChanges(schemaChanged) : undefined,
       userVersion: pragmas?.userVersion === old?.userVersion ? undefined : pragmas?.userVersion,
       applicationId: pragmas?.applicationId === old?.applicationId ? undefined : pragmas?.applicationId,
-      statistics: this.#statisticsChanges(schema, sawStatistics),
+      statistics: this.#statisticsChanges(schema, rows.sawStatistics),
     }
     this.#begin()
     return extras
@@ -86,19 +87,28 @@ export class SideState {
     this.#schemaTouched = false
   }
 
-  #sequenceChanges(schema: Schema): Sequences | undefined {
+  /** Counters that changed, and those that the payload's rows would change on a follower alone. */
+  #sequenceChanges(schema: Schema, inserted: ReadonlySet<string>): Sequences | undefined {
+    let wanted = this.#sequencesTouched
+    for (const table of inserted) wanted ||= schema.counted.has(table)
+    if (!wanted) return undefined
     const before = this.#sequences ?? []
     const after = schema.counted.has(SEQUENCES) ? this.#readSequences() : []
     this.#sequences = after
-    const changed = after.filter((row, index) => !sameRow(row, before[index]))
-    if (changed.length === 0 && after.length === before.length) return undefined
+    const names = new Set(after.map(([name]) => name))
+    // A follower makes a counter for a row that it inserts, also where the leader has none any more.
+    let missing = false
+    for (const table of inserted) missing ||= schema.counted.has(table) && !names.has(table)
+    const carried = after.filter((row, index) => !sameRow(row, before[index]) || inserted.has(row[0] as string))
+    if (carried.length === 0 && after.length === before.length && !missing) return undefined
     // By name, as long as names are unique texts and only counts moved or names were added at the end.
     const simple =
       !this.#schemaTouched &&
+      !missing &&
       before.every(([name], index) => after[index]?.[0] === name) &&
       after.every(([name]) => typeof name === 'string') &&
-      new Set(after.map(([name]) => name)).size === after.length
-    const rows = simple ? changed : after
+      names.size === after.length
+    const rows = simple ? carried : after
     return {
       all: !simple,
       sequences: rows.map(([name, value]) => ({ name: name ?? null, value: value ?? null })),

@@ -242,14 +242,14 @@ const ROW_FEATURES: readonly Feature[] = [
     given:
       'create table t (id integer primary key autoincrement, v); create table u (id integer primary key autoincrement); insert into u values (5)',
     groups: [
-      ['insert into t (v) values (1), (2)', 'delete from t'],
-      ['insert into t (v) values (3)'],
+      ['insert into t (v) values (1)'],
+      ['insert into t (v) values (2), (3)', 'delete from t where id > 1'],
       [fail((tx) => tx.exec('insert into t (v) values (9)'))],
     ],
     promoted: 'insert into t (v) values (4)',
     check: {
       sql: `select (select max(id) from t), seq from sqlite_sequence where name = 't'`,
-      rows: [[3, 3]],
+      rows: [[1, 3]],
     },
   },
   {
