@@ -192,6 +192,7 @@ export class TargetFile {
   }
 
   get #known(): Progress {
+    if (this.#failure !== undefined) throw this.#failure
     if (this.#image === undefined) throw violation('a chunk came before the snapshot was announced')
     return this.#image
   }

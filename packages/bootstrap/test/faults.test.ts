@@ -152,8 +152,11 @@ describe('the follower’s disk', () => {
   ])('when the %s sync fails nothing of the file is trusted', async (_, after) => {
     const w = await world({ chunks: 60, server: { bytesPerSecondMax: 100_000 } })
     w.disk.failOnce('dataSync', { after, path: (path) => path === TARGET })
-    const failing = w.bootstrap({ flushBytes: 4 * CHUNK })
+    const retries: string[] = []
+    const failing = w.bootstrap({ flushBytes: 4 * CHUNK, onRetry: ({ code }) => retries.push(code) })
     await expect(failing).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
+    // The leader did nothing wrong, and is not asked again.
+    expect(retries).toEqual([])
     expect(w.disk.size(TARGET)).toBe(0)
     const received = await w.bootstrap()
     expect(received).toMatchObject({ transferredBytes: w.image.length, resumedBytes: 0, skippedBytes: 0 })
