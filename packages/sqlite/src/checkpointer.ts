@@ -64,6 +64,7 @@ export class Checkpointer {
     worker.on('error', (error) => this.#fail(error))
     this.#exited = new Promise((resolve) => {
       worker.on('exit', () => {
+        if (this.#worker === worker) this.#worker = undefined
         this.#fail(new Error('the checkpointing thread ended'))
         resolve()
       })

@@ -10,10 +10,10 @@
  *    NULL, 0.0 and -0.0 all differ.
  * 3. Not counted: the node's own tables, SQLite's statistics, virtual tables (their shadow tables are), virtual generated
  *    columns (they follow from the others).
- * 4. The event loop is given back after each slice; a slice is at least one row.
+ * 4. The event loop is given back after each slice; a slice is at least one row. Slices are measured in real time, which
+ *    changes when rows are read, never what comes out.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
 import type { DatabaseSync } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
@@ -85,7 +85,7 @@ async function digestTable(
     rows++
     if (rows % ROWS_BETWEEN_LOOKS !== 0 && bytes < BUFFER_BYTES) continue
     if (performance.now() < sliceEndsAt) continue
-    await setImmediate()
+    await new Promise<void>((resolve) => setImmediate(resolve))
     if (signal?.aborted === true) throw aborted(signal)
     sliceEndsAt = performance.now() + sliceMs
   }

@@ -29,7 +29,7 @@ export interface ImportOptions {
   /** Where the copy goes; must not exist. */
   readonly to: string
   /** Functions and collations that the schema needs; without them its check fails. */
-  readonly setup?: Setup
+  readonly setup?: Setup | undefined
   /** Called after each batch of pages. */
   readonly progress?: (progress: ImportProgress) => void
 }

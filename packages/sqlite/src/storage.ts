@@ -10,6 +10,8 @@
  *    writes the checkpointing thread never catches the last frames, and only a fully moved log begins anew.
  * 4. After a failed COMMIT or sync nothing is written any more.
  */
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type {
   LogPoint,
   ReadTransaction,
@@ -38,7 +40,7 @@ export interface StorageOptions {
   /** The database file; made when missing. Its directory must exist. */
   readonly path: string
   /** Registers functions, aggregates and collations, on the writer and on each reader. */
-  readonly setup?: Setup
+  readonly setup?: Setup | undefined
   /** Connections that read at once. Default 4. */
   readonly readers?: number
   /** Page size of a new database, in bytes. Default 4096. */
@@ -271,6 +273,8 @@ function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 's
   }
   if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
     throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')
+  if (!existsSync(dirname(all.path)))
+    throw invalidArgument(`The directory of ${all.path} does not exist. Nothing was opened. Make it first.`)
   if (!isPageSize(all.pageBytes))
     throw invalidArgument(
       `pageBytes is ${all.pageBytes}; give a power of two from 512 to 65536. Nothing was opened.`,

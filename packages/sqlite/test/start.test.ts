@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { importDatabase, lockDirectory, openStorage } from '../src/index.ts'
 import { commitOne, elsewhere, opened, point, temporaryFolder } from './helpers.ts'
 
@@ -28,9 +28,10 @@ test('a holder that is killed gives the directory back', async () => {
     process.execPath,
     ['--conditions=@understudy/source', '--disable-warning=ExperimentalWarning', program, directory],
     {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'ignore'],
     },
   )
+  onTestFinished(() => void child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   expect(() => lockDirectory(directory)).toThrow(expect.objectContaining({ code: 'DIRECTORY_LOCKED' }))
   child.kill('SIGKILL')
