@@ -149,7 +149,7 @@ export class SnapshotPool {
   }
 
   async #openNew(follower: string): Promise<SharedSnapshot> {
-    const { openSnapshot, applied, reserveSlot, releaseSlot, history, chunkBytes, clock } = this.#options
+    const { openSnapshot, applied, reserveSlot, history, chunkBytes, clock } = this.#options
     const before = applied().lsn
     reserveSlot(follower, before)
     let slot = before
@@ -169,7 +169,7 @@ export class SnapshotPool {
       this.#open.push(snapshot)
       return snapshot
     } catch (error) {
-      releaseSlot(follower, slot)
+      this.#release(follower, slot)
       await source?.close()
       throw error
     }
@@ -181,11 +181,20 @@ export class SnapshotPool {
     this.#open.splice(index, 1)
     this.#timers.get(snapshot)?.cancel()
     this.#timers.delete(snapshot)
-    for (const follower of snapshot.followers) this.#options.releaseSlot(follower, snapshot.point.lsn)
+    for (const follower of snapshot.followers) this.#release(follower, snapshot.point.lsn)
     // A source that cannot be closed has nothing left that anyone could save; its follower was told by the read.
     const closing = snapshot.close().catch(() => undefined)
     this.#closing.add(closing)
     void closing.then(() => this.#closing.delete(closing))
+  }
+
+  /** Called by timers, too: a log that failed must not throw at nobody. Its own user learns of it; the slot stays until its cap. */
+  #release(follower: string, lsn: Lsn): void {
+    try {
+      this.#options.releaseSlot(follower, lsn)
+    } catch {
+      // The log keeps what it keeps.
+    }
   }
 
   /** 128 random bits: an id of another leader, or of this one before a restart, never names a snapshot of this one. */

@@ -64,6 +64,21 @@ describe('retention slots', () => {
     expect(w.events.at(-1)).toBe('release follower 40')
   })
 
+  it('that cannot be given back stay, and the snapshot is closed all the same', async () => {
+    const w = await world({
+      server: {
+        ...SLOW,
+        keepMs: 1000,
+        releaseSlot: () => {
+          throw new UnderstudyError('LOG_FAILED', 'no')
+        },
+      },
+    })
+    await abandon(w)
+    await w.clock.advance(20_000)
+    expect(w.sources[0]?.closed).toBe(true)
+  })
+
   it('are given back when no snapshot could be opened', async () => {
     const w = await world({
       server: {
