@@ -7,9 +7,12 @@ import { isUnderstudyError } from '@understudy/contracts'
 export interface Output {
   out(line: string): void
   error(line: string): void
+  /** Where lines may move; missing when the output is a file or a pipe. */
+  readonly terminal?: NodeJS.WritableStream
 }
 
 export const processOutput: Output = {
+  ...(process.stdout.isTTY && { terminal: process.stdout }),
   out: (line) => void process.stdout.write(`${line}\n`),
   error: (line) => void process.stderr.write(`${line}\n`),
 }
@@ -62,9 +65,13 @@ export function describeError(error: unknown): string {
 
 /** The same for a machine. */
 export function errorJson(error: unknown): string {
-  if (isUnderstudyError(error))
-    return json({ ok: false, error: { code: error.code, message: error.message } })
-  return json({ ok: false, error: { message: error instanceof Error ? error.message : String(error) } })
+  return json({ ok: false, error: errorFields(error) })
+}
+
+/** An error as plain data; one that is not of our own has no code. */
+export function errorFields(error: unknown): { readonly code?: string; readonly message: string } {
+  if (isUnderstudyError(error)) return { code: error.code, message: error.message }
+  return { message: error instanceof Error ? error.message : String(error) }
 }
 
 export function bytes(count: number): string {

@@ -31,6 +31,8 @@ export const ERROR_CODES = {
   RESULT_TOO_LARGE:
     'A result has more rows or bytes than one answer may carry; the message says whether a write was done.',
   REQUEST_FAILED: 'A node could not carry out a request for a reason that has no code of its own.',
+  // tools
+  DEMO_FAILED: 'A step of the demo did not hold; its directory is kept for looking into.',
   // storage
   DIRECTORY_LOCKED: 'Another process, or another node of this process, uses the directory.',
   FOREIGN_WRITE: 'Something other than the node changed its database file.',

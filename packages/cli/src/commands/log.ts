@@ -1,7 +1,7 @@
 /** `understudy log`: prints a log directory record by record, with decoded rows. Reads only; the node may be running. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { InvalidArgumentError, Option, type Command } from 'commander'
+import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import {
   FLAG_CONTINUES,
@@ -14,6 +14,7 @@ import { rowFormat } from '@understudy/format-row'
 import { beginsEpoch, epochEntryOf, nodeFiles, readSegments } from '@understudy/log'
 import { generationPaths, readNodeState } from '@understudy/node'
 import { PartAssembler } from '@understudy/replication'
+import { whole } from '../arguments.ts'
 import { bytes, json } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 
@@ -89,9 +90,21 @@ function logDirectory(directory: string): string {
       `${directory} does not exist. Give a node's directory or a log directory.`,
     )
   }
-  const state = readNodeState(nodeFiles(), directory)
-  if (state !== undefined) return generationPaths(directory, state.generation).log
-  return existsSync(join(directory, 'log')) ? join(directory, 'log') : directory
+  const state = statSync(directory).isDirectory() ? readNodeState(nodeFiles(), directory) : undefined
+  const inside = join(directory, 'log')
+  const log =
+    state !== undefined
+      ? generationPaths(directory, state.generation).log
+      : existsSync(inside)
+        ? inside
+        : directory
+  if (!existsSync(log) || !readdirSync(log).some((name) => name.endsWith('.segment'))) {
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `${directory} holds no log. Give the directory of a node that was started, or a folder with its segment files.`,
+    )
+  }
+  return log
 }
 
 function head(record: LogRecord): Record<string, unknown> {
@@ -129,10 +142,4 @@ function formatName(id: number): string {
 
 function hex(value: number): string {
   return value.toString(16).padStart(8, '0')
-}
-
-function whole(value: string): number {
-  const number = Number(value)
-  if (!Number.isSafeInteger(number) || number < 0) throw new InvalidArgumentError('give a whole number.')
-  return number
 }

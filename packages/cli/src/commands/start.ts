@@ -1,12 +1,13 @@
 /** `understudy start`: a node as a process of its own, until it is told to stop. */
-import { InvalidArgumentError, Option, type Command } from 'commander'
+import { Option, type Command } from 'commander'
 import pc from 'picocolors'
-import { formatPosition } from '@understudy/contracts'
+import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
 import { rowFormat } from '@understudy/format-row'
 import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
 import type { CommandContext } from '../program.ts'
-import { bytes, json, type Output } from '../output.ts'
+import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
+import { positive } from '../arguments.ts'
 
 interface StartOptions {
   readonly name: string
@@ -17,6 +18,8 @@ interface StartOptions {
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
+  readonly insecure?: boolean
+  readonly untilInputEnds?: boolean
   readonly json?: boolean
 }
 
@@ -44,6 +47,14 @@ export function addStartCommand(program: Command, context: CommandContext): void
         positive,
       ),
     )
+    .option(
+      '--insecure',
+      'listen also where other machines can connect: there is no encryption and no authentication, whoever connects reads and writes everything',
+    )
+    .option(
+      '--until-input-ends',
+      'stop also when standard input ends, as it does when a parent process is gone',
+    )
     .option('--json', 'one JSON object per event')
     .addHelpText('after', EXAMPLES)
     .action(async (options: StartOptions) => runNode(options, context))
@@ -54,6 +65,7 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
   const onSignal = (): void => stop.abort()
   process.once('SIGINT', onSignal)
   process.once('SIGTERM', onSignal)
+  if (options.untilInputEnds === true) process.stdin.once('close', onSignal).resume()
   const failed = Promise.withResolvers<void>()
   const show = options.json === true ? showJson(context.output) : showText(context.output)
   try {
@@ -68,10 +80,11 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
     announce(node, options, context.output)
     await Promise.race([failed.promise, aborted(stop.signal)])
   } catch (error) {
-    if (!stop.signal.aborted) throw error
+    if (!stop.signal.aborted) throw inWordsOfTheCommand(error)
   } finally {
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
+    if (options.untilInputEnds === true) process.stdin.off('close', onSignal).destroy()
   }
   if (options.json === true) context.output.out(json({ kind: 'stopped' }))
   else context.output.out('stopped')
@@ -88,7 +101,7 @@ function nodeOptions(
     directory,
     role: leader === undefined ? 'leader' : 'follower',
     format: rowFormat(),
-    transport: tcp(),
+    transport: tcp({ insecure: options.insecure === true }),
     signal,
     onEvent,
     ...(listen !== undefined && { listen }),
@@ -114,13 +127,9 @@ function announce(node: UnderstudyNode, options: StartOptions, output: Output): 
 
 function showJson(output: Output): (event: NodeEvent) => void {
   return (event) => {
-    output.out(
-      json(
-        'error' in event && event.error !== undefined
-          ? { ...event, error: { code: event.error.code, message: event.error.message } }
-          : event,
-      ),
-    )
+    const plain =
+      'error' in event && event.error !== undefined ? { ...event, error: errorFields(event.error) } : event
+    output.out(json(plain))
   }
 }
 
@@ -147,7 +156,9 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
     case 'redo':
       return `redo: applied ${formatPosition(event.applied)} of ${event.upTo}`
     case 'leading':
-      return `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
+      return event.redoneFrom.lsn === event.redoneTo.lsn
+        ? `leads epoch ${event.epoch}`
+        : `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
     case 'snapshotRetry':
       return `${pc.yellow(event.error.code)} ${event.error.message} Trying again in ${Math.round(event.delayMs)} ms.`
     case 'bootstrapped':
@@ -158,19 +169,24 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return `follower ${event.name} connected: ${event.verdict}`
     case 'followerLeft':
       return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
+    case 'requestFailed':
+      return `a request failed: ${describeError(event.error)}`
     case 'failed':
       return `${pc.red(event.error.code)} ${event.error.message}`
   }
 }
 
+/** The transport speaks to programs; here the decision is an option. */
+function inWordsOfTheCommand(error: unknown): unknown {
+  if (!isUnderstudyError(error, 'INSECURE_ADDRESS')) return error
+  return new UnderstudyError(
+    'INSECURE_ADDRESS',
+    'The address to listen on can be reached from other machines, and TCP neither encrypts nor authenticates. Nothing was opened; listen on 127.0.0.1 or [::1], or pass --insecure on a network where every machine is trusted.',
+    { cause: error },
+  )
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value <= 0)
-    throw new InvalidArgumentError('give a positive whole number.')
-  return value
 }

@@ -1,8 +1,9 @@
 /** `understudy verify`: do all nodes hold the same rows, per table, at one position? Writes go on meanwhile. */
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import { verifyCluster, type Client, type VerifyReport } from '@understudy/client'
 import { UnderstudyError, formatPosition } from '@understudy/contracts'
+import { positive } from '../arguments.ts'
 import { withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
@@ -19,15 +20,17 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
       'Compare the rows of nodes at one position. Exits with 1 when a table differs or a node does not answer.',
     )
     .argument('<address...>', 'addresses of all nodes to compare, the leader among them')
-    .option('--timeout <seconds>', 'how long the nodes may take', '60')
+    .addOption(
+      new Option('--timeout <seconds>', 'how long the nodes may take').default(60).argParser(positive),
+    )
     .option('--json', 'one JSON object')
     .addHelpText('after', EXAMPLES)
-    .action(async (addresses: string[], options: { readonly json?: boolean; readonly timeout: string }) => {
+    .action(async (addresses: string[], options: { readonly json?: boolean; readonly timeout: number }) => {
       const report = await withClients(addresses, async (clients) =>
         verifyCluster({
           leader: await findLeader(clients),
           nodes: clients,
-          timeoutMs: Number(options.timeout) * 1000,
+          timeoutMs: options.timeout * 1000,
         }),
       )
       if (!report.ok) context.exitCode = 1

@@ -1,0 +1,40 @@
+/** The demo in a terminal: bars that fill, and one line for each node that changes in place under what was printed. */
+import { MultiBar, Presets, type SingleBar } from 'cli-progress'
+import pc from 'picocolors'
+import { count, nodeLine, type Display } from './display.ts'
+
+const BAR = `{name} ${pc.cyan('{bar}')} {percentage} % of {amount}`
+
+export function barDisplay(terminal: NodeJS.WritableStream): Display {
+  const options = { stream: terminal, format: BAR, barsize: 30, hideCursor: true, gracefulExit: false }
+  const bars = new MultiBar({ ...options, forceRedraw: true }, Presets.shades_classic)
+  const progresses = new Map<string, SingleBar>()
+  const lines = new Map<string, SingleBar>()
+  return {
+    step: (text) => bars.log(`${pc.bold(text)}\n`),
+    note: (text) => bars.log(`  ${text}\n`),
+    progress(name, done, total, unit) {
+      const amount = `${count(total)} ${unit}`
+      const bar = progresses.get(name) ?? bars.create(total, 0, { name: name.padEnd(12), amount })
+      progresses.set(name, bar)
+      bar.setTotal(total)
+      bar.update(done, { amount })
+      if (done < total) return
+      // A full bar becomes a line above, so that the nodes stay together below.
+      bars.remove(bar)
+      progresses.delete(name)
+      bars.log(`  ${name}: ${amount}\n`)
+    },
+    nodes(views) {
+      for (const view of views) {
+        const line = lines.get(view.name) ?? bars.create(1, 0, {}, { format: '  {line}' })
+        lines.set(view.name, line)
+        line.update({ line: nodeLine(view) })
+      }
+    },
+    close() {
+      bars.update()
+      bars.stop()
+    },
+  }
+}

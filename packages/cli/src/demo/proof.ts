@@ -1,0 +1,103 @@
+/**
+ * What the demo ends with: everything that was acknowledged is on the leader, and all nodes hold the same rows at one
+ * position.
+ */
+import { createHash } from 'node:crypto'
+import { verifyCluster, type Client, type TableComparison } from '@understudy/client'
+import { formatPosition, type Position } from '@understudy/contracts'
+import type { City } from './dataset.ts'
+import type { Ledger } from './ledger.ts'
+
+export interface NodeProof {
+  readonly name: string
+  /** The common one, `epoch/lsn`. */
+  readonly position: string
+  /** SHA-256 over the digests of all tables, as 64 hexadecimal digits; equal digests mean equal rows. */
+  readonly digest: string
+}
+
+export interface Proof {
+  readonly ackedLost: number
+  readonly nodes: readonly NodeProof[]
+  readonly tables: readonly TableComparison[]
+  /** Everything that did not hold; empty when all did. */
+  readonly problems: readonly string[]
+}
+
+/** Rows of one answer: far below what a node gives at once. */
+const PAGE = 20_000
+
+export async function prove(
+  leader: Client,
+  followers: readonly Client[],
+  cities: readonly City[],
+  ledger: Ledger,
+): Promise<Proof> {
+  const problems: string[] = []
+  const lostCities = await checkCities(leader, cities, problems)
+  const { lost, unexplained, examples } = ledger.check(await readVisits(leader))
+  if (lost > 0) problems.push(`${lost} acknowledged writes are lost: ${examples.join(', ')}`)
+  if (unexplained > 0) problems.push(`${unexplained} rows are as nobody wrote them: ${examples.join(', ')}`)
+  const report = await verifyCluster({ leader, nodes: followers })
+  const clients = [leader, ...followers]
+  for (const client of clients) await checkTransactions(client, report.position, problems)
+  for (const [node, { code, message }] of Object.entries(report.failures))
+    problems.push(`${node} could not be compared: ${code} ${message}`)
+  for (const { table, equal } of report.tables)
+    if (!equal) problems.push(`the rows of ${table} are not the same on all nodes`)
+  const position = formatPosition(report.position)
+  const nodes = clients.map(({ node }) => ({ name: node, position, digest: combine(report.tables, node) }))
+  return { ackedLost: lost + lostCities, nodes, tables: report.tables, problems }
+}
+
+/** Cities that are not there as they were loaded. */
+async function checkCities(client: Client, cities: readonly City[], problems: string[]): Promise<number> {
+  let lost = 0
+  for (let at = 0; at < cities.length; at += PAGE) {
+    const { rows } = await client.read(
+      'select id, name, lat, lng, country, admin1, admin2 from city where id > ? order by id limit ?',
+      [at, PAGE],
+    )
+    const found = new Map(rows.map((row) => [row[0], row]))
+    for (const city of cities.slice(at, at + PAGE)) {
+      const { id, name, lat, lng, country, admin1, admin2 } = city
+      const expected = [id, name, lat, lng, country, admin1, admin2]
+      if (!expected.every((value, column) => found.get(id)?.[column] === value)) lost++
+    }
+  }
+  if (lost > 0) problems.push(`${lost} cities of acknowledged writes are missing or changed`)
+  return lost
+}
+
+async function readVisits(client: Client): Promise<Map<number, string>> {
+  const found = new Map<number, string>()
+  for (let last = 0; ;) {
+    const { rows } = await client.read('select id, note from visit where id > ? order by id limit ?', [
+      last,
+      PAGE,
+    ])
+    for (const [id, note] of rows) found.set(Number(id), String(note))
+    if (rows.length < PAGE) return found
+    last = Number(rows.at(-1)?.[0])
+  }
+}
+
+/** Each write changed a visit and its city: where half of a transaction is missing, the sums differ. */
+async function checkTransactions(client: Client, after: Position, problems: string[]): Promise<void> {
+  const sql = 'select (select sum(visits) from city), (select count(*) from visit)'
+  const { rows } = await client.read(sql, [], { after })
+  const [visits, rowsOfVisit] = rows[0] ?? []
+  if (visits === undefined || visits !== rowsOfVisit)
+    problems.push(
+      `${client.node} counts ${String(visits)} visits in its cities and holds ${String(rowsOfVisit)}`,
+    )
+}
+
+function combine(tables: readonly TableComparison[], node: string): string {
+  const hash = createHash('sha256')
+  for (const { table, nodes } of tables) {
+    const found = nodes[node]
+    hash.update(`${table}\0${found?.rows ?? 'missing'}\0${found?.digest ?? ''}\n`)
+  }
+  return hash.digest('hex')
+}
