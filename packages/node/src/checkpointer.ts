@@ -2,7 +2,7 @@
  * When the database is checkpointed, what that lets go of. Decides: a checkpoint begins when enough bytes wait for it,
  * one at a time. A finished one moves the node's own slot to the position that is durable in the database now, and
  * then deletes the segments that nobody needs any more: never the other way round, because what is above that
- * position exists in the log alone.
+ * position exists in the log alone. After one that failed there is no other: the disk is not to be trusted.
  */
 import {
   LOCAL_SLOT,
@@ -35,6 +35,7 @@ export class Checkpointer implements AsyncDisposable {
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #closed = false
+  #hasFailed = false
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
@@ -60,7 +61,7 @@ export class Checkpointer implements AsyncDisposable {
   }
 
   #schedule(): void {
-    if (this.#closed) return
+    if (this.#closed || this.#hasFailed) return
     this.#timer = this.#options.clock.schedule(this.#options.intervalMs, () => void this.#look())
   }
 
@@ -91,7 +92,8 @@ export class Checkpointer implements AsyncDisposable {
   }
 
   #fail(error: unknown): void {
-    if (this.#closed) return
+    if (this.#closed || this.#hasFailed) return
+    this.#hasFailed = true
     this.#options.failed(
       error instanceof UnderstudyError
         ? error

@@ -1,27 +1,25 @@
 /** What a node answers its clients: the bridge from `server` to the node's own methods. */
-import type { Position, ReadTransaction, Row, WriteTransaction } from '@understudy/contracts'
+import type { Position, ReadTransaction, Row, Table, WriteTransaction } from '@understudy/contracts'
 import type { ResultSet, SqlStatement } from '@understudy/protocol'
-import type { ClientHandlers } from '@understudy/server'
-import type { UnderstudyNode } from './node.ts'
+import type { ClientHandlers, ResultLimits } from '@understudy/server'
+import type { UnderstudyNode } from './api.ts'
 
 /** Handlers that serve `node`. */
 export function clientHandlers(node: UnderstudyNode): ClientHandlers {
   return {
     status: () => node.status(),
-    async write(statements) {
-      const { value, receipt } = await node.write((tx) =>
-        statements.map((statement) => runStatement(tx, statement)),
-      )
+    async write(statements, limits) {
+      const { value, receipt } = await node.write((tx) => runStatements(tx, statements, limits))
       return { results: value, position: receipt.position }
     },
-    async read(statement, { after, timeoutMs, signal }) {
+    async read(statement, { after, timeoutMs, signal, ...limits }) {
       const { sql, parameters } = statement
       let position: Position | undefined
       const result = await node.read(
         (tx) => {
-          const rows = tx.all(sql, parameters)
+          const table = tx.table(sql, parameters, limits)
           position = node.applied
-          return resultSet(rows, 0)
+          return resultSet(table, 0)
         },
         { ...(after && { after }), timeoutMs, signal },
       )
@@ -36,12 +34,30 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
   }
 }
 
-/** Runs one statement of a client's write; whether it returns rows or changes them is SQLite's to know. */
-function runStatement(tx: WriteTransaction, { sql, parameters }: SqlStatement): ResultSet {
+/** Runs the statements of a client's write. What they return shares the limits, so that many results are one answer. */
+function runStatements(
+  tx: WriteTransaction,
+  statements: readonly SqlStatement[],
+  { rowsMax, bytesMax }: ResultLimits,
+): ResultSet[] {
+  let rowsLeft = rowsMax
+  return statements.map((statement) => {
+    const result = runStatement(tx, statement, { rowsMax: Math.max(rowsLeft, 0), bytesMax })
+    rowsLeft -= result.rows.length
+    return result
+  })
+}
+
+/** Whether a statement returns rows or changes them is SQLite's to know. */
+function runStatement(
+  tx: WriteTransaction,
+  { sql, parameters }: SqlStatement,
+  limits: ResultLimits,
+): ResultSet {
   const before = totalChanges(tx).total
-  const rows = tx.all(sql, parameters)
+  const table = tx.table(sql, parameters, limits)
   const { direct, total } = totalChanges(tx)
-  return resultSet(rows, total === before ? 0 : direct)
+  return resultSet(table, total === before ? 0 : direct)
 }
 
 function totalChanges(tx: ReadTransaction): { direct: number; total: number } {
@@ -49,7 +65,6 @@ function totalChanges(tx: ReadTransaction): { direct: number; total: number } {
   return { direct: Number(row['direct']), total: Number(row['total']) }
 }
 
-function resultSet(rows: readonly Row[], changes: number): ResultSet {
-  const columns = Object.keys(rows[0] ?? {})
-  return { columns, rows: rows.map((row) => columns.map((column) => row[column] ?? null)), changes }
+function resultSet({ columns, rows }: Table, changes: number): ResultSet {
+  return { columns, rows, changes }
 }

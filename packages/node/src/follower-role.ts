@@ -3,10 +3,19 @@
  * start when the leader's log no longer reaches back.
  *
  * Decides: when a snapshot is needed and when the data of a directory changes generations. While a snapshot is being
- * received there is no data to read; reads wait. The older generation is kept until the newer one is open.
+ * received there is no data to read; reads wait. The older generation is kept until the newer one streams.
+ *
+ * 1. The first snapshot of a start is given up when `receiveSnapshot` gives up, so that a start ends. A node that has
+ *    served data goes on asking for a snapshot until it is closed: its leader may be away for long.
+ * 2. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
  */
-import { LOCAL_SLOT, UnderstudyError, type LogPoint } from '@understudy/contracts'
-import { assertReplaceable, receiveSnapshot } from '@understudy/bootstrap'
+import { LOCAL_SLOT, UnderstudyError, isUnderstudyError, type LogPoint } from '@understudy/contracts'
+import {
+  assertReplaceable,
+  receiveSnapshot,
+  type ReceivedSnapshot,
+  type SnapshotProgress,
+} from '@understudy/bootstrap'
 import { Connection } from '@understudy/protocol'
 import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
 import type { FrozenViews } from './frozen-views.ts'
@@ -14,6 +23,17 @@ import { generationPaths, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
 import { FRAME_BYTES_MAX, type Settings } from './options.ts'
 import { writeNodeState, type NodeState } from './state-file.ts'
+
+/** What a follower is doing. */
+export type FollowerPhase = ReceiverState | 'bootstrapping'
+
+/** A snapshot in progress. */
+export interface SnapshotReport {
+  /** `undefined` before the first bytes. */
+  readonly progress: SnapshotProgress | undefined
+  /** Why the last attempt ended, until another one gets on. */
+  readonly lastError: UnderstudyError | undefined
+}
 
 /** What a follower can serve at the moment. */
 export interface FollowerView {
@@ -26,14 +46,16 @@ export class FollowerRole {
   readonly #views: FrozenViews
   readonly #failed: (error: UnderstudyError) => void
   readonly #abort = new AbortController()
-  #state: NodeState | undefined
+  #state: NodeState
   #view: FollowerView | undefined
-  #arrived = Promise.withResolvers<FollowerView>()
-  #phase: ReceiverState | 'bootstrapping' = 'bootstrapping'
+  #hasServed = false
+  #arrived: PromiseWithResolvers<FollowerView> = expected()
+  #phase: FollowerPhase
+  #snapshot: SnapshotReport = { progress: undefined, lastError: undefined }
   #running: Promise<void> | undefined
 
   constructor(
-    state: NodeState | undefined,
+    state: NodeState,
     views: FrozenViews,
     settings: Settings,
     failed: (error: UnderstudyError) => void,
@@ -42,15 +64,20 @@ export class FollowerRole {
     this.#views = views
     this.#settings = settings
     this.#failed = failed
-    this.#arrived.promise.catch(() => {})
+    this.#phase = this.#needsSnapshot ? 'bootstrapping' : 'disconnected'
   }
 
   get cluster(): string {
-    return this.#state?.cluster ?? ''
+    return this.#state.cluster
   }
 
-  get phase(): ReceiverState | 'bootstrapping' {
+  get phase(): FollowerPhase {
     return this.#phase
+  }
+
+  /** How the snapshot in progress goes; `undefined` when none is needed. */
+  get snapshot(): SnapshotReport | undefined {
+    return this.#phase === 'bootstrapping' ? this.#snapshot : undefined
   }
 
   /** What can be served now, if anything. */
@@ -71,15 +98,19 @@ export class FollowerRole {
 
   async close(): Promise<void> {
     this.#abort.abort()
-    this.#arrived.reject(new UnderstudyError('CLOSED', 'The node is closed.'))
+    this.#arrived.reject(closed())
     await this.#running
     await this.#leaveView()
   }
 
+  /** A former leader's data is never followed on: a snapshot replaces it. */
+  get #needsSnapshot(): boolean {
+    return this.#state.generation === 0 || this.#state.led
+  }
+
   async #run(): Promise<void> {
     while (!this.#abort.signal.aborted) {
-      // A former leader's data is never followed on: a snapshot replaces it.
-      if ((this.#state?.generation ?? 0) === 0 || this.#state?.led === true) await this.#bootstrap()
+      if (this.#needsSnapshot) await this.#bootstrap()
       const reason = await this.#follow()
       if (reason !== 'snapshotRequired') return
       await this.#leaveView()
@@ -89,95 +120,106 @@ export class FollowerRole {
 
   #end(error: unknown): void {
     if (this.#abort.signal.aborted) return
-    const known =
-      error instanceof UnderstudyError
-        ? error
-        : new UnderstudyError(
-            'STORAGE_FAILED',
-            'Following ended for a reason nobody foresaw; what was applied is kept.',
-            {
-              cause: error,
-            },
-          )
+    const known = isUnderstudyError(error)
+      ? error
+      : new UnderstudyError(
+          'STORAGE_FAILED',
+          'Following ended for a reason nobody foresaw; what was applied is kept. Restart the node.',
+          { cause: error },
+        )
     this.#arrived.reject(known)
     this.#failed(known)
   }
 
   /** Opens the current generation and follows until that ends for good. */
   async #follow(): Promise<ReceiverState> {
-    const { directory, allFormats, clock, random, name, emit, files, link } = this.#settings
-    const generation = this.#state?.generation ?? 0
-    const data = await openNodeData(generationPaths(directory, generation), this.#settings, this.#failed)
-    const onMarker = (point: LogPoint): void => this.#views.keep(point, () => data.storage.freeze())
+    const { directory } = this.#settings
+    const { signal } = this.#abort
+    this.#phase = 'disconnected'
+    const paths = generationPaths(directory, this.#state.generation)
+    const data = await openNodeData(paths, this.#settings, this.#failed)
+    const over = Promise.withResolvers<ReceiverState>()
     try {
       await data.log.sync()
-      await redo({
-        log: data.log,
-        storage: data.storage,
-        formats: allFormats,
-        clock,
-        onProgress: (applied, upTo) => emit({ kind: 'redo', applied, upTo }),
-      })
+      await this.#redo(data)
+      signal.throwIfAborted()
+      const following = this.#followLeader(data, over.resolve)
+      this.#view = { data, following }
     } catch (error) {
       await data.close()
       throw error
     }
-    const over = Promise.withResolvers<ReceiverState>()
-    const following = followLeader({
+    this.#hasServed = true
+    this.#arrived.resolve(this.#view)
+    signal.addEventListener('abort', () => over.resolve('stopped'), { once: true })
+    return over.promise
+  }
+
+  async #redo({ log, storage }: NodeData): Promise<void> {
+    const { allFormats, clock, emit } = this.#settings
+    await redo({
+      log,
+      storage,
+      formats: allFormats,
+      clock,
+      onProgress: (applied, upTo) => {
+        emit({ kind: 'redo', applied, upTo })
+        // A throw between two batches ends redo; what was applied is kept.
+        this.#abort.signal.throwIfAborted()
+      },
+    })
+  }
+
+  #followLeader({ log, storage }: NodeData, over: (state: ReceiverState) => void): Following {
+    const { allFormats, clock, random, name, emit, link } = this.#settings
+    return followLeader({
       dial: (signal) => this.#dial(signal),
-      log: data.log,
-      storage: data.storage,
+      log,
+      storage,
       formats: allFormats,
       node: name,
       cluster: this.cluster,
       clock,
       random,
       ...(link && { link }),
-      onMarker,
+      onMarker: (point: LogPoint) => this.#views.keep(point, () => storage.freeze()),
       onState: (state, error) => {
         this.#phase = state
         emit({ kind: 'state', state, error })
-        if (state === 'streaming') removeOtherGenerations(files, directory, [generation])
+        if (state === 'streaming') this.#removeOldGenerations()
         if (state === 'diverged' || state === 'stopped') this.#failed(error ?? stoppedWithoutReason())
-        if (state === 'snapshotRequired' || state === 'diverged' || state === 'stopped') over.resolve(state)
+        if (state === 'snapshotRequired' || state === 'diverged' || state === 'stopped') over(state)
       },
     })
-    this.#view = { data, following }
-    this.#arrived.resolve(this.#view)
-    this.#abort.signal.addEventListener('abort', () => over.resolve('stopped'), { once: true })
-    return over.promise
+  }
+
+  /** What cannot be removed now is removed at a later start. */
+  #removeOldGenerations(): void {
+    const { files, directory } = this.#settings
+    try {
+      removeOtherGenerations(files, directory, [this.#state.generation])
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+    }
   }
 
   /** Builds the next generation from a snapshot, then switches to it in one step. */
   async #bootstrap(): Promise<void> {
-    const { directory, files, name, clock, random, emit, replaceLeader } = this.#settings
+    const { directory, files, name, emit, replaceLeader } = this.#settings
     this.#phase = 'bootstrapping'
-    const current = this.#state?.generation ?? 0
-    const seed = current === 0 ? undefined : generationPaths(directory, current).database
+    this.#snapshot = { progress: undefined, lastError: undefined }
+    const { generation, led } = this.#state
     assertReplaceable({
       directory,
       node: name,
-      led: this.#state?.led ?? false,
+      led,
       history: [],
       ...(replaceLeader && { replaceLeader }),
     })
-    const paths = generationPaths(directory, current + 1)
+    const paths = generationPaths(directory, generation + 1)
     files.makeDirectory(paths.directory)
-    const limit = this.#settings.snapshotBytesPerSecondMax
-    const { point, history, cluster, bytes, transferredBytes } = await receiveSnapshot({
-      dial: (signal) => this.#dial(signal ?? this.#abort.signal),
-      node: name,
-      cluster: this.cluster,
-      files,
-      target: paths.database,
-      ...(seed !== undefined && files.exists(seed) && { seed }),
-      onProgress: (progress) => emit({ kind: 'snapshot', progress }),
-      onRetry: (error, delayMs) => emit({ kind: 'snapshotRetry', error, delayMs }),
-      ...(limit !== undefined && { bytesPerSecondMax: limit }),
-      signal: this.#abort.signal,
-      clock,
-      random,
-    })
+    const received = await this.#receive(paths.database)
+    const { point, history, cluster, bytes, transferredBytes } = received
     const log = openNodeLog(paths, this.#settings, 0)
     try {
       log.resetTo(point, history)
@@ -187,9 +229,36 @@ export class FollowerRole {
     }
     files.syncDirectory(paths.directory)
     files.syncDirectory(directory)
-    this.#state = { cluster, node: name, generation: current + 1, led: false }
+    this.#state = { cluster, node: name, generation: generation + 1, led: false }
     writeNodeState(files, directory, this.#state)
     emit({ kind: 'bootstrapped', point, bytes, transferredBytes })
+  }
+
+  #receive(target: string): Promise<ReceivedSnapshot> {
+    const { directory, files, name, clock, random, emit, snapshotBytesPerSecondMax } = this.#settings
+    const { generation } = this.#state
+    const seed = generation === 0 ? undefined : generationPaths(directory, generation).database
+    return receiveSnapshot({
+      dial: (signal) => this.#dial(signal ?? this.#abort.signal),
+      node: name,
+      cluster: this.cluster,
+      files,
+      target,
+      ...(seed !== undefined && files.exists(seed) && { seed }),
+      onProgress: (progress) => {
+        this.#snapshot = { progress, lastError: undefined }
+        emit({ kind: 'snapshot', progress })
+      },
+      onRetry: (error, delayMs) => {
+        this.#snapshot = { ...this.#snapshot, lastError: error }
+        emit({ kind: 'snapshotRetry', error, delayMs })
+      },
+      ...(snapshotBytesPerSecondMax !== undefined && { bytesPerSecondMax: snapshotBytesPerSecondMax }),
+      ...(this.#hasServed && { attemptsMax: Number.POSITIVE_INFINITY }),
+      signal: this.#abort.signal,
+      clock,
+      random,
+    })
   }
 
   async #dial(signal: AbortSignal): Promise<Connection> {
@@ -205,12 +274,23 @@ export class FollowerRole {
     const view = this.#view
     if (view === undefined) return
     this.#view = undefined
-    this.#arrived = Promise.withResolvers<FollowerView>()
-    this.#arrived.promise.catch(() => {})
+    this.#arrived = expected()
+    if (this.#abort.signal.aborted) this.#arrived.reject(closed())
     await view.following.close()
     this.#views.close()
     await view.data.close()
   }
+}
+
+/** Nobody may be waiting when it is rejected. */
+function expected(): PromiseWithResolvers<FollowerView> {
+  const arrived = Promise.withResolvers<FollowerView>()
+  arrived.promise.catch(() => {})
+  return arrived
+}
+
+function closed(): UnderstudyError {
+  return new UnderstudyError('CLOSED', 'The node is closed. What it holds is kept; start it again to read.')
 }
 
 function stoppedWithoutReason(): UnderstudyError {

@@ -39,8 +39,12 @@ export class FrozenViews {
       this.#drop(oldest[0])
     }
     const key = formatPosition(point)
+    // Redo comes by the same marker again.
+    this.#drop(key)
+    if (this.#entries.has(key)) return
+    const view = freeze()
     const timer = this.#clock.schedule(FROZEN_VIEW_MS, () => this.#drop(key))
-    this.#entries.set(key, { view: freeze(), timer, inUse: false })
+    this.#entries.set(key, { view, timer, inUse: false })
   }
 
   /** Digests the view at `at`, once, and lets it go. Throws `POSITION_LOST` when there is none. */
@@ -65,6 +69,7 @@ export class FrozenViews {
     }
   }
 
+  /** Lets go of every view that is not being digested; those end with the storage. */
   close(): void {
     for (const [key, entry] of this.#entries) if (!entry.inUse) this.#drop(key)
   }
@@ -74,6 +79,7 @@ export class FrozenViews {
     if (entry === undefined || entry.inUse) return
     this.#entries.delete(key)
     entry.timer.cancel()
-    void entry.view.close()
+    // The storage closes what is left of it with its own connections.
+    entry.view.close().catch(() => {})
   }
 }

@@ -1,7 +1,14 @@
 /** Composes the parts handed in into one replicated node. */
-export { createNode, type ReadOptions, type UnderstudyNode } from './node.ts'
+export { createNode } from './node.ts'
+export type { ReadOptions, UnderstudyNode } from './api.ts'
 export type { NodeEvent, NodeOptions, Role } from './options.ts'
-export type { NodeStatus } from './status.ts'
+export type {
+  AbsentFollowerStatus,
+  BootstrapStatus,
+  ErrorStatus,
+  FollowingStatus,
+  NodeStatus,
+} from './status.ts'
 export { readNodeState, type NodeState } from './state-file.ts'
 export { generationPaths, type GenerationPaths } from './layout.ts'
 export type { Statement, WriteOptions, WriteResult } from '@understudy/replication'

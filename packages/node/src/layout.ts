@@ -17,6 +17,8 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Files } from '@understudy/contracts'
 
+const GENERATION = /^generation-(\d+)$/
+
 export interface GenerationPaths {
   readonly directory: string
   readonly database: string
@@ -28,10 +30,15 @@ export function generationPaths(directory: string, generation: number): Generati
   return { directory: root, database: join(root, 'database.sqlite'), log: join(root, 'log') }
 }
 
+/** Whether `directory` holds data of a node, whole or in the making. */
+export function hasGenerations(files: Files, directory: string): boolean {
+  return files.exists(directory) && files.list(directory).some((name) => GENERATION.test(name))
+}
+
 /** Removes every generation but `keep`: what a finished or a given-up bootstrap left. The rest of the directory is not ours to touch. */
 export function removeOtherGenerations(files: Files, directory: string, keep: readonly number[]): void {
   for (const name of files.list(directory)) {
-    const match = /^generation-(\d+)$/.exec(name)
+    const match = GENERATION.exec(name)
     if (match === null || keep.includes(Number(match[1]))) continue
     rmSync(join(directory, name), { recursive: true, force: true })
   }

@@ -6,13 +6,15 @@ import {
   Followers,
   LINK_LIMITS,
   becomeLeader,
+  type AbsentFollower,
   type CommitPipeline,
   type FollowerStatus,
+  type LinkLimits,
 } from '@understudy/replication'
 import type { FrozenViews } from './frozen-views.ts'
 import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
-import type { Settings } from './options.ts'
+import { throwIfAborted, type Settings } from './options.ts'
 
 export interface LeaderRole {
   readonly pipeline: CommitPipeline
@@ -22,13 +24,15 @@ export interface LeaderRole {
   /** Welcomes a follower and serves it a snapshot. Throws when it is of another cluster or version. */
   serveSnapshot(connection: Connection, hello: Hello): void
   followers(): FollowerStatus[]
+  /** Followers that left and whose slots are kept. */
+  absent(): AbsentFollower[]
   snapshots(): SnapshotServer['transfers']
   /** Stops leading with a reason; what is durable stays. */
   stop(error: UnderstudyError): void
   close(): Promise<void>
 }
 
-/** Starts to lead with the data of a directory. Throws what redo throws. */
+/** Starts to lead with the data of a directory. Throws what redo throws, `ABORTED` during it. */
 export async function startLeading(
   data: NodeData,
   cluster: string,
@@ -52,7 +56,11 @@ export async function startLeading(
     onDurable: () => followers.wake(),
     onMarker: freeze,
     onFailed: (error) => failed(error),
-    onProgress: (applied, upTo) => emit({ kind: 'redo', applied, upTo }),
+    onProgress: (applied, upTo) => {
+      emit({ kind: 'redo', applied, upTo })
+      // A throw between two batches ends redo; what was applied is kept.
+      throwIfAborted(settings)
+    },
   })
   const followers = new Followers({
     log,
@@ -70,12 +78,38 @@ export async function startLeading(
           : { kind: 'followerLeft', name: event.name, error: event.error },
       ),
   })
-  const { heartbeatMs, deadlineMs } = { ...LINK_LIMITS, ...settings.link }
-  const silence = { heartbeatMs, deadlineMs }
-  const snapshots = createSnapshotServer({
+  const snapshots = openSnapshotServer(data, followers, settings)
+  emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
+  return {
+    pipeline,
+    epoch: epoch.number,
+    acceptFollower: (connection, hello) => followers.accept(connection, hello),
+    serveSnapshot: (connection, hello) => {
+      welcomeSnapshot(connection, hello, { cluster, node: name }, silenceOf(settings))
+      void snapshots.serve(connection, hello)
+    },
+    followers: () => followers.status(),
+    absent: () => followers.absent(),
+    snapshots: () => snapshots.transfers,
+    stop: (error) => followers.close(error),
+    async close(): Promise<void> {
+      await pipeline.close()
+      followers.close()
+      await snapshots.close()
+    },
+  }
+}
+
+function openSnapshotServer(
+  { storage, log, checkpointer }: NodeData,
+  followers: Followers,
+  settings: Settings,
+): SnapshotServer {
+  const { clock, random, snapshotKeepMs, snapshotBytesPerSecondMax } = settings
+  return createSnapshotServer({
     // What waits for a checkpoint would count against the cap of bytes that a snapshot holds back.
     openSnapshot: async () => {
-      await data.checkpointer.run()
+      await checkpointer.run()
       return storage.snapshot()
     },
     history: () => log.history,
@@ -87,30 +121,15 @@ export async function startLeading(
     },
     clock,
     random,
-    ...silence,
-    ...(settings.snapshotKeepMs !== undefined && { keepMs: settings.snapshotKeepMs }),
-    ...(settings.snapshotBytesPerSecondMax !== undefined && {
-      bytesPerSecondMax: settings.snapshotBytesPerSecondMax,
-    }),
+    ...silenceOf(settings),
+    ...(snapshotKeepMs !== undefined && { keepMs: snapshotKeepMs }),
+    ...(snapshotBytesPerSecondMax !== undefined && { bytesPerSecondMax: snapshotBytesPerSecondMax }),
   })
-  emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
-  return {
-    pipeline,
-    epoch: epoch.number,
-    acceptFollower: (connection, hello) => followers.accept(connection, hello),
-    serveSnapshot: (connection, hello) => {
-      welcomeSnapshot(connection, hello, { cluster, node: name }, silence)
-      void snapshots.serve(connection, hello)
-    },
-    followers: () => followers.status(),
-    snapshots: () => snapshots.transfers,
-    stop: (error) => followers.close(error),
-    async close(): Promise<void> {
-      await pipeline.close()
-      followers.close()
-      await snapshots.close()
-    },
-  }
+}
+
+function silenceOf({ link }: Settings): Pick<LinkLimits, 'heartbeatMs' | 'deadlineMs'> {
+  const { heartbeatMs, deadlineMs } = { ...LINK_LIMITS, ...link }
+  return { heartbeatMs, deadlineMs }
 }
 
 function describeVerdict(decision: {

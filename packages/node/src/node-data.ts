@@ -31,6 +31,7 @@ export async function openNodeData(
     log = openNodeLog(paths, settings, storage.applied.lsn)
     // What the database still needs after a crash; the stored slot may be older, which only keeps more.
     if (log.slots.get(LOCAL_SLOT) === undefined) log.slots.reserve(LOCAL_SLOT, storage.applied.lsn)
+    settings.files.syncDirectory(paths.directory)
   } catch (error) {
     await log?.close()
     await storage.close()

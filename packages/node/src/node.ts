@@ -1,8 +1,14 @@
 /**
  * `createNode`: one object with a role, composed of what the user hands in.
  *
- * Decides: the order in which things start and stop, which role does what. Leaves to others: everything else. Started:
- * lock, state file, data, role, listener. Stopped: listener, role, data, lock.
+ * Decides: the order in which things start and stop, which role does what. Leaves to others: everything else.
+ *
+ * 1. Started: lock, state file, data, role, listener; a follower listens first, so that it can say how its snapshot goes.
+ *    Stopped: role (queued writes are answered first), clients, listener, data, lock; what fails on the way does not keep
+ *    the rest from being stopped.
+ * 2. A start that fails leaves nothing open. The first start of a leader leaves no data either: nothing can have been
+ *    acknowledged before it listens, and it returns only after that.
+ * 3. `status` never throws, whatever the node is doing.
  */
 import {
   LOCAL_SLOT,
@@ -13,14 +19,14 @@ import {
   type LogPoint,
   type Position,
   type ReadTransaction,
-  type RunResult,
   type Slot,
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { TableDigest } from '@understudy/protocol'
-import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
-import { serveClient } from '@understudy/server'
+import type { Statement, WriteOptions } from '@understudy/replication'
+import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
+import type { ReadOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
@@ -28,46 +34,24 @@ import { generationPaths, removeOtherGenerations } from './layout.ts'
 import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
 import { acceptChannel, type Purposes } from './listener.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
-import { resolveOptions, type NodeOptions, type Role, type Settings } from './options.ts'
-import { followingStatus, logStatus, type NodeStatus } from './status.ts'
-import { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
-
-export interface ReadOptions {
-  /** Read only once this node shows this position: a receipt's, for reading one's own writes. */
-  readonly after?: PositionToken
-  /** How long to wait for `after`, or for a first snapshot. Default 10,000. */
-  readonly timeoutMs?: number
-  readonly signal?: AbortSignal
-}
-
-export interface UnderstudyNode extends AsyncDisposable {
-  readonly name: string
-  readonly role: Role
-  /** 16 hexadecimal digits. */
-  readonly cluster: string
-  /** Where it listens, with the real port. */
-  readonly address: string | undefined
-  /** What readers of this node see. */
-  readonly applied: LogPoint
-  /** Why the node stopped writing or following for good, if it did. */
-  readonly failure: UnderstudyError | undefined
-  /** Leader: a synchronous callback, run once; or a list of statements. Durable and visible when it resolves. */
-  write<R>(body: (tx: WriteTransaction) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
-  /** One consistent view of this node; the callback may be asynchronous. Never waits for other nodes. */
-  read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options?: ReadOptions): Promise<Awaited<R>>
-  /** Leader: writes a marker, at which every node freezes a view for `digest`. */
-  mark(): Promise<LogPoint>
-  /** Digest of every table as of a marker; waits until it is applied here. */
-  digest(at: Position, options?: ReadOptions): Promise<TableDigest[]>
-  slots(): Slot[]
-  /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
-  dropSlot(name: string): void
-  /** Checkpoints now, apart from the schedule. */
-  checkpoint(): Promise<void>
-  status(): NodeStatus
-  close(): Promise<void>
-}
+import {
+  resolveOptions,
+  startAborted,
+  throwIfAborted,
+  type NodeOptions,
+  type Role,
+  type Settings,
+} from './options.ts'
+import { closedError, unlessAborted, withData, type ReadSource } from './reads.ts'
+import {
+  bootstrapStatus,
+  errorStatus,
+  followingStatus,
+  leadingStatus,
+  logStatus,
+  type NodeStatus,
+} from './status.ts'
+import { readNodeState, removeNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
 /**
  * Starts a node. A leader resolves once it takes writes; a follower once it has data to read, which for an empty
@@ -75,13 +59,14 @@ export interface UnderstudyNode extends AsyncDisposable {
  */
 export async function createNode(options: NodeOptions): Promise<UnderstudyNode> {
   const settings = resolveOptions(options)
-  const lock = lockDirectory(settings.directory)
-  const node = new ComposedNode(settings, lock)
+  throwIfAborted(settings)
+  const node = new ComposedNode(settings, lockDirectory(settings.directory))
   try {
     await node.start()
     return node
   } catch (error) {
-    await node.close()
+    // What went wrong first is what the caller can mend.
+    await node.close().catch(() => {})
     throw error
   }
 }
@@ -92,13 +77,18 @@ class ComposedNode implements UnderstudyNode {
   readonly #settings: Settings
   readonly #lock: DirectoryLock
   readonly #views: FrozenViews
+  readonly #clients = new Set<ClientSession>()
+  readonly #source: ReadSource
   #cluster = ''
   #data: NodeData | undefined
   #leading: LeaderRole | undefined
   #following: FollowerRole | undefined
   #listener: Listener | undefined
+  #lastApplied: LogPoint = ORIGIN
   #failure: UnderstudyError | undefined
   #closing: Promise<void> | undefined
+  /** A leader's first start, not yet finished. */
+  #isBeginning = false
 
   constructor(settings: Settings, lock: DirectoryLock) {
     this.name = settings.name
@@ -106,6 +96,13 @@ class ComposedNode implements UnderstudyNode {
     this.#settings = settings
     this.#lock = lock
     this.#views = new FrozenViews(settings.clock)
+    this.#source = {
+      name: settings.name,
+      clock: settings.clock,
+      isClosing: () => this.#closing !== undefined,
+      data: () => this.#data,
+      following: () => this.#following,
+    }
   }
 
   get cluster(): string {
@@ -117,7 +114,8 @@ class ComposedNode implements UnderstudyNode {
   }
 
   get applied(): LogPoint {
-    return this.#currentData?.storage.applied ?? ORIGIN
+    this.#lastApplied = this.#currentData?.storage.applied ?? this.#lastApplied
+    return this.#lastApplied
   }
 
   get failure(): UnderstudyError | undefined {
@@ -136,30 +134,32 @@ class ComposedNode implements UnderstudyNode {
     body: ((tx: WriteTransaction) => unknown) | readonly Statement[],
     options?: WriteOptions,
   ): Promise<never> {
-    const { leader } = this.#settings
-    if (this.#leading === undefined) return Promise.reject(notLeader(this.name, leader, this.applied))
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    const { pipeline } = this.#leading
+    const leading = this.#leadingOrError()
+    if ('code' in leading) return Promise.reject(leading)
     // The overloads are the pipeline's; here both kinds pass through unchanged.
-    return pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
+    return leading.pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
   }
 
-  async read<R>(
-    body: (tx: ReadTransaction) => R | Promise<R>,
-    options: ReadOptions = {},
-  ): Promise<Awaited<R>> {
-    const { storage } = await this.#dataAt(options)
-    return storage.read(body)
+  read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options: ReadOptions = {}): Promise<Awaited<R>> {
+    return withData<Awaited<R>>(this.#source, options, ({ storage }, began) =>
+      storage.read((tx) => {
+        began()
+        return body(tx)
+      }),
+    )
   }
 
-  mark(): Promise<LogPoint> {
-    const { leader } = this.#settings
-    return this.#leading?.pipeline.mark() ?? Promise.reject(notLeader(this.name, leader, this.applied))
+  async mark(): Promise<LogPoint> {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    return leading.pipeline.mark()
   }
 
-  async digest(at: Position, options: ReadOptions = {}): Promise<TableDigest[]> {
-    await this.#dataAt({ ...options, after: at })
-    return this.#views.digest(at, options.signal)
+  digest(at: Position, options: ReadOptions = {}): Promise<TableDigest[]> {
+    return withData(this.#source, { ...options, after: at }, (_, began) => {
+      began()
+      return this.#views.digest(at, options.signal)
+    })
   }
 
   slots(): Slot[] {
@@ -173,7 +173,14 @@ class ComposedNode implements UnderstudyNode {
         `'${LOCAL_SLOT}' is what this node's own database needs after a crash; it was kept. Drop the slots of followers only.`,
       )
     }
-    this.#currentData?.log.slots.drop(name)
+    const data = this.#currentData
+    if (data === undefined) {
+      throw new UnderstudyError(
+        'SLOT_UNKNOWN',
+        `Node ${this.name} has no log at the moment, so no slot ${name}.`,
+      )
+    }
+    data.log.slots.drop(name)
   }
 
   async checkpoint(): Promise<void> {
@@ -181,26 +188,32 @@ class ComposedNode implements UnderstudyNode {
   }
 
   status(): NodeStatus {
+    const { leader } = this.#settings
     const data = this.#currentData
     const view = this.#following?.view
-    const failure = this.#failure && { code: this.#failure.code, message: this.#failure.message }
+    const snapshot = this.#following?.snapshot
     const nothing = { epoch: 0, position: '0/0', durable: 0, log: { first: 0, end: '0/0', slots: [] } }
     return {
       node: this.name,
       cluster: this.cluster,
       role: this.role,
-      state: failure === undefined ? (this.#following?.phase ?? 'leading') : 'failed',
+      state: this.#state(),
       address: this.address,
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
-      following: view && followingStatus(view.following.report(), this.#settings.leader),
-      ...(this.#leading && { followers: this.#leading.followers(), snapshots: this.#leading.snapshots() }),
-      failure,
-      uncheckpointedBytes: data?.storage.uncheckpointedBytes ?? 0,
+      following: view && followingStatus(view.following.report(), leader),
+      bootstrap: snapshot && bootstrapStatus(snapshot, leader),
+      ...(this.#leading && data && leadingStatus(this.#leading)),
+      failure: errorStatus(this.#failure),
+      uncheckpointedBytes: uncheckpointedBytes(data),
     }
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    if (this.#closing === undefined) {
+      // Kept for `applied`, which answers after the end too.
+      void this.applied
+      this.#closing = this.#close()
+    }
     return this.#closing
   }
 
@@ -208,51 +221,75 @@ class ComposedNode implements UnderstudyNode {
     return this.close()
   }
 
+  /** What can be asked at the moment: nothing once the node is closing. */
   get #currentData(): NodeData | undefined {
-    return this.#data ?? this.#following?.view?.data
+    return this.#closing === undefined ? (this.#data ?? this.#following?.view?.data) : undefined
+  }
+
+  #state(): string {
+    if (this.#closing !== undefined) return 'closed'
+    if (this.#failure !== undefined) return 'failed'
+    return this.#following?.phase ?? (this.#leading === undefined ? 'starting' : 'leading')
   }
 
   async #startLeader(stored: NodeState | undefined): Promise<void> {
-    const { files, directory, importFrom, format, random } = this.#settings
-    if (stored !== undefined && importFrom !== undefined) {
+    const { files, directory, importFrom, format, random, setup } = this.#settings
+    const isFirst = (stored?.generation ?? 0) === 0
+    if (!isFirst && importFrom !== undefined) {
       throw new UnderstudyError(
         'INVALID_ARGUMENT',
-        `${directory} holds the data of node ${stored.node} already; nothing was imported. Start without the import, or give an empty directory.`,
+        `${directory} holds the data of node ${this.name} already; nothing was imported. Start without the import, or give an empty directory.`,
       )
     }
-    const state = stored ?? { cluster: randomId(random), node: this.name, generation: 1, led: true }
+    const state = isFirst
+      ? { cluster: randomId(random), node: this.name, generation: 1, led: true }
+      : (stored as NodeState)
     const paths = generationPaths(directory, state.generation)
-    if (stored === undefined) {
-      // What an interrupted first start left: without a state file nothing was ever acknowledged from it.
+    this.#cluster = state.cluster
+    if (isFirst) {
+      this.#isBeginning = true
+      writeNodeState(files, directory, { ...state, generation: 0, led: false })
+      // What an interrupted first start left: nothing was ever acknowledged from it.
       removeOtherGenerations(files, directory, [])
       files.makeDirectory(paths.directory)
-      if (importFrom !== undefined) await importDatabase({ from: importFrom, to: paths.database })
+      if (importFrom !== undefined) await importDatabase({ from: importFrom, to: paths.database, setup })
+      throwIfAborted(this.#settings)
     }
-    this.#cluster = state.cluster
     this.#data = await openNodeData(paths, this.#settings, (error) => this.#fail(error))
-    if (stored === undefined) format.inspect?.(this.#data.storage.connection)
+    if (isFirst) format.inspect?.(this.#data.storage.connection)
     writeNodeState(files, directory, { ...state, led: true })
     this.#leading = await startLeading(this.#data, state.cluster, this.#views, this.#settings, (error) =>
       this.#fail(error),
     )
+    throwIfAborted(this.#settings)
     await this.#listen()
+    this.#isBeginning = false
   }
 
   async #startFollower(stored: NodeState | undefined): Promise<void> {
-    if (stored?.led === true && this.#settings.replaceLeader !== true) {
+    const { files, directory, name, signal, replaceLeader } = this.#settings
+    if (stored?.led === true && replaceLeader !== true) {
       throw new UnderstudyError(
         'DIRECTORY_OF_LEADER',
-        `${this.#settings.directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or keep a copy and use an empty directory for a follower.`,
-        { directory: this.#settings.directory },
+        `${directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or keep a copy and use an empty directory for a follower.`,
+        { directory },
       )
     }
-    this.#following = new FollowerRole(stored, this.#views, this.#settings, (error) => this.#fail(error))
+    const state =
+      stored !== undefined && stored.generation > 0
+        ? stored
+        : { cluster: '', node: name, generation: 0, led: false }
+    if (state !== stored) writeNodeState(files, directory, state)
+    const following = new FollowerRole(state, this.#views, this.#settings, (error) => this.#fail(error))
+    this.#following = following
     await this.#listen()
-    await this.#following.start()
+    await unlessAborted(following.start(), signal, () => startAborted(name, signal))
   }
 
   #checkState(state: NodeState): void {
     const { directory, role } = this.#settings
+    // Nothing is in it yet: an interrupted first start of whatever it was to be.
+    if (state.generation === 0) return
     if (state.node !== this.name) {
       throw new UnderstudyError(
         'INVALID_ARGUMENT',
@@ -279,66 +316,36 @@ class ComposedNode implements UnderstudyNode {
   }
 
   #purposes(): Purposes {
-    const { clock, leader } = this.#settings
-    const node = this.name
     const leading = (): LeaderRole => {
-      if (this.#leading === undefined) throw notLeader(node, leader, this.applied)
-      if (this.#failure !== undefined) throw this.#failure
-      return this.#leading
+      const found = this.#leadingOrError()
+      if ('code' in found) throw found
+      return found
     }
     return {
       replicate: (connection, hello) => leading().acceptFollower(connection, hello),
       snapshot: (connection, hello) => leading().serveSnapshot(connection, hello),
       client: (connection, hello) => {
+        if (this.#closing !== undefined) throw closedError(this.name)
         const log = this.#currentData?.log
-        const identity = { cluster: this.cluster, node, history: log?.history ?? [], end: log?.end ?? ORIGIN }
-        serveClient(connection, hello, clientHandlers(this), { clock, identity })
+        const { cluster, name: node } = this
+        const identity = { cluster, node, history: log?.history ?? [], end: log?.end ?? ORIGIN }
+        const { clock, emit } = this.#settings
+        const session = serveClient(connection, hello, clientHandlers(this), {
+          clock,
+          identity,
+          onUnexpectedError: (error) => emit({ kind: 'requestFailed', error }),
+        })
+        this.#clients.add(session)
+        void session.ended.then(() => this.#clients.delete(session))
       },
     }
   }
 
-  /** The data of this node once it shows `after`. */
-  async #dataAt({ after, timeoutMs, signal }: ReadOptions): Promise<NodeData> {
-    if (this.#data !== undefined) {
-      // A leader shows everything it acknowledged; a later position cannot be waited for here.
-      if (after !== undefined && after.lsn > this.applied.lsn) {
-        throw new UnderstudyError(
-          'POSITION_LOST',
-          `LSN ${after.lsn} is above everything this leader has written.`,
-          {
-            position: after,
-          },
-        )
-      }
-      return this.#data
-    }
-    if (this.#following === undefined) throw new UnderstudyError('CLOSED', `Node ${this.name} is closed.`)
-    const { data, following } =
-      this.#following.view ?? (await this.#withTimeout(this.#following.arrived, timeoutMs))
-    if (after !== undefined) {
-      await following.waitForApplied(after, {
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        ...(signal && { signal }),
-      })
-    }
-    return data
-  }
-
-  async #withTimeout<R>(awaited: Promise<R>, timeoutMs: number = 10_000): Promise<R> {
-    const expired = Promise.withResolvers<never>()
-    const timer = this.#settings.clock.schedule(timeoutMs, () =>
-      expired.reject(
-        new UnderstudyError(
-          'TIMEOUT',
-          `Node ${this.name} has no data to read yet: its snapshot is still on the way. Try again later.`,
-        ),
-      ),
-    )
-    try {
-      return await Promise.race([awaited, expired.promise])
-    } finally {
-      timer.cancel()
-    }
+  /** The leading part, or why this node takes no writes. */
+  #leadingOrError(): LeaderRole | UnderstudyError {
+    if (this.#closing !== undefined) return closedError(this.name)
+    if (this.#leading === undefined) return notLeader(this.name, this.#settings.leader, this.applied)
+    return this.#failure ?? this.#leading
   }
 
   #fail(error: UnderstudyError): void {
@@ -349,12 +356,43 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async #close(): Promise<void> {
-    await this.#leading?.close()
-    await this.#following?.close()
-    await this.#listener?.close()
-    this.#views.close()
-    await this.#data?.close()
-    this.#data = undefined
-    this.#lock.release()
+    // The first turn belongs to the caller: `#closing` is set before anything is asked of this node again.
+    await Promise.resolve()
+    const steps: (() => unknown)[] = [
+      () => this.#leading?.close(),
+      () => this.#following?.close(),
+      () => Promise.all([...this.#clients].map((session) => session.close())),
+      () => this.#listener?.close(),
+      () => this.#views.close(),
+      () => this.#data?.close(),
+      () => this.#forgetBeginning(),
+      () => this.#lock.release(),
+    ]
+    const errors: unknown[] = []
+    for (const step of steps) {
+      try {
+        await step()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw errors[0]
+  }
+
+  /** Removes what a first start of a leader made that did not come to its end. */
+  #forgetBeginning(): void {
+    if (!this.#isBeginning) return
+    const { files, directory } = this.#settings
+    writeNodeState(files, directory, { cluster: '', node: this.name, generation: 0, led: false })
+    removeOtherGenerations(files, directory, [])
+    removeNodeState(files, directory)
+  }
+}
+
+function uncheckpointedBytes(data: NodeData | undefined): number | undefined {
+  try {
+    return data?.storage.uncheckpointedBytes
+  } catch {
+    return undefined
   }
 }

@@ -1,5 +1,6 @@
 /** What a node is made of: every option, with every default in one place. */
 import {
+  LOCAL_SLOT,
   UnderstudyError,
   systemClock,
   systemRandom,
@@ -40,7 +41,7 @@ export interface NodeOptions {
   /** Follower: this directory was a leader's and may be replaced by a snapshot all the same. Default false. */
   readonly replaceLeader?: boolean
   readonly onEvent?: (event: NodeEvent) => void
-  /** Ends a start that waits for its first snapshot. */
+  /** Gives up a start with `ABORTED`; without effect once the node has started. */
   readonly signal?: AbortSignal
 
   readonly clock?: Clock
@@ -54,11 +55,13 @@ export interface NodeOptions {
   readonly slotBytesMax?: number
   /** Uncheckpointed bytes that start a checkpoint. Default 16 MiB. */
   readonly checkpointBytes?: number
-  /** Limit for a bootstrap, on either side; 0 for none. Default 0. */
+  /** Limit for a bootstrap, on either side, in bytes per second; 0 for none. Default 0. */
   readonly snapshotBytesPerSecondMax?: number
   /** How long a broken snapshot can be resumed. Default 60,000. */
   readonly snapshotKeepMs?: number
+  /** Limits of the commit pipeline: see the README of `replication`. */
   readonly pipeline?: Partial<PipelineLimits>
+  /** Heartbeats, deadline and window of connections between nodes: see the README of `replication`. */
   readonly link?: Partial<LinkLimits>
 }
 
@@ -83,6 +86,8 @@ export type NodeEvent =
   | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
   | { readonly kind: 'followerJoined'; readonly name: string; readonly verdict: string }
   | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
+  /** A client's request met a defect: it was told that something failed, this is what. */
+  | { readonly kind: 'requestFailed'; readonly error: unknown }
   /** The node stopped writing or following for good; reads go on where they can. */
   | { readonly kind: 'failed'; readonly error: UnderstudyError }
 
@@ -108,16 +113,63 @@ export const FROZEN_VIEW_MS = 60_000
 /** Views kept frozen at once: each holds a reader and the write-ahead log's frames behind it. */
 export const FROZEN_VIEWS_MAX = 4
 
-/** Checks the options and fills in the defaults. Throws `INVALID_ARGUMENT`. */
+/** How long a read waits for its position, or for data, when it names no time of its own. */
+export const READ_TIMEOUT_MS = 10_000
+
+/** Checks the options and fills in the defaults. Throws `INVALID_ARGUMENT` or `ADDRESS_INVALID`. */
 export function resolveOptions(options: NodeOptions): Settings {
-  const { name, directory, role, format, formats = [], leader, importFrom } = options
+  checkIdentity(options)
+  checkRole(options)
+  checkParts(options)
+  checkNumbers(options)
+  const { format, formats = [], onEvent } = options
+  return {
+    ...options,
+    clock: options.clock ?? systemClock(),
+    random: options.random ?? systemRandom(),
+    files: options.files ?? nodeFiles(),
+    allFormats: [format, ...formats.filter((other) => other.id !== format.id)],
+    checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
+    emit: (event) => tell(onEvent, event),
+  }
+}
+
+/** Throws `ABORTED` when the caller gave up the start. */
+export function throwIfAborted({ name, signal }: Settings): void {
+  if (signal?.aborted === true) throw startAborted(name, signal)
+}
+
+/** What a start rejects with when its signal aborts. */
+export function startAborted(name: string, signal: AbortSignal | undefined): UnderstudyError {
+  return new UnderstudyError(
+    'ABORTED',
+    `The start of node ${name} was aborted. What it had received is kept, and the next start goes on from there.`,
+    { cause: signal?.reason },
+  )
+}
+
+/** A listener that throws is the user's own bug: it must neither end what the node is doing nor go unseen. */
+function tell(onEvent: NodeOptions['onEvent'], event: NodeEvent): void {
+  try {
+    onEvent?.(event)
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+function checkIdentity({ name, directory }: NodeOptions): void {
+  if (typeof name !== 'string') throw invalid('name is missing or no string; name the node.')
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
     throw invalid(
       `name is '${name}'; use 1 to 64 letters, digits, '-', '_' or '.', not beginning with a sign.`,
     )
-  if (name === 'local')
-    throw invalid("name is 'local', which every node's own retention slot is called; use another.")
-  if (directory === '') throw invalid('directory is empty; name a folder for the data of this node.')
+  if (name === LOCAL_SLOT)
+    throw invalid(`name is '${LOCAL_SLOT}', which every node's own retention slot is called; use another.`)
+  if (typeof directory !== 'string' || directory === '')
+    throw invalid('directory is missing or empty; name a folder for the data of this node.')
+}
+
+function checkRole({ role, leader, importFrom, replaceLeader }: NodeOptions): void {
   if (role !== 'leader' && role !== 'follower')
     throw invalid(`role is '${String(role)}'; use 'leader' or 'follower'.`)
   if (role === 'follower' && leader === undefined)
@@ -126,16 +178,47 @@ export function resolveOptions(options: NodeOptions): Settings {
     throw invalid('a leader takes no leader address; remove it, or use role: "follower".')
   if (role === 'follower' && importFrom !== undefined)
     throw invalid('only a leader imports a database; a follower gets a snapshot from its leader.')
-  const onEvent = options.onEvent
-  return {
-    ...options,
-    clock: options.clock ?? systemClock(),
-    random: options.random ?? systemRandom(),
-    files: options.files ?? nodeFiles(),
-    allFormats: [format, ...formats.filter((other) => other.id !== format.id)],
-    checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
-    emit: (event) => onEvent?.(event),
+  if (role === 'leader' && replaceLeader === true)
+    throw invalid('replaceLeader is for a node that is to follow; remove it, or use role: "follower".')
+}
+
+function checkParts({ format, transport, listen, leader }: NodeOptions): void {
+  if (typeof format?.recorder !== 'function')
+    throw invalid('format is missing: give a log format, such as rowFormat() of @understudy/format-row.')
+  if (!Array.isArray(transport?.schemes))
+    throw invalid('transport is missing: give a transport, such as tcp() of @understudy/transport-tcp.')
+  for (const [option, address] of Object.entries({ listen, leader })) {
+    if (address === undefined) continue
+    if (typeof address !== 'string') throw invalid(`${option} is no string; give an address.`)
+    const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(address)?.[1]?.toLowerCase()
+    if (scheme !== undefined && transport.schemes.includes(scheme)) continue
+    const served = transport.schemes.map((each) => `${each}://`).join(' or ')
+    throw new UnderstudyError(
+      'ADDRESS_INVALID',
+      `${option} is '${address}', which the transport cannot serve; it takes addresses that begin with ${served}. Nothing was started.`,
+    )
   }
+}
+
+const NUMBERS = {
+  readers: 1,
+  segmentBytes: 1,
+  slotBytesMax: 1,
+  checkpointBytes: 1,
+  snapshotBytesPerSecondMax: 0,
+  snapshotKeepMs: 0,
+} as const
+
+function checkNumbers(options: NodeOptions): void {
+  for (const [name, lowest] of Object.entries(NUMBERS)) {
+    const value = options[name as keyof typeof NUMBERS]
+    if (value === undefined || (Number.isSafeInteger(value) && value >= lowest)) continue
+    throw invalid(`${name} is ${String(value)}; give a whole number from ${lowest}.`)
+  }
+  for (const [group, limits] of Object.entries({ pipeline: options.pipeline, link: options.link }))
+    for (const [name, value] of Object.entries(limits ?? {}))
+      if (value !== undefined && !(typeof value === 'number' && value > 0))
+        throw invalid(`${group}.${name} is ${String(value)}; give a positive number.`)
 }
 
 function invalid(message: string): UnderstudyError {

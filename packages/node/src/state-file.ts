@@ -7,14 +7,16 @@
  * 1. the first line names this format, in a version that is known;
  * 2. the checksum is that of the bytes after the first line;
  * 3. every field is there with its type.
- * A file that breaks 2 or 3 is STATE_CORRUPT and nothing is guessed: a wrong guess would wipe a leader.
+ * The file is written before the first generation is made, so that data without it is never taken for a leftover.
+ * A file that breaks 2 or 3, or is missing beside data, is STATE_CORRUPT and nothing is guessed: a wrong guess would wipe a leader.
  */
 import { crc32 } from 'node:zlib'
 import { join } from 'node:path'
 import { UnderstudyError, type Files } from '@understudy/contracts'
+import { hasGenerations } from './layout.ts'
 
 export interface NodeState {
-  /** 16 hexadecimal digits, given by the first leader. */
+  /** 16 hexadecimal digits, given by the first leader; empty in a follower that has no data yet. */
   readonly cluster: string
   readonly node: string
   /** Number of the data directory in use; 0 while there is none. */
@@ -30,7 +32,10 @@ const FILE = 'node.state'
 /** The state of `directory`, or `undefined` when it has none. Throws `STATE_CORRUPT`, `FORMAT_VERSION`. */
 export function readNodeState(files: Files, directory: string): NodeState | undefined {
   const path = join(directory, FILE)
-  if (!files.exists(path)) return undefined
+  if (!files.exists(path)) {
+    if (!hasGenerations(files, directory)) return undefined
+    throw corrupt(path, 'it is missing beside data')
+  }
   const handle = files.open(path)
   const bytes = new Uint8Array(Math.min(handle.size(), 65_536))
   try {
@@ -39,6 +44,12 @@ export function readNodeState(files: Files, directory: string): NodeState | unde
     handle.close()
   }
   return decodeState(bytes, path)
+}
+
+/** Forgets what the directory is; durable when it returns. Its data must be removed next. */
+export function removeNodeState(files: Files, directory: string): void {
+  files.remove(join(directory, FILE))
+  files.syncDirectory(directory)
 }
 
 /** Replaces the state; durable when it returns. */
@@ -62,8 +73,9 @@ export function writeNodeState(files: Files, directory: string, state: NodeState
 function decodeState(bytes: Uint8Array, path: string): NodeState {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = text.indexOf(10)
-  const [magic, version, checksum] = text.toString('utf8', 0, Math.max(end, 0)).split(' ')
-  if (magic !== MAGIC) throw corrupt(path, 'it does not begin as one')
+  const [magic, version, checksum] = text.toString('latin1', 0, Math.max(end, 0)).split(' ')
+  if (magic !== MAGIC || version === undefined || !/^[1-9]\d{0,3}$/.test(version))
+    throw corrupt(path, 'it does not begin as one')
   if (Number(version) !== VERSION) {
     throw new UnderstudyError(
       'FORMAT_VERSION',
@@ -72,9 +84,17 @@ function decodeState(bytes: Uint8Array, path: string): NodeState {
   }
   const body = text.subarray(end + 1)
   if (hex(crc32(body)) !== checksum) throw corrupt(path, 'its checksum does not match')
-  const value: unknown = JSON.parse(body.toString('utf8'))
+  const value = parseJson(body.toString('utf8'))
   if (!isNodeState(value)) throw corrupt(path, 'a field is missing or of the wrong type')
   return value
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function isNodeState(value: unknown): value is NodeState {
@@ -82,9 +102,10 @@ function isNodeState(value: unknown): value is NodeState {
   const state = value as Partial<Record<keyof NodeState, unknown>>
   return (
     typeof state.cluster === 'string' &&
-    /^[0-9a-f]{16}$/.test(state.cluster) &&
     typeof state.node === 'string' &&
     Number.isSafeInteger(state.generation) &&
+    Number(state.generation) >= 0 &&
+    (/^[0-9a-f]{16}$/.test(state.cluster) || (state.cluster === '' && state.generation === 0)) &&
     typeof state.led === 'boolean'
   )
 }

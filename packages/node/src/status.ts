@@ -1,7 +1,16 @@
 /** What a node says of itself: plain data for `status` of the command line, for tests, for monitoring. */
-import { formatPosition, type EpochHistory, type Log, type LogPoint, type Slot } from '@understudy/contracts'
-import type { FollowerReport, FollowerStatus } from '@understudy/replication'
+import {
+  formatPosition,
+  type EpochHistory,
+  type Log,
+  type LogPoint,
+  type Slot,
+  type UnderstudyError,
+} from '@understudy/contracts'
+import type { AbsentFollower, FollowerReport, FollowerStatus } from '@understudy/replication'
 import type { SnapshotServer } from '@understudy/bootstrap'
+import type { SnapshotReport } from './follower-role.ts'
+import type { LeaderRole } from './leader-role.ts'
 import type { Role } from './options.ts'
 
 export interface NodeStatus {
@@ -19,11 +28,39 @@ export interface NodeStatus {
   readonly log: { readonly first: number; readonly end: string; readonly slots: readonly Slot[] }
   /** Follower: its distance to the leader. Records are counted by the leader's last message. */
   readonly following: FollowingStatus | undefined
+  /** Follower: how its snapshot goes, while it has no data. */
+  readonly bootstrap: BootstrapStatus | undefined
   /** Leader: each follower that is connected. */
   readonly followers?: readonly FollowerStatus[]
+  /** Leader: each follower that left and whose slot is kept. */
+  readonly absentFollowers?: readonly AbsentFollowerStatus[]
   readonly snapshots?: SnapshotServer['transfers']
-  readonly failure: { readonly code: string; readonly message: string } | undefined
-  readonly uncheckpointedBytes: number
+  readonly failure: ErrorStatus | undefined
+  /** `undefined` when there is no database to ask, or it cannot say. */
+  readonly uncheckpointedBytes: number | undefined
+}
+
+/** An error as plain data. */
+export interface ErrorStatus {
+  readonly code: string
+  readonly message: string
+}
+
+export interface BootstrapStatus {
+  /** The address it was given. */
+  readonly leader: string | undefined
+  readonly receivedBytes: number
+  /** `undefined` before the leader said it. */
+  readonly totalBytes: number | undefined
+  readonly bytesPerSecond: number
+  readonly lastError: ErrorStatus | undefined
+}
+
+export interface AbsentFollowerStatus {
+  readonly name: string
+  readonly state: AbsentFollower['state']
+  readonly sinceMs: number
+  readonly error: ErrorStatus | undefined
 }
 
 export interface FollowingStatus {
@@ -33,7 +70,7 @@ export interface FollowingStatus {
   /** End of the leader's durable log, by its last message. */
   readonly leaderLsn: number
   readonly rttMs: number | undefined
-  readonly lastError: { readonly code: string; readonly message: string } | undefined
+  readonly lastError: ErrorStatus | undefined
 }
 
 /** The part that both roles share. */
@@ -57,8 +94,37 @@ export function followingStatus(report: FollowerReport, leader: string | undefin
     lagRecords,
     leaderLsn,
     rttMs,
-    lastError: lastError && { code: lastError.code, message: lastError.message },
+    lastError: errorStatus(lastError),
   }
+}
+
+/** A snapshot in progress, for status. */
+export function bootstrapStatus(
+  { progress, lastError }: SnapshotReport,
+  leader: string | undefined,
+): BootstrapStatus {
+  return {
+    leader,
+    receivedBytes: progress?.receivedBytes ?? 0,
+    totalBytes: progress?.totalBytes,
+    bytesPerSecond: progress?.bytesPerSecond ?? 0,
+    lastError: errorStatus(lastError),
+  }
+}
+
+/** The part that leaders have. */
+export function leadingStatus(
+  leading: LeaderRole,
+): Pick<NodeStatus, 'followers' | 'absentFollowers' | 'snapshots'> {
+  return {
+    followers: leading.followers(),
+    absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),
+    snapshots: leading.snapshots(),
+  }
+}
+
+export function errorStatus(error: UnderstudyError | undefined): ErrorStatus | undefined {
+  return error && { code: error.code, message: error.message }
 }
 
 function newestEpoch(history: EpochHistory): number {

@@ -1,0 +1,52 @@
+/** What a node is to its user. */
+import type {
+  LogPoint,
+  Position,
+  ReadTransaction,
+  RunResult,
+  Slot,
+  UnderstudyError,
+  WriteTransaction,
+} from '@understudy/contracts'
+import type { TableDigest } from '@understudy/protocol'
+import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
+import type { Role } from './options.ts'
+import type { NodeStatus } from './status.ts'
+
+export interface ReadOptions {
+  /** Read only once this node shows this position: a receipt's, for reading one's own writes. */
+  readonly after?: PositionToken
+  /** How long to wait for `after`, or for a snapshot, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+}
+
+export interface UnderstudyNode extends AsyncDisposable {
+  readonly name: string
+  readonly role: Role
+  /** 16 hexadecimal digits. */
+  readonly cluster: string
+  /** Where it listens, with the real port. */
+  readonly address: string | undefined
+  /** What readers of this node see; the last they saw, when it is closed. */
+  readonly applied: LogPoint
+  /** Why the node stopped writing or following for good, if it did. */
+  readonly failure: UnderstudyError | undefined
+  /** Leader: a synchronous callback, run once; or a list of statements. Durable and visible when it resolves. */
+  write<R>(body: (tx: WriteTransaction) => R, options?: WriteOptions): Promise<WriteResult<R>>
+  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  /** One consistent view of this node; the callback may be asynchronous. Never waits for other nodes. */
+  read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options?: ReadOptions): Promise<Awaited<R>>
+  /** Leader: writes a marker, at which every node freezes a view for `digest`. */
+  mark(): Promise<LogPoint>
+  /** Digest of every table as of a marker; waits until it is applied here. */
+  digest(at: Position, options?: ReadOptions): Promise<TableDigest[]>
+  slots(): Slot[]
+  /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
+  dropSlot(name: string): void
+  /** Checkpoints now, apart from the schedule. */
+  checkpoint(): Promise<void>
+  status(): NodeStatus
+  /** Answers the writes that wait, ends every connection, waits for reads in progress, gives the directory free. */
+  close(): Promise<void>
+}
