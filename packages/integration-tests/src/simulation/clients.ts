@@ -1,0 +1,127 @@
+/**
+ * Clients: write unique values to the leader of the moment, and hold every answer against the history.
+ *
+ * Decides: what is written and when, which answers are allowed. Leaves to others: remembering (ledger).
+ */
+import { isUnderstudyError } from '@understudy/contracts'
+import { drawSpan, type MemoryTransaction, type SeededRandom } from '@understudy/testkit'
+import type { LeaderHost, Leading } from './leader.ts'
+import { counterKey, keyOf } from './ledger.ts'
+import type { World } from './world.ts'
+
+const SHARED_KEYS = 8
+
+export class Client {
+  readonly #name: string
+  readonly #world: World
+  readonly #leader: LeaderHost
+  readonly #random: SeededRandom
+  #next = 0
+  #isOpen = true
+
+  constructor(world: World, leader: LeaderHost, name: string) {
+    this.#world = world
+    this.#leader = leader
+    this.#name = name
+    this.#random = world.random.fork(name)
+    this.#think()
+  }
+
+  stop(): void {
+    this.#isOpen = false
+  }
+
+  #think(): void {
+    const { shape, clock } = this.#world
+    clock.schedule(drawSpan(this.#random, shape.thinkMs), () => {
+      if (!this.#isOpen) return
+      const { leading } = this.#leader
+      const burst = this.#random.between(1, shape.burstMax)
+      if (leading !== undefined) for (let i = 0; i < burst; i++) this.#turn(leading)
+      this.#think()
+    })
+  }
+
+  #turn(leading: Leading): void {
+    const dice = this.#random.below(100)
+    if (dice < 3) this.#mark(leading)
+    else if (dice < 6) this.#writeNothing(leading)
+    else this.#write(leading, dice < 10 ? 'throws' : dice < 12 ? 'loses' : 'succeeds')
+  }
+
+  #write(leading: Leading, kind: 'succeeds' | 'throws' | 'loses'): void {
+    const { ledger, tally } = this.#world
+    const id = `${this.#name}-${this.#next++}`
+    const value = this.#value(id)
+    const shared = `s/${this.#random.below(SHARED_KEYS)}`
+    const isDelete = this.#random.chance(0.3)
+    ledger.sent(id, value)
+    const body = (tx: MemoryTransaction): void => {
+      tx.set(keyOf(id), value)
+      const counter = counterKey(this.#name)
+      tx.set(counter, String(Number(tx.get(counter) ?? 0) + 1))
+      if (isDelete) tx.delete(shared)
+      else tx.set(shared, id)
+      if (kind === 'throws') throw new Refusal()
+      if (kind === 'loses') tx.lose()
+    }
+    const died = (): void => ledger.unknown(id)
+    this.#leader.onEnd(died)
+    const answered = (check: () => void): void => {
+      this.#leader.offEnd(died)
+      if (this.#leader.leading === leading) this.#world.check(check)
+    }
+    leading.pipeline.write(body).then(
+      ({ receipt }) =>
+        answered(() => {
+          ledger.acknowledged(id, receipt.position)
+          tally.add('write acknowledged')
+          this.#leader.expectAnswered(leading.data, receipt, keyOf(id), value)
+          this.#world.note(`ack ${id} ${receipt.position.epoch}/${receipt.position.lsn}`)
+        }),
+      (error: unknown) => answered(() => this.#refused(id, kind, error)),
+    )
+  }
+
+  #refused(id: string, kind: string, error: unknown): void {
+    const { ledger, tally } = this.#world
+    if (isUnderstudyError(error, 'OUTCOME_UNKNOWN')) {
+      tally.add('write of unknown outcome')
+      ledger.unknown(id)
+      return
+    }
+    ledger.refused(id)
+    tally.add('write refused')
+    this.#world.note(`refused ${id}`)
+    const isOwn = error instanceof Refusal && kind === 'throws'
+    const isKnown =
+      isUnderstudyError(error, 'NOT_WRITTEN') ||
+      isUnderstudyError(error, 'OVERLOADED') ||
+      isUnderstudyError(error, 'LOG_FAILED')
+    if (!isOwn && !isKnown) throw error
+  }
+
+  /** A write that changes nothing is answered, too. */
+  #writeNothing({ pipeline }: Leading): void {
+    pipeline.write((tx) => tx.get(counterKey(this.#name))).catch(() => undefined)
+  }
+
+  #mark({ pipeline }: Leading): void {
+    pipeline.mark().catch(() => undefined)
+  }
+
+  #value(id: string): string {
+    const { shape } = this.#world
+    const isBig = this.#random.chance(shape.bigValueChance)
+    const length = this.#random.below(isBig ? shape.bigValueBytesMax : shape.valueBytesMax)
+    return `${id}:${this.#random
+      .uint32()
+      .toString(36)
+      .repeat(Math.ceil(length / 6))
+      .slice(0, length)}`
+  }
+}
+
+class Refusal extends Error {
+  override readonly name: string = 'Refusal'
+}

@@ -1,0 +1,209 @@
+/** The node that leads, life after life: what `node` composes for a leader, over the storage in memory. */
+import { type LogPoint, type Receipt, type UnderstudyError } from '@understudy/contracts'
+import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
+import { Connection, LIMITS, negotiateVersion, type Hello } from '@understudy/protocol'
+import { becomeLeader, Followers, type CommitPipeline } from '@understudy/replication'
+import type { MachineLife, MemoryConnection, MemoryTransaction } from '@understudy/testkit'
+import { Host, type NodeData } from './host.ts'
+import { CLUSTER, LEADER } from './world.ts'
+
+export interface Leading {
+  readonly data: NodeData
+  readonly pipeline: CommitPipeline<MemoryTransaction>
+  readonly followers: Followers
+  readonly snapshots: SnapshotServer
+}
+
+export class LeaderHost extends Host {
+  /** While it takes writes. */
+  leading: Leading | undefined
+  readonly #watchers = new Set<() => void>()
+
+  /** Calls once when the present life ends. */
+  onEnd(run: () => void): void {
+    this.#watchers.add(run)
+  }
+
+  offEnd(run: () => void): void {
+    this.#watchers.delete(run)
+  }
+
+  protected override ended(): void {
+    this.leading = undefined
+    const watchers = [...this.#watchers]
+    this.#watchers.clear()
+    for (const watcher of watchers) watcher()
+  }
+
+  protected override async run(life: MachineLife): Promise<void> {
+    const { world } = this
+    const { history, tally, shape, format } = world
+    const data = this.openData(life, 1)
+    const { log, storage } = data
+    this.writeGeneration(life, 1)
+    history.expectWhole(this.name, log)
+    // What survived counts from now on, whether or not anyone was told of it.
+    history.ingest(log)
+    let followers: Followers | undefined
+    const leadership = await becomeLeader<MemoryConnection, MemoryTransaction>({
+      log,
+      storage,
+      format,
+      formats: [format],
+      cluster: CLUSTER,
+      node: LEADER,
+      clock: life.clock,
+      random: life.random,
+      limits: shape.pipeline,
+      applyLimits: shape.apply,
+      defer: (run) => life.clock.schedule(0, run),
+      onDurable: (point) => {
+        if (!this.isAlive(life)) return
+        this.#durable(data, point)
+        followers?.wake()
+      },
+      onMarker: (point) => this.marker(life, data, point),
+      onFailed: (error) => this.failed(life, error),
+    })
+    if (!this.isAlive(life)) return
+    if (leadership.redone.batches > 0) tally.add('leader restarted with redo')
+    if (leadership.cutRecords > 0) tally.add('unfinished chain cut')
+    history.ingest(log)
+    this.comparedTo = history.compare(this.name, log, log.first)
+    history.expectState(`${this.name} leading`, storage)
+    const { pipeline } = leadership
+    followers = this.#followers(life, data, pipeline)
+    const snapshots = this.#snapshots(life, data, followers)
+    await this.#listen(life, followers, snapshots)
+    if (!this.isAlive(life)) return
+    world.note(`leading ${leadership.epoch.number} from ${log.end.lsn}`)
+    this.leading = { data, pipeline, followers, snapshots }
+  }
+
+  /** A marker: the node shows this position and nothing later. */
+  marker(life: MachineLife, data: NodeData, point: LogPoint): void {
+    if (!this.isAlive(life)) return
+    const { world } = this
+    world.check(() => {
+      world.history.ingest(data.log)
+      expectMarker(this, data, point)
+    })
+  }
+
+  /** A receipt was handed out. */
+  expectAnswered(data: NodeData, receipt: Receipt, key: string, value: string): void {
+    const { world } = this
+    const { lsn } = receipt.position
+    if (data.log.durable < lsn)
+      world.broken('W1', `a write was answered at LSN ${lsn}, durable is ${data.log.durable}`)
+    if (data.log.failure !== undefined) world.broken('I14', `a write was answered by a log that failed`)
+    if (data.storage.get(key) !== value)
+      world.broken('I1', `an acknowledged write is not shown by its leader`)
+  }
+
+  #durable({ log, storage }: NodeData, point: LogPoint): void {
+    const { world } = this
+    world.check(() => {
+      if (log.durable < point.lsn)
+        world.broken('W1', `LSN ${point.lsn} was called durable, the log says ${log.durable}`)
+      world.history.ingest(log)
+      if (storage.applied.lsn !== point.lsn)
+        world.broken('I10', `the leader shows LSN ${storage.applied.lsn} after it committed ${point.lsn}`)
+    })
+  }
+
+  #followers(life: MachineLife, { log }: NodeData, pipeline: CommitPipeline<MemoryTransaction>): Followers {
+    const { format, shape } = this.world
+    return new Followers({
+      log,
+      cluster: CLUSTER,
+      node: LEADER,
+      clock: life.clock,
+      formats: [{ id: format.id, version: format.version }],
+      highWatermark: () => pipeline.highWatermark,
+      limits: shape.link,
+      onMustStopLeading: (error: UnderstudyError) => {
+        if (this.isAlive(life))
+          this.world.broken('I3', `the leader had to stop: ${error.code} ${error.message}`)
+      },
+      onFollower: (event) => {
+        if (!this.isAlive(life)) return
+        this.world.note(
+          `${event.kind} ${event.name} ${event.kind === 'joined' ? event.decision.kind : (event.error?.code ?? '')}`,
+        )
+        if (event.kind === 'left' && event.error?.code === 'PEER_SILENT')
+          this.world.tally.add('peer found silent')
+      },
+    })
+  }
+
+  #snapshots(
+    life: MachineLife,
+    { log, storage, checkpointer }: NodeData,
+    followers: Followers,
+  ): SnapshotServer {
+    const { keepMs, chunkBytes, windowBytes, bytesPerSecondMax } = this.world.shape.snapshot
+    return createSnapshotServer({
+      openSnapshot: async () => {
+        await checkpointer.run()
+        return storage.snapshot()
+      },
+      history: () => log.history,
+      applied: () => storage.applied,
+      reserveSlot: (follower, lsn) => void log.slots.reserve(follower, lsn),
+      releaseSlot: (follower, lsn) => {
+        const isConnected = followers.status().some(({ name }) => name === follower)
+        if (!isConnected && log.slots.get(follower)?.lsn === lsn) log.slots.drop(follower)
+      },
+      clock: life.clock,
+      random: life.random,
+      heartbeatMs: this.world.shape.link.heartbeatMs,
+      deadlineMs: this.world.shape.link.deadlineMs,
+      keepMs,
+      chunkBytes,
+      windowBytes,
+      bytesPerSecondMax,
+    })
+  }
+
+  async #listen(life: MachineLife, followers: Followers, snapshots: SnapshotServer): Promise<void> {
+    await life.transport.listen(`sim://${LEADER}`, (channel) => {
+      const connection = new Connection(channel, life.clock)
+      connection.next({ timeoutMs: 5000 }).then(
+        (message) => {
+          if (!this.isAlive(life)) return
+          if (message.type !== 'hello')
+            return this.world.broken('I3', `a ${message.type} came before the Hello`)
+          connection.frameBytesMax = LIMITS.frameBytesMax
+          if (message.purpose === 'snapshot') this.#serveSnapshot(connection, message, snapshots)
+          else followers.accept(connection, message)
+        },
+        () => connection.close(),
+      )
+    })
+  }
+
+  #serveSnapshot(connection: Connection, hello: Hello, snapshots: SnapshotServer): void {
+    const { heartbeatMs, deadlineMs } = this.world.shape.link
+    connection.send({
+      type: 'welcome',
+      version: negotiateVersion(hello),
+      cluster: CLUSTER,
+      node: LEADER,
+      history: [],
+      end: { epoch: 0, lsn: 0, crc: 0 },
+      verdict: { kind: 'continue', from: 1 },
+      heartbeatMs,
+      deadlineMs,
+    })
+    void snapshots.serve(connection, hello)
+  }
+}
+
+export function expectMarker(host: Host, { storage }: NodeData, point: LogPoint): void {
+  const { tally, history } = host.world
+  tally.add('marker seen')
+  if (storage.applied.lsn !== point.lsn)
+    host.world.broken('I5', `${host.name} shows LSN ${storage.applied.lsn} at the marker ${point.lsn}`)
+  history.expectState(`${host.name} at a marker`, storage)
+}

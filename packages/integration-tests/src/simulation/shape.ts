@@ -1,0 +1,119 @@
+/**
+ * What one seed draws for itself before its run begins (swarm testing): sizes, limits, speeds, which faults and how
+ * often. Two seeds differ in kind, not only in timing: one has no faults but kills, another no faults at all.
+ *
+ * Decides: the ranges. Leaves to others: what happens within them (nemesis, clients).
+ */
+import type { SeededRandom, Span } from '@understudy/testkit'
+import type { ApplyLimits, LinkLimits, PipelineLimits } from '@understudy/replication'
+
+export const FAULTS = [
+  'killLeader',
+  'powerLossLeader',
+  'killFollower',
+  'powerLossFollower',
+  'cutOneWay',
+  'isolate',
+  'heal',
+  'reset',
+  'pause',
+  'failSync',
+  'slowLink',
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+export interface Shape {
+  readonly followers: number
+  readonly clients: number
+  /** How long faults come and clients write, in virtual milliseconds. */
+  readonly chaosMs: number
+  /** Between two turns of one client. */
+  readonly thinkMs: Span
+  /** Writes that a client sends in one turn, at most. */
+  readonly burstMax: number
+  readonly valueBytesMax: number
+  readonly bigValueChance: number
+  readonly bigValueBytesMax: number
+  readonly pipeline: Partial<PipelineLimits>
+  readonly link: LinkLimits
+  readonly apply: Partial<ApplyLimits>
+  readonly segmentBytes: number
+  readonly tailCacheBytes: number
+  readonly slotBytesMax: number
+  readonly checkpointBytes: number
+  readonly checkpointIntervalMs: number
+  readonly snapshot: {
+    readonly keepMs: number
+    readonly chunkBytes: number
+    readonly windowBytes: number
+    readonly bytesPerSecondMax: number
+    readonly flushBytes: number
+  }
+  /** Fault kinds of this seed with their weights; empty for a run without faults. */
+  readonly faults: readonly { readonly kind: Fault; readonly weight: number }[]
+  /** Between two faults. */
+  readonly faultGapMs: Span
+  /** From a crash to the restart. */
+  readonly downMs: Span
+  /** How long a pause lasts. */
+  readonly pauseMs: Span
+  readonly latencyMs: { readonly min: number; readonly max: number }
+  readonly syncMs: Span
+  /** How often everything is looked at. */
+  readonly watchMs: number
+}
+
+export function drawShape(random: SeededRandom): Shape {
+  const recordBytesMax = random.pick([200, 500, 2000, 100_000])
+  const heartbeatMs = random.between(50, 500)
+  return {
+    followers: random.between(2, 3),
+    clients: random.between(1, 5),
+    chaosMs: random.between(2000, 12_000),
+    thinkMs: { min: 1, max: random.pick([40, 150, 400]) },
+    burstMax: random.pick([1, 3, 10]),
+    valueBytesMax: random.pick([20, 200, 600]),
+    bigValueChance: random.pick([0, 0.02, 0.1]),
+    bigValueBytesMax: random.pick([2000, 6000, 20_000]),
+    pipeline: {
+      recordBytesMax,
+      groupWritesMax: random.pick([1, 4, 64]),
+      queueWritesMax: 64,
+      writeTimeoutMs: 5000,
+    },
+    link: {
+      heartbeatMs,
+      deadlineMs: heartbeatMs * random.between(3, 6),
+      windowBytes: random.pick([2000, 20_000, 200_000]),
+      frameBytes: random.pick([500, 4000, 50_000]),
+    },
+    apply: { batchRecordsMax: random.pick([1, 7, 500]), queueBytesMax: random.pick([500, 20_000]) },
+    segmentBytes: random.pick([8192, 8192, 16_384, 65_536]),
+    tailCacheBytes: random.pick([0, 2000, 100_000]),
+    slotBytesMax: random.pick([4000, 20_000, 60_000, 1_000_000]),
+    checkpointBytes: random.pick([500, 5000, 30_000]),
+    checkpointIntervalMs: random.pick([20, 100, 500]),
+    snapshot: {
+      keepMs: random.pick([0, 300, 3000]),
+      chunkBytes: random.pick([512, 1024, 4096]),
+      windowBytes: random.pick([1024, 8192]),
+      bytesPerSecondMax: random.pick([0, 30_000, 200_000]),
+      flushBytes: random.pick([1024, 8192, 1_000_000]),
+    },
+    faults: drawFaults(random),
+    faultGapMs: { min: 1, max: random.pick([100, 400, 1500]) },
+    downMs: { min: 0, max: random.pick([20, 500, 2000]) },
+    pauseMs: { min: 1, max: random.pick([50, 1000, 4000]) },
+    latencyMs: { min: 0.1, max: random.pick([1, 5, 50]) },
+    syncMs: { min: 0.1, max: random.pick([1, 10, 60]) },
+    watchMs: random.pick([5, 20, 100]),
+  }
+}
+
+/** One seed in twelve has no faults; of the others each keeps a random part of the kinds, always with a way to heal. */
+function drawFaults(random: SeededRandom): Shape['faults'] {
+  if (random.chance(1 / 12)) return []
+  const keep = random.pick([0.3, 0.6, 1])
+  const kinds = FAULTS.filter((kind) => random.chance(keep) || kind === 'heal')
+  return kinds.map((kind) => ({ kind, weight: random.between(1, 8) }))
+}

@@ -1,0 +1,46 @@
+/** Counts of what happened, so that a run can show that the rare things did ("sometimes" assertions). */
+export const RARE_EVENTS = [
+  'write acknowledged',
+  'write refused',
+  'write of unknown outcome',
+  'transaction in parts',
+  'marker seen',
+  'leader restarted with redo',
+  'follower restarted with redo',
+  'unsynced tail lost',
+  'unfinished chain cut',
+  'segments collected',
+  'log spread over segments',
+  'slot lost',
+  'bootstrap after a lost slot',
+  'snapshot resumed',
+  'reconnected inside a transaction',
+  'peer found silent',
+  'sync failed',
+  'crash during bootstrap',
+] as const
+export type RareEvent = (typeof RARE_EVENTS)[number]
+
+export class Tally {
+  readonly #counts = new Map<RareEvent, number>(RARE_EVENTS.map((event) => [event, 0]))
+
+  add(event: RareEvent, count = 1): void {
+    this.#counts.set(event, this.of(event) + count)
+  }
+
+  of(event: RareEvent): number {
+    return this.#counts.get(event) ?? 0
+  }
+
+  include(other: Tally): void {
+    for (const [event, count] of other.#counts) this.add(event, count)
+  }
+
+  get missing(): RareEvent[] {
+    return RARE_EVENTS.filter((event) => this.of(event) === 0)
+  }
+
+  get lines(): string[] {
+    return RARE_EVENTS.map((event) => `${String(this.of(event)).padStart(10)}  ${event}`)
+  }
+}

@@ -1,0 +1,125 @@
+/** Looks at every node again and again: what must hold at any moment. */
+import { LOCAL_SLOT } from '@understudy/contracts'
+import type { FollowerHost } from './follower.ts'
+import type { Host, NodeData } from './host.ts'
+import type { LeaderHost } from './leader.ts'
+import type { World } from './world.ts'
+
+/** Scheduled calls of the whole cluster; more says that timers are not given back. */
+const TIMERS_MAX = 2000
+
+export class Watch {
+  readonly #world: World
+  readonly #leader: LeaderHost
+  readonly #followers: readonly FollowerHost[]
+  readonly #applied = new Map<NodeData, number>()
+  readonly #epochs = new Map<Host, number>()
+  #looks = 0
+  #isOver = false
+
+  constructor(world: World, leader: LeaderHost, followers: readonly FollowerHost[]) {
+    this.#world = world
+    this.#leader = leader
+    this.#followers = followers
+    this.#again()
+  }
+
+  stop(): void {
+    this.#isOver = true
+  }
+
+  #again(): void {
+    const { clock, shape } = this.#world
+    clock.schedule(shape.watchMs, () => {
+      if (this.#isOver) return
+      this.#world.check(() => this.look())
+      this.#again()
+    })
+  }
+
+  look(): void {
+    this.#looks += 1
+    const { leading } = this.#leader
+    for (const host of [this.#leader, ...this.#followers])
+      if (host.data !== undefined) this.#lookAt(host, host.data)
+    for (const follower of this.#followers) this.#expectTruthful(follower)
+    if (leading !== undefined) this.#expectBounded()
+    // The leader's log may end above what is durable; only followers must not.
+    if (this.#world.clock.pending > TIMERS_MAX)
+      this.#world.broken('I13', `${this.#world.clock.pending} calls are scheduled`)
+  }
+
+  #lookAt(host: Host, data: NodeData): void {
+    const { world } = host
+    const { log, storage } = data
+    const { name } = host
+    if (host === this.#leader) {
+      if (log.durable <= world.history.end) world.history.expectPoint(name, storage.applied)
+    } else {
+      host.comparedTo = world.history.compare(name, log, host.comparedTo + 1)
+      world.history.expectPoint(name, storage.applied)
+    }
+    if (storage.applied.lsn > log.durable)
+      world.broken('W1', `${name} shows LSN ${storage.applied.lsn}, its log is durable up to ${log.durable}`)
+    if (storage.applied.lsn < (this.#applied.get(data) ?? 0))
+      world.broken('I5', `${name} went back to LSN ${storage.applied.lsn}`)
+    this.#applied.set(data, storage.applied.lsn)
+    const local = log.slots.get(LOCAL_SLOT)
+    if (local === undefined || local.state === 'lost' || log.first > local.lsn + 1)
+      world.broken(
+        'I15',
+        `the log of ${name} begins at ${log.first}, its own slot is at ${local?.lsn} (${local?.state})`,
+      )
+    this.#expectEpochs(host, data)
+    if (log.first > 1) world.tally.add('segments collected')
+    if (log.history.length > 0 && (this.#looks + name.length) % 10 === 0 && log.failure === undefined) {
+      if (log.durable <= world.history.end) world.history.expectState(name, storage)
+    }
+  }
+
+  #expectEpochs(host: Host, { log }: NodeData): void {
+    const { world } = host
+    const newest = log.history.at(-1)?.number ?? 0
+    if (newest < (this.#epochs.get(host) ?? 0))
+      world.broken('I4', `${host.name} went back to epoch ${newest}`)
+    if (host !== this.#leader || log.durable === log.end.lsn) this.#epochs.set(host, newest)
+    if (
+      log.history.some((entry, index) => index > 0 && entry.number <= (log.history[index - 1]?.number ?? 0))
+    )
+      world.broken('I4', `the epochs of ${host.name} do not grow`)
+  }
+
+  /** What the leader believes of a follower never goes beyond what the follower has. */
+  #expectTruthful(follower: FollowerHost): void {
+    const { leading } = this.#leader
+    const { data } = follower
+    const status = leading?.followers.status().find(({ name }) => name === follower.name)
+    if (status === undefined || data === undefined || follower.following === undefined) return
+    const { durable, applied } = follower.following.report()
+    if (durable > data.log.durable || applied.lsn > data.storage.applied.lsn)
+      this.#world.broken('I16', `${follower.name} reports ${durable} as durable, ${applied.lsn} as applied`)
+    if (status.durable > data.log.durable || status.applied > data.storage.applied.lsn)
+      this.#world.broken(
+        'I16',
+        `the leader takes ${status.durable} for durable at ${follower.name}, whose log is durable up to ${data.log.durable}`,
+      )
+  }
+
+  #expectBounded(): void {
+    const { shape } = this.#world
+    const { leading } = this.#leader
+    if (leading === undefined) return
+    const { pipeline, followers, data } = leading
+    if (pipeline.queued > (shape.pipeline.queueWritesMax ?? 0))
+      this.#world.broken('I13', `${pipeline.queued} writes wait`)
+    const frameMax = shape.link.frameBytes + 2 * shape.bigValueBytesMax + 20_000
+    for (const { name, unackedBytes } of followers.status()) {
+      if (unackedBytes > shape.link.windowBytes + frameMax)
+        this.#world.broken('I13', `${unackedBytes} bytes are on their way to ${name}`)
+    }
+    for (const { name, state, heldBytes } of data.log.slots.list()) {
+      if (name !== LOCAL_SLOT && state !== 'lost' && state !== 'unreserved' && heldBytes > shape.slotBytesMax)
+        this.#world.broken('I13', `the slot ${name} holds back ${heldBytes} bytes`)
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/** What the parts of one run share: time, network, the drawn shape, the truth to compare with, the counts. */
+import type { LogFormat } from '@understudy/contracts'
+import {
+  memoryFormat,
+  SeededRandom,
+  SimulatedClock,
+  SimulatedNetwork,
+  Trace,
+  type MemoryConnection,
+} from '@understudy/testkit'
+import { InvariantBreach } from './breach.ts'
+import { History } from './history.ts'
+import { Ledger } from './ledger.ts'
+import { drawShape, type Shape } from './shape.ts'
+import { Tally } from './tally.ts'
+
+export const CLUSTER = '0123456789abcdef'
+export const LEADER = 'a'
+
+export class World {
+  readonly random: SeededRandom
+  readonly shape: Shape
+  readonly clock: SimulatedClock
+  readonly network: SimulatedNetwork
+  readonly trace: Trace = new Trace()
+  readonly tally: Tally = new Tally()
+  readonly ledger: Ledger = new Ledger()
+  readonly history: History
+  readonly format: LogFormat<MemoryConnection> = memoryFormat()
+  /** The first broken invariant, or what else went wrong; ends the run. */
+  breach: Error | undefined
+
+  constructor(seed: string | number, shape?: Partial<Shape>) {
+    this.random = new SeededRandom(seed)
+    this.shape = { ...drawShape(this.random.fork('shape')), ...shape }
+    this.clock = new SimulatedClock({ shuffle: this.random.fork('clock') })
+    this.network = new SimulatedNetwork({
+      clock: this.clock,
+      random: this.random.fork('network'),
+      latencyMs: this.shape.latencyMs,
+      trace: this.trace.add,
+    })
+    this.history = new History((lsn, changes, parts) => {
+      if (parts > 1) this.tally.add('transaction in parts')
+      this.ledger.entered(lsn, changes)
+    })
+  }
+
+  /** Notes a line of the trace, with the virtual time. */
+  note(line: string): void {
+    this.trace.add(`${this.clock.monotonic().toFixed(3)} ${line}`)
+  }
+
+  /** Runs a check; what it throws is the end of the run. */
+  check(run: () => void): void {
+    if (this.breach !== undefined) return
+    try {
+      run()
+    } catch (error) {
+      this.breach = error instanceof Error ? error : new Error(String(error))
+    }
+  }
+
+  broken(id: InvariantBreach['id'], what: string): void {
+    this.breach ??= new InvariantBreach(id, what)
+  }
+}
