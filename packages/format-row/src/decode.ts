@@ -87,19 +87,22 @@ export class PayloadDecoder {
       | SchemaStep
     )[] = []
     let open: OpenRows | undefined
-    const close = (): void => {
-      if (open !== undefined) {
-        closed.push({ ...open, strictEnd: this.#strict.length, replacingEnd: this.#replacing.length })
-      }
+    const close = (strictEnd: number, replacingEnd: number): void => {
+      if (open !== undefined) closed.push({ ...open, strictEnd, replacingEnd })
       open = undefined
     }
     while (take(reader, limit, (5 << 3) | BYTES)) {
       const end = reader.span(limit)
+      const strictStart = this.#strict.length
+      const replacingStart = this.#replacing.length
       if (take(reader, end, (1 << 3) | BYTES)) {
-        open ??= { tables: [], strictStart: this.#strict.length, replacingStart: this.#replacing.length }
-        open.tables.push(this.#rows.table(reader, reader.span(end)))
+        const table = this.#rows.table(reader, reader.span(end))
+        // Tables of one step are applied in any order, so each may come once.
+        if (open?.tables.some(({ name }) => name === table.name) === true) close(strictStart, replacingStart)
+        open ??= { tables: [], strictStart, replacingStart }
+        open.tables.push(table)
       } else if (take(reader, end, (2 << 3) | BYTES)) {
-        close()
+        close(strictStart, replacingStart)
         const inner = reader.span(end)
         closed.push({
           kind: 'schema',
@@ -109,7 +112,7 @@ export class PayloadDecoder {
       }
       if (reader.offset !== end) throw corrupt('a step of an unknown kind', reader.offset)
     }
-    close()
+    close(this.#strict.length, this.#replacing.length)
     // Only now, because the buffers may have moved while they grew.
     const strict = this.#strict.bytes()
     const replacing = this.#replacing.bytes()

@@ -158,7 +158,8 @@ export class RowEncoder {
       if (this.#replace) out.copy(REPLACE_FIELD, 0, REPLACE_FIELD.length)
       for (const part of parts) out.copy(part.bytes(), 0, part.length)
     }
-    if (table !== undefined && (this.#inserts.length > 0 || this.#updateCount > 1)) this.inserted.add(table.name)
+    if (table !== undefined && (this.#inserts.length > 0 || this.#updateCount > 1))
+      this.inserted.add(table.name)
     for (const part of parts) part.reset()
     this.#updateCount = 0
     this.#replace = false

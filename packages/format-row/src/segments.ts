@@ -11,9 +11,9 @@
  * 3. When the write with the schema change is rolled back, what earlier writes of the group did must remain. If this
  *    write had changed no rows before, the cut has exactly that. Otherwise the session from before the cut is kept
  *    (`parked`) and asked again after the rollback.
- * 4. A parked session goes on recording, and cannot answer once a table it saw is gone or has fewer columns than it
- *    saw. Then the tables are made as it saw them inside a savepoint that is undone; what they have
- *    too many is cut off again.
+ * 4. A parked session goes on recording, and cannot answer when a table it saw is gone or has fewer columns than it
+ *    saw. So the tables are made as it saw them inside a savepoint that is undone; columns too many are cut off again.
+ *    Where a name came back for another table its answer would be wrong, and the group fails (`#reborn`).
  */
 import type { DatabaseSync, Session } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
@@ -39,6 +39,9 @@ export class Segments {
   #parked: Session | undefined
   #parkedSchema: Schema | undefined
   #seen: SeenTables = new Map()
+  /** Tables known to the parked session that the write took away; whether one of their names came back. */
+  readonly #vanished = new Set<string>()
+  #reborn = false
   #touched = false
   #cut = false
   #writesBefore = 0
@@ -119,7 +122,11 @@ export class Segments {
     }
     this.#closeSingle()
     this.#session = this.#database.createSession()
-    if (this.#parked === undefined) return
+    if (this.#parkedSchema === undefined) return
+    for (const name of this.#parkedSchema.tables.keys()) {
+      if (!schema.tables.has(name)) this.#vanished.add(name)
+      else if (this.#vanished.has(name)) this.#reborn = true
+    }
     for (const [name, create] of tables) {
       const columns = schema.tables.get(name)?.columns.length
       // Tables of SQLite itself come and go with ours.
@@ -137,8 +144,9 @@ export class Segments {
     this.#session = undefined
     this.#segments.length = this.#mark
     const parked = this.#parked
-    if (parked !== undefined && this.#parkedSchema !== undefined) {
+    if (parked !== undefined) {
       try {
+        if (this.#reborn) throw unrecordable(undefined)
         const changeset = this.#revive(parked, schema)
         if (changeset.length > 0) this.#segments.push({ kind: 'rows', changeset, schema })
       } catch (error) {
@@ -206,22 +214,22 @@ export class Segments {
     this.#parked?.close()
     this.#parked = undefined
     this.#parkedSchema = undefined
+    this.#vanished.clear()
+    this.#reborn = false
   }
 }
 
-/** The part of a changeset that belongs to tables of `schema`, without columns that they do not have. */
+/** The part of a changeset that belongs to tables of `schema`, without columns that they do not have, and changes of those alone. */
 function trimmed(changeset: Uint8Array, schema: Schema): Uint8Array {
   const changes: Change<RawValue>[] = []
   for (const change of decodeChangesetRaw(changeset)) {
     const columns = schema.tables.get(change.table)?.columns.length
     if (columns === undefined) continue
-    const { key, before, after } = change
-    changes.push({
-      ...change,
-      key: key.slice(0, columns),
-      before: before.slice(0, columns),
-      after: after.slice(0, columns),
-    })
+    const { key, operation } = change
+    const before = change.before.slice(0, columns)
+    const after = change.after.slice(0, columns)
+    if (operation === 'update' && after.every((value) => value === undefined)) continue
+    changes.push({ ...change, key: key.slice(0, columns), before, after })
   }
   return encodeChangeset(changes)
 }
@@ -230,11 +238,15 @@ function changesetOf(session: Session): Uint8Array {
   try {
     return session.changeset()
   } catch (cause) {
-    throw new UnderstudyError(
-      'NOT_WRITTEN',
-      'The row changes of a group could not be taken from its session, so the group was rolled back and nothing was ' +
-        'logged. Write again; put a schema change first in its write, or into a write of its own.',
-      { cause },
-    )
+    throw unrecordable(cause)
   }
+}
+
+function unrecordable(cause: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    'The row changes of a group could not be taken from its session, so the group was rolled back and nothing was ' +
+      'logged. Write again; put a schema change first in its write, or into a write of its own.',
+    { cause },
+  )
 }

@@ -99,7 +99,9 @@ export class SideState {
     // A follower makes a counter for a row that it inserts, also where the leader has none any more.
     let missing = false
     for (const table of inserted) missing ||= schema.counted.has(table) && !names.has(table)
-    const carried = after.filter((row, index) => !sameRow(row, before[index]) || inserted.has(row[0] as string))
+    const carried = after.filter(
+      (row, index) => !sameRow(row, before[index]) || inserted.has(row[0] as string),
+    )
     if (carried.length === 0 && after.length === before.length && !missing) return undefined
     // By name, as long as names are unique texts and only counts moved or names were added at the end.
     const simple =
