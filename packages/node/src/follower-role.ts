@@ -9,7 +9,7 @@
  *    served data goes on asking for a snapshot until it is closed: its leader may be away for long.
  * 2. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
  */
-import { LOCAL_SLOT, UnderstudyError, isUnderstudyError, type LogPoint } from '@understudy/contracts'
+import { LOCAL_SLOT, ORIGIN, UnderstudyError, isUnderstudyError, type LogPoint } from '@understudy/contracts'
 import {
   assertReplaceable,
   receiveSnapshot,
@@ -48,6 +48,7 @@ export class FollowerRole {
   readonly #abort = new AbortController()
   #state: NodeState
   #view: FollowerView | undefined
+  #applied: LogPoint = ORIGIN
   #hasServed = false
   #arrived: PromiseWithResolvers<FollowerView> = expected()
   #phase: FollowerPhase
@@ -78,6 +79,11 @@ export class FollowerRole {
   /** How the snapshot in progress goes; `undefined` when none is needed. */
   get snapshot(): SnapshotReport | undefined {
     return this.#phase === 'bootstrapping' ? this.#snapshot : undefined
+  }
+
+  /** What readers saw last, while there is no view. */
+  get applied(): LogPoint {
+    return this.#applied
   }
 
   /** What can be served now, if anything. */
@@ -277,6 +283,7 @@ export class FollowerRole {
     this.#arrived = expected()
     if (this.#abort.signal.aborted) this.#arrived.reject(closed())
     await view.following.close()
+    this.#applied = view.data.storage.applied
     this.#views.close()
     await view.data.close()
   }

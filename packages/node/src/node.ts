@@ -84,7 +84,6 @@ class ComposedNode implements UnderstudyNode {
   #leading: LeaderRole | undefined
   #following: FollowerRole | undefined
   #listener: Listener | undefined
-  #lastApplied: LogPoint = ORIGIN
   #failure: UnderstudyError | undefined
   #closing: Promise<void> | undefined
   /** A leader's first start, not yet finished. */
@@ -114,8 +113,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   get applied(): LogPoint {
-    this.#lastApplied = this.#currentData?.storage.applied ?? this.#lastApplied
-    return this.#lastApplied
+    return (this.#data ?? this.#following?.view?.data)?.storage.applied ?? this.#following?.applied ?? ORIGIN
   }
 
   get failure(): UnderstudyError | undefined {
@@ -209,11 +207,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   close(): Promise<void> {
-    if (this.#closing === undefined) {
-      // Kept for `applied`, which answers after the end too.
-      void this.applied
-      this.#closing = this.#close()
-    }
+    this.#closing ??= this.#close()
     return this.#closing
   }
 

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { rowFormat } from '@understudy/format-row'
+import { memoryTransport } from '@understudy/testkit/memory-transport'
+import { describe, expect, test, vi } from 'vitest'
+import { createNode, type NodeOptions } from '../src/index.ts'
+import { resolveOptions } from '../src/options.ts'
+import { temporaryFolder } from './helpers.ts'
+
+const LEADER: NodeOptions = {
+  name: 'a',
+  directory: 'unused',
+  role: 'leader',
+  format: rowFormat(),
+  transport: memoryTransport(),
+}
+const FOLLOWER: NodeOptions = { ...LEADER, role: 'follower', leader: 'memory://a' }
+
+describe('an option that cannot be honoured is an error before anything is made', () => {
+  const bad: [string, Record<string, unknown>, string?][] = [
+    ['no name', { ...LEADER, name: undefined }],
+    ['an empty name', { ...LEADER, name: '' }],
+    ['a name that is a path', { ...LEADER, name: '../a' }],
+    ['a name over 64 characters', { ...LEADER, name: 'a'.repeat(65) }],
+    ['the name of the own slot', { ...LEADER, name: 'local' }],
+    ['an unknown role', { ...LEADER, role: 'primary' }],
+    ['a follower without a leader', { ...FOLLOWER, leader: undefined }],
+    ['a leader with a leader', { ...LEADER, leader: 'memory://b' }],
+    ['a follower that imports', { ...FOLLOWER, importFrom: 'x.db' }],
+    ['a leader that replaces a leader', { ...LEADER, replaceLeader: true }],
+    ['no format', { ...LEADER, format: undefined }],
+    ['no transport', { ...LEADER, transport: undefined }],
+    ['an address of another transport', { ...LEADER, listen: 'tcp://127.0.0.1:0' }, 'ADDRESS_INVALID'],
+    ['an address that is none', { ...FOLLOWER, leader: '127.0.0.1' }, 'ADDRESS_INVALID'],
+    ['no readers', { ...LEADER, readers: 0 }],
+    ['half a segment byte', { ...LEADER, segmentBytes: 0.5 }],
+    ['no checkpoint bytes', { ...LEADER, checkpointBytes: Number.NaN }],
+    ['a negative rate', { ...LEADER, snapshotBytesPerSecondMax: -1 }],
+    ['a pipeline limit of zero', { ...LEADER, pipeline: { groupMsMax: 0 } }],
+    ['a link limit of text', { ...LEADER, link: { heartbeatMs: '5' } }],
+  ]
+  for (const [name, options, code = 'INVALID_ARGUMENT'] of bad) {
+    test(name, async () => {
+      const directory = join(temporaryFolder(), 'node')
+      await expect(createNode({ ...options, directory } as unknown as NodeOptions)).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(/Nothing was started\.$/) as string,
+      })
+      expect(existsSync(directory)).toBe(false)
+    })
+  }
+
+  test('no directory', async () => {
+    await expect(createNode({ ...LEADER, directory: '' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+})
+
+test('a listener that throws is warned of and harms nothing', () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const { emit } = resolveOptions({
+    ...LEADER,
+    onEvent: () => {
+      throw new Error('a bug of the user')
+    },
+  })
+  emit({ kind: 'listening', address: 'memory://a' })
+  expect(warned.mock.calls[0]?.[0]).toMatchObject({ message: 'a bug of the user' })
+  warned.mockRestore()
+})
