@@ -1,5 +1,5 @@
 /**
- * When the database is checkpointed, what that lets go of. Decides: a checkpoint begins when enough bytes wait for it,
+ * When the database is checkpointed, what that lets go of, and that a log which failed in between is noticed. Decides: a checkpoint begins when enough bytes wait for it,
  * one at a time. A finished one moves the node's own slot to the position that is durable in the database now, and
  * then deletes the segments that nobody needs any more: never the other way round, because what is above that
  * position exists in the log alone. After one that failed there is no other: the disk is not to be trusted.
@@ -66,7 +66,10 @@ export class Checkpointer implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    if (this.#isDue()) await this.run()
+    // A slot may have met it, or a reset: without a write nobody else would notice, and every follower be refused.
+    const { failure } = this.#options.log
+    if (failure !== undefined) this.#fail(failure)
+    else if (this.#isDue()) await this.run()
     this.#schedule()
   }
 
