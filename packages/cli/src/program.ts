@@ -3,9 +3,11 @@
  *
  * Exit codes: 0 done; 1 the command failed, and said why in one line; 2 the command line itself was wrong.
  */
+import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { describeError, errorJson, type Output } from './output.ts'
 import { addBenchCommand } from './commands/bench.ts'
+import { addDemoCommand } from './commands/demo.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -19,17 +21,26 @@ export interface CommandContext {
   exitCode: number
 }
 
+/** The package's own version; its package.json is one folder up from here, as source and built. */
+function version(): string {
+  const manifest = createRequire(import.meta.url)('../package.json') as { readonly version: string }
+  return manifest.version
+}
+
 /** Runs one command line; resolves with its exit code once the command has ended. */
 export async function runCommandLine(argv: readonly string[], output: Output): Promise<number> {
   const context: CommandContext = { output, exitCode: 0 }
   const program = new Command('understudy')
     .description('Leader-based replication for SQLite.')
+    .version(version())
+    .showHelpAfterError('(add --help to see what the command takes)')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => output.out(text.trimEnd()),
       writeErr: (text) => output.error(text.trimEnd()),
     })
   for (const add of [
+    addDemoCommand,
     addStartCommand,
     addStatusCommand,
     addSqlCommand,

@@ -11,12 +11,33 @@ import { runCommandLine } from '../src/program.ts'
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
+/** Parsed JSON, whose fields a test names and compares. */
+export interface Json {
+  readonly [field: string]: Json
+}
+
+/** A field that is a list. */
+export function list(value: Json | undefined): Json[] {
+  if (!Array.isArray(value)) throw new Error(`no list: ${JSON.stringify(value)}`)
+  return value as Json[]
+}
+
+/** A field that is text. */
+export function text(value: Json | undefined): string {
+  if (typeof value !== 'string') throw new Error(`no text: ${JSON.stringify(value)}`)
+  return value
+}
+
+export function parse(line: string | undefined): Json {
+  return JSON.parse(line ?? '') as Json
+}
+
 export interface Ran {
   readonly code: number
   readonly out: readonly string[]
   readonly error: readonly string[]
   /** The last line of the output, parsed. */
-  readonly json: Record<string, any>
+  readonly json: Json
 }
 
 /** Runs a command line to its end, in this process. */
@@ -33,7 +54,7 @@ export async function run(...argv: string[]): Promise<Ran> {
     out,
     error,
     get json() {
-      return JSON.parse(out.at(-1) ?? '') as Record<string, any>
+      return parse(out.at(-1))
     },
   }
 }
@@ -89,12 +110,8 @@ export class CommandProcess {
   }
 
   /** The first event of that kind that holds. */
-  async event(
-    kind: string,
-    holds: (event: Record<string, any>) => boolean = () => true,
-  ): Promise<Record<string, any>> {
-    const parsed = (line: string): Record<string, any> => JSON.parse(line) as Record<string, any>
-    return parsed(await this.line((line) => parsed(line)['kind'] === kind && holds(parsed(line))))
+  async event(kind: string, holds: (event: Json) => boolean = () => true): Promise<Json> {
+    return parse(await this.line((line) => text(parse(line)['kind']) === kind && holds(parse(line))))
   }
 
   #wake(): void {
@@ -121,5 +138,5 @@ export async function startNode(name: string, directory: string, ...more: string
     ...more,
   )
   const { address } = await started.event('ready')
-  return { process: started, address: String(address) }
+  return { process: started, address: text(address) }
 }

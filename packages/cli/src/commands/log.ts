@@ -1,5 +1,5 @@
 /** `understudy log`: prints a log directory record by record, with decoded rows. Reads only; the node may be running. */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
 import pc from 'picocolors'
@@ -84,27 +84,23 @@ function printLog(directory: string, options: LogOptions, context: CommandContex
 }
 
 function logDirectory(directory: string): string {
-  if (!existsSync(directory)) {
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `${directory} does not exist. Give a node's directory or a log directory.`,
-    )
-  }
-  const state = statSync(directory).isDirectory() ? readNodeState(nodeFiles(), directory) : undefined
-  const inside = join(directory, 'log')
-  const log =
+  const isDirectory = statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true
+  const state = isDirectory ? readNodeState(nodeFiles(), directory) : undefined
+  const places =
     state !== undefined
-      ? generationPaths(directory, state.generation).log
-      : existsSync(inside)
-        ? inside
-        : directory
-  if (!existsSync(log) || !readdirSync(log).some((name) => name.endsWith('.segment'))) {
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `${directory} holds no log. Give the directory of a node that was started, or a folder with its segment files.`,
-    )
-  }
-  return log
+      ? [generationPaths(directory, state.generation).log]
+      : [join(directory, 'log'), directory]
+  const found = places.find(holdsSegments)
+  if (found !== undefined) return found
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `${directory} ${isDirectory ? 'holds no log' : 'is no directory'}. Give the directory of a node that was started, or a folder with its segment files.`,
+  )
+}
+
+function holdsSegments(directory: string): boolean {
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return false
+  return readdirSync(directory).some((name) => name.endsWith('.segment'))
 }
 
 function head(record: LogRecord): Record<string, unknown> {

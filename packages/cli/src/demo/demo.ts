@@ -198,7 +198,8 @@ class Demo {
   /** Waits until these followers stream and show what the leader has at this moment. */
   async #caughtUp(names: readonly string[]): Promise<void> {
     const [leader] = await this.#cluster.connect([LEADER])
-    const { position } = await leader!.read('select 1').finally(() => leader!.close())
+    const { position } = await leader!.read('select 1')
+    await leader!.close()
     const goal = position?.lsn ?? 0
     const there = (name: string): boolean => {
       const { state, lsn } = this.#monitor.view(name)

@@ -138,19 +138,9 @@ function nodeFlags(): string[] {
 
 function commandLine(options: NodeProcessOptions): string[] {
   const { name, directory, listen, leader, snapshotBytesPerSecond } = options
-  return [
-    ...[
-      'start',
-      '--name',
-      name,
-      '--directory',
-      directory,
-      '--listen',
-      listen,
-      '--json',
-      '--until-input-ends',
-    ],
-    ...(leader === undefined ? [] : ['--leader', leader]),
-    ...(snapshotBytesPerSecond === undefined ? [] : ['--snapshot-rate', String(snapshotBytesPerSecond)]),
-  ]
+  const line = ['start', '--name', name, '--directory', directory, '--listen', listen]
+  line.push('--json', '--until-input-ends')
+  if (leader !== undefined) line.push('--leader', leader)
+  if (snapshotBytesPerSecond !== undefined) line.push('--snapshot-rate', String(snapshotBytesPerSecond))
+  return line
 }

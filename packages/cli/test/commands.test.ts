@@ -1,0 +1,195 @@
+/** Each command against real nodes: what a person reads, what a machine reads, what the exit code says. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { list, parse, run, startNode, temporaryFolder, text, type RunningNode } from './helpers.ts'
+
+async function cluster(): Promise<{ folder: string; a: RunningNode; b: RunningNode }> {
+  const folder = temporaryFolder()
+  const a = await startNode('a', join(folder, 'a'))
+  const b = await startNode('b', join(folder, 'b'), '--leader', a.address)
+  return { folder, a, b }
+}
+
+const NOTES = 'create table note (id integer primary key autoincrement, body text)'
+
+describe('a leader and a follower', () => {
+  test('sql writes through the follower to the leader and reads its own write on the follower', async () => {
+    const { a, b } = await cluster()
+    expect((await run('sql', a.address, NOTES)).code).toBe(0)
+    const wrote = await run('sql', b.address, "insert into note (body) values ('über')", '--json')
+    expect(wrote.json).toMatchObject({ ok: true, results: [{ changes: 1 }] })
+    const position = text(wrote.json['position'])
+    const read = await run('sql', b.address, 'select * from note', '--after', position, '--json')
+    expect(list(read.json['results'])[0]).toEqual({
+      columns: ['id', 'body'],
+      rows: [[1, 'über']],
+      changes: 0,
+    })
+    const shown = await run('sql', b.address, 'select * from note')
+    expect(shown.out.slice(0, 2)).toEqual(['id  body', '1   über'])
+  })
+
+  test('several statements are one write: all or none', async () => {
+    const { a } = await cluster()
+    await run('sql', a.address, NOTES)
+    const failed = await run(
+      'sql',
+      a.address,
+      "insert into note (body) values ('x')",
+      'insert into nowhere values (1)',
+    )
+    expect(failed.code).toBe(1)
+    expect(failed.error).toEqual(['SQL_FAILED no such table: nowhere'])
+    expect((await run('sql', a.address, 'select count(*) as n from note')).out[1]).toBe('0')
+  })
+
+  test('values that JSON numbers cannot carry stay whole', async () => {
+    const { a } = await cluster()
+    const { json } = await run('sql', a.address, "select 9007199254740993, x'00ff', null, 'a'", '--json')
+    expect(list(json['results'])[0]?.['rows']).toEqual([['9007199254740993', '00ff', null, 'a']])
+  })
+
+  test('status tells role, position and lag of each node, and of the dead one that it is', async () => {
+    const { a, b } = await cluster()
+    const alive = await run('status', a.address, b.address, '--json')
+    expect(alive.code).toBe(0)
+    expect(list(alive.json['nodes']).map((node) => node['status']?.['role'])).toEqual(['leader', 'follower'])
+    expect(list(alive.json['nodes'])[1]?.['status']?.['following']).toMatchObject({ leader: a.address })
+    b.process.child.kill('SIGKILL')
+    await b.process.ended
+    const half = await run('status', a.address, b.address)
+    expect(half.code).toBe(1)
+    expect(half.out[1]).toMatch(/^a +tcp:.* leader +leading/)
+    expect(half.out.at(-1)).toMatch(new RegExp(`^${b.address}: CONNECT_FAILED `))
+    expect(half.error).toEqual([])
+    const machine = await run('status', a.address, b.address, '--json')
+    expect(machine.json).toMatchObject({
+      ok: false,
+      nodes: [{ ok: true }, { ok: false, error: { code: 'CONNECT_FAILED' } }],
+    })
+  })
+
+  test('verify compares all tables at one position, in any order of addresses', async () => {
+    const { a, b } = await cluster()
+    await run('sql', a.address, NOTES)
+    await run('sql', a.address, "insert into note (body) values ('x'), ('y')")
+    const { code, json } = await run('verify', b.address, a.address, '--json')
+    expect(code).toBe(0)
+    expect(json).toMatchObject({ ok: true, failures: {} })
+    const note = list(json['tables']).find(({ table }) => text(table) === 'note')
+    expect(note).toMatchObject({ equal: true, nodes: { a: { rows: 2 }, b: { rows: 2 } } })
+    const shown = await run('verify', a.address, b.address)
+    expect(shown.out.at(-1)).toMatch(/^ok the same rows at 1\/\d+$/)
+  })
+
+  test('verify without the leader says whose address is missing', async () => {
+    const { b } = await cluster()
+    const { code, error } = await run('verify', b.address)
+    expect(code).toBe(1)
+    expect(error[0]).toMatch(/^NOT_LEADER .*Add the address of the leader/)
+  })
+
+  test('slots lists what holds the log, drops a follower that is gone, keeps what the node needs', async () => {
+    const { a, b } = await cluster()
+    expect(
+      list((await run('slots', a.address, '--json')).json['slots'])
+        .map((slot) => text(slot['name']))
+        .toSorted(),
+    ).toEqual(['b', 'local'])
+    b.process.child.kill('SIGTERM')
+    await b.process.ended
+    const dropped = await run('slots', a.address, '--drop', 'b')
+    expect(dropped.code).toBe(0)
+    expect(dropped.out[0]).toBe('dropped b')
+    expect((await run('slots', a.address, '--drop', 'b')).error[0]).toMatch(/^SLOT_UNKNOWN /)
+    expect((await run('slots', a.address, '--drop', 'local')).error[0]).toMatch(/^INVALID_ARGUMENT .*kept/)
+  })
+
+  test('log prints every record with its rows while the node runs, also for a machine', async () => {
+    const { folder, a } = await cluster()
+    await run('sql', a.address, NOTES)
+    await run('sql', a.address, "insert into note (body) values ('seen')")
+    const { code, out } = await run('log', join(folder, 'a'), '--json')
+    expect(code).toBe(0)
+    const records = out.map(parse)
+    expect(records.map(({ position }) => position)).toEqual(['1/1', '1/2', '1/3'])
+    expect(records[0]?.['payload']?.['epoch']).toMatchObject({ number: 1, leader: 'a' })
+    expect(records[2]?.['payload']?.['steps']).toContainEqual(
+      expect.objectContaining({ table: 'note', inserts: [{ id: 1, body: 'seen' }] }),
+    )
+    const some = await run('log', join(folder, 'a'), '--from', '2', '--limit', '1', '--no-payload')
+    expect(some.out).toHaveLength(1)
+    expect(some.out[0]).toMatch(/^1\/2 row /)
+  })
+})
+
+describe('mistakes', () => {
+  test('a wrong command line is exit code 2 and says what is wrong', async () => {
+    for (const [argv, words] of [
+      [['frob'], "unknown command 'frob'"],
+      [['start', '--name', 'a'], '--directory'],
+      [['sql', 'tcp://127.0.0.1:1'], 'statement'],
+      [['verify', 'tcp://127.0.0.1:1', '--timeout', 'soon'], 'positive whole number'],
+      [['log', '.', '--from', 'x'], 'whole number'],
+      [['demo', '--rows', '0'], 'positive whole number'],
+      [['start', '--name', 'a', '--directory', 'x', '--snapshot-rate', '-1'], 'positive whole number'],
+    ] as const) {
+      const { code, error } = await run(...argv)
+      expect([argv, code]).toEqual([argv, 2])
+      expect(error.join('\n')).toContain(words)
+    }
+  })
+
+  test('every command shows examples, and its version', async () => {
+    for (const command of ['demo', 'start', 'status', 'sql', 'verify', 'log', 'slots']) {
+      const { code, out } = await run(command, '--help')
+      expect(code).toBe(0)
+      expect(out.join('\n')).toMatch(/Examples:\n +\$ understudy /)
+      expect(out.join('\n')).toContain('--json')
+    }
+    expect((await run('--version')).out[0]).toMatch(/^\d+\.\d+\.\d+/)
+  })
+
+  test('an address without a scheme, or of nobody, is one line with its code', async () => {
+    for (const [address, code] of [
+      ['127.0.0.1:7401', 'ADDRESS_INVALID'],
+      ['tcp://127.0.0.1:1', 'CONNECT_FAILED'],
+    ] as const) {
+      for (const command of [
+        ['sql', address, 'select 1'],
+        ['verify', address],
+        ['slots', address],
+      ]) {
+        const result = await run(...command)
+        expect(result.code).toBe(1)
+        expect(result.error).toHaveLength(1)
+        expect(result.error[0]).toMatch(new RegExp(`^${code} `))
+        const machine = await run(...command, '--json')
+        expect(machine.json).toMatchObject({ ok: false, error: { code } })
+      }
+    }
+  })
+
+  test('sql refuses a position that is none, a transaction of its own, a table without a key', async () => {
+    const { address } = await startNode('a', join(temporaryFolder(), 'a'))
+    expect((await run('sql', address, 'select 1', '--after', 'yesterday')).error[0]).toMatch(
+      /^INVALID_ARGUMENT /,
+    )
+    expect((await run('sql', address, 'begin')).error[0]).toMatch(/^WRITE_FORBIDDEN /)
+    expect((await run('sql', address, 'create table t (x)')).error[0]).toMatch(/^TABLE_WITHOUT_PRIMARY_KEY /)
+    expect((await run('sql', address, 'select 1; select 2')).error[0]).toMatch(/^INVALID_ARGUMENT /)
+  })
+
+  test('log says that there is none, in a missing, an empty and a foreign place', async () => {
+    const folder = temporaryFolder()
+    mkdirSync(join(folder, 'empty'))
+    writeFileSync(join(folder, 'file'), 'x')
+    for (const place of ['missing', 'empty', 'file']) {
+      const { code, error } = await run('log', join(folder, place))
+      expect(code).toBe(1)
+      expect(error).toHaveLength(1)
+      expect(error[0]).toMatch(/^INVALID_ARGUMENT /)
+    }
+  })
+})
