@@ -17,12 +17,13 @@ test('everything promised is found', () => {
     [1, 'inserted'],
     [2, 'updated'],
   ])
-  expect(ledger().check(found)).toEqual({ lost: 0, unexplained: 0, examples: [] })
+  expect(ledger().check(found)).toEqual({ promises: 3, lost: 0, unexplained: 0, examples: [] })
 })
 
 test('a lost insert, a lost update and a lost delete are each counted', () => {
   const lostInsert = new Map([[2, 'updated']])
   expect(ledger().check(lostInsert)).toEqual({
+    promises: 3,
     lost: 1,
     unexplained: 0,
     examples: ["row 1 is absent instead of 'inserted'"],
@@ -71,6 +72,7 @@ test('a row that nobody wrote is told', () => {
     [99, 'ghost'],
   ])
   expect(ledger().check(found)).toEqual({
+    promises: 3,
     lost: 0,
     unexplained: 1,
     examples: ["row 99 is 'ghost' and was never written so"],

@@ -5,14 +5,18 @@ import { count, nodeLine, type Display } from './display.ts'
 
 const BAR = `{name} ${pc.cyan('{bar}')} {percentage} % of {amount}`
 
+const CLEAR_TO_END = '\u001B[0K'
+
 export function barDisplay(terminal: NodeJS.WritableStream): Display {
   const options = { stream: terminal, format: BAR, barsize: 30, hideCursor: true, gracefulExit: false }
   const bars = new MultiBar({ ...options, forceRedraw: true }, Presets.shades_classic)
   const progresses = new Map<string, SingleBar>()
   const lines = new Map<string, SingleBar>()
+  // A printed line takes the place of a bar, whose rest would stay behind it.
+  const print = (text: string): void => bars.log(`${text}${CLEAR_TO_END}\n`)
   return {
-    step: (text) => bars.log(`${pc.bold(text)}\n`),
-    note: (text) => bars.log(`  ${text}\n`),
+    step: (text) => print(pc.bold(text)),
+    note: (text) => print(`  ${text}`),
     progress(name, done, total, unit) {
       const amount = `${count(total)} ${unit}`
       const bar = progresses.get(name) ?? bars.create(total, 0, { name: name.padEnd(12), amount })
@@ -23,7 +27,7 @@ export function barDisplay(terminal: NodeJS.WritableStream): Display {
       // A full bar becomes a line above, so that the nodes stay together below.
       bars.remove(bar)
       progresses.delete(name)
-      bars.log(`  ${name}: ${amount}\n`)
+      print(`  ${name}: ${amount}`)
     },
     nodes(views) {
       for (const view of views) {

@@ -177,7 +177,9 @@ class Demo {
     await workload.stop()
     const [leader, ...followers] = await this.#cluster.connect([LEADER, ...FOLLOWERS])
     try {
-      const proof = await prove(leader!, followers, this.#cities, workload.ledger)
+      const proof = await prove(leader!, followers, this.#cities, workload.ledger, (what) =>
+        display.note(what),
+      )
       const passedMs = clock.monotonic() - this.#startedAt
       return { ...proof, commits: workload.commits, seconds: Number(seconds(passedMs)) }
     } finally {

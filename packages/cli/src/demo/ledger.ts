@@ -10,6 +10,8 @@
 export type Note = string | undefined
 
 export interface LedgerReport {
+  /** Rows that something was promised of. */
+  readonly promises: number
   /** Acknowledged writes whose effect is not there. */
   readonly lost: number
   /** Rows that no write explains: never written, or neither as before nor as after an unanswered one. */
@@ -25,11 +27,6 @@ export class Ledger {
   readonly #promised = new Map<number, Note>()
   /** What an unanswered write may have made of a row, beside what was promised. */
   readonly #possible = new Map<number, Note>()
-
-  /** Rows whose last write was not answered. */
-  get unanswered(): number {
-    return this.#possible.size
-  }
 
   /** A write of this row was acknowledged. */
   acknowledge(id: number, note: Note): void {
@@ -59,7 +56,7 @@ export class Ledger {
       unexplained++
       tell(id, `is ${describe(note)} and was never written so`)
     }
-    return { lost, unexplained, examples }
+    return { promises: this.#promised.size, lost, unexplained, examples }
   }
 
   #explains(id: number, note: Note): boolean {

@@ -55,10 +55,11 @@ export class Monitor {
   get views(): NodeView[] {
     const views = this.#watches.map(({ view }) => view)
     const end = views.find(({ role }) => role === 'leader')?.lsn ?? 0
-    // A node that is away cannot count what it misses.
-    return views.map((view) =>
-      view.state === 'killed' ? { ...view, lagRecords: Math.max(end - view.lsn, 0) } : view,
-    )
+    return views.map((view) => {
+      // A follower without a leader cannot count what it misses.
+      const counts = view.role === 'leader' || view.state === 'absent' || view.state === 'streaming'
+      return counts ? view : { ...view, lagRecords: Math.max(end - view.lsn, 0) }
+    })
   }
 
   view(name: string): NodeView {

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { verifyCluster, type Client, type TableComparison } from '@understudy/client'
 import { formatPosition, type Position } from '@understudy/contracts'
 import type { City } from './dataset.ts'
+import { count } from './display.ts'
 import type { Ledger } from './ledger.ts'
 
 export interface NodeProof {
@@ -32,12 +33,17 @@ export async function prove(
   followers: readonly Client[],
   cities: readonly City[],
   ledger: Ledger,
+  onProgress: (what: string) => void,
 ): Promise<Proof> {
   const problems: string[] = []
   const lostCities = await checkCities(leader, cities, problems)
-  const { lost, unexplained, examples } = ledger.check(await readVisits(leader))
+  onProgress(
+    `${count(cities.length - lostCities)} of ${count(cities.length)} cities are on the leader as they were loaded`,
+  )
+  const { promises, lost, unexplained, examples } = ledger.check(await readVisits(leader))
   if (lost > 0) problems.push(`${lost} acknowledged writes are lost: ${examples.join(', ')}`)
   if (unexplained > 0) problems.push(`${unexplained} rows are as nobody wrote them: ${examples.join(', ')}`)
+  onProgress(`${count(promises - lost)} of ${count(promises)} rows written since are as promised`)
   const report = await verifyCluster({ leader, nodes: followers })
   const clients = [leader, ...followers]
   for (const client of clients) await checkTransactions(client, report.position, problems)
