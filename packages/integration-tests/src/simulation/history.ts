@@ -94,12 +94,14 @@ export class History {
   expectState(node: string, storage: MemoryStorage): void {
     const { applied } = storage
     this.expectPoint(node, applied)
-    const entries = storage.connection.committedEntries()
+    const { connection } = storage
     const keys = this.#records[applied.lsn - 1]?.keys ?? 0
-    if (entries.length !== keys)
-      throw new InvariantBreach('I5', `${node} at LSN ${applied.lsn}: ${entries.length} keys, not ${keys}`)
-    for (const [key, value] of entries) {
+    const found = connection.inTransaction ? connection.committedEntries().length : connection.size
+    if (found !== keys)
+      throw new InvariantBreach('I5', `${node} at LSN ${applied.lsn}: ${found} keys, not ${keys}`)
+    for (const key of this.#values.keys()) {
       const expected = this.valueAt(key, applied.lsn)
+      const value = storage.get(key)
       if (expected !== value)
         throw new InvariantBreach(
           'I5',
@@ -120,7 +122,13 @@ export class History {
   }
 
   valueAt(key: string, lsn: Lsn): string | undefined {
-    return this.#values.get(key)?.findLast((version) => version.lsn <= lsn)?.value
+    const versions = this.#values.get(key)
+    if (versions === undefined) return undefined
+    for (let at = versions.length - 1; at >= 0; at--) {
+      const version = versions[at] as Version
+      if (version.lsn <= lsn) return version.value
+    }
+    return undefined
   }
 
   #take(record: RawRecord): void {

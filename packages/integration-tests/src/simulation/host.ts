@@ -43,6 +43,11 @@ export abstract class Host {
   data: NodeData | undefined
   /** LSN up to which the log of this life was compared with the history. */
   comparedTo = 0
+  /**
+   * A failed sync of a directory stops a file system until it is mounted again (ext4 aborts its journal), so a process
+   * that is restarted on the same system would meet nothing real.
+   */
+  losesPowerOnFailure = false
 
   constructor(world: World, name: string) {
     this.name = name
@@ -134,7 +139,7 @@ export abstract class Host {
     this.world.note(`failed ${this.name} ${isUnderstudyError(error) ? error.code : String(error)}`)
     if (this.excused || this.isOrdinary(error)) {
       if (this.excused) this.world.tally.add('sync failed')
-      this.end('process')
+      this.#die(life)
       return
     }
     const id = isUnderstudyError(error, 'LOG_TRUNCATED')
@@ -145,6 +150,13 @@ export abstract class Host {
           ? 'I10'
           : 'I14'
     this.world.broken(id, `${this.name} stopped: ${describe(error)}`)
+  }
+
+  /** Not at once: what a failed node still says and does in the meantime must be right, too. */
+  #die(life: MachineLife): void {
+    this.world.clock.schedule(this.random.between(0, 20), () => {
+      if (this.isAlive(life)) this.end(this.losesPowerOnFailure ? 'machine' : 'process')
+    })
   }
 
   paths(generation: number): GenerationPaths {

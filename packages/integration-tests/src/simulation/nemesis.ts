@@ -85,9 +85,10 @@ export class Nemesis {
       case 'pause':
         return this.#pause(either)
       case 'failSync':
-        return either.disk.failOnce(this.#random.chance(0.7) ? 'dataSync' : 'syncDirectory', {
-          after: this.#random.below(4),
-        })
+        return either.disk.failOnce('dataSync', { after: this.#random.below(4) })
+      case 'failDirectorySync':
+        either.losesPowerOnFailure = true
+        return either.disk.failOnce('syncDirectory', { after: this.#random.below(4) })
       case 'slowLink':
         return network.setLatency(leader.name, follower.name, {
           min: shape.latencyMs.max,

@@ -7,6 +7,8 @@ import type { World } from './world.ts'
 
 /** Scheduled calls of the whole cluster; more says that timers are not given back. */
 const TIMERS_MAX = 2000
+/** Between two comparisons of all data, in virtual milliseconds. */
+const THOROUGH_MS = 500
 
 export class Watch {
   readonly #world: World
@@ -14,7 +16,9 @@ export class Watch {
   readonly #followers: readonly FollowerHost[]
   readonly #applied = new Map<NodeData, number>()
   readonly #epochs = new Map<Host, number>()
-  #looks = 0
+  readonly #first = new Map<NodeData, number>()
+  #isThorough = false
+  #thoroughAtMs = 0
   #isOver = false
 
   constructor(world: World, leader: LeaderHost, followers: readonly FollowerHost[]) {
@@ -38,7 +42,9 @@ export class Watch {
   }
 
   look(): void {
-    this.#looks += 1
+    const nowMs = this.#world.clock.monotonic()
+    this.#isThorough = nowMs - this.#thoroughAtMs >= THOROUGH_MS
+    if (this.#isThorough) this.#thoroughAtMs = nowMs
     const { leading } = this.#leader
     for (const host of [this.#leader, ...this.#followers])
       if (host.data !== undefined) this.#lookAt(host, host.data)
@@ -71,18 +77,19 @@ export class Watch {
         `the log of ${name} begins at ${log.first}, its own slot is at ${local?.lsn} (${local?.state})`,
       )
     this.#expectEpochs(host, data)
-    if (log.first > 1) world.tally.add('segments collected')
-    if (log.history.length > 0 && (this.#looks + name.length) % 10 === 0 && log.failure === undefined) {
-      if (log.durable <= world.history.end) world.history.expectState(name, storage)
-    }
+    if (log.first > (this.#first.get(data) ?? log.first)) world.tally.add('segments collected')
+    this.#first.set(data, log.first)
+    // Comparing all data costs more than everything else here, so that it is done now and then.
+    if (this.#isThorough && log.durable <= world.history.end) world.history.expectState(name, storage)
   }
 
   #expectEpochs(host: Host, { log }: NodeData): void {
     const { world } = host
-    const newest = log.history.at(-1)?.number ?? 0
+    // What is not synced may go with the power.
+    const newest = log.history.findLast((entry) => entry.firstLsn <= log.durable)?.number ?? 0
     if (newest < (this.#epochs.get(host) ?? 0))
       world.broken('I4', `${host.name} went back to epoch ${newest}`)
-    if (host !== this.#leader || log.durable === log.end.lsn) this.#epochs.set(host, newest)
+    this.#epochs.set(host, newest)
     if (
       log.history.some((entry, index) => index > 0 && entry.number <= (log.history[index - 1]?.number ?? 0))
     )
