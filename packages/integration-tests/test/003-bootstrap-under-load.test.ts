@@ -32,4 +32,4 @@ test('003 two followers bootstrap at once under load, one of them slowly', async
   await caughtUp(leader, quick, slow)
   for (const node of [quick, slow]) expect(await countOf(node)).toBe(8000 + writers.writes)
   expect(leader.slots().map(({ name }) => name)).toEqual(expect.arrayContaining(['b', 'c', 'local']))
-})
+}, 120_000)

@@ -39,7 +39,7 @@ test('005 a slot over its cap is lost, and its follower bootstraps again by delt
   expect(leader.slots().find(({ name }) => name === 'b')?.state).toBe('reserved')
   // The old one was kept until the new one streamed, then it went.
   expect(generations(cluster, 'b')).toEqual(['generation-2'])
-})
+}, 120_000)
 
 test('005 a read that waits for a position goes on in the new data', async () => {
   const cluster = new TcpCluster()
@@ -61,10 +61,10 @@ test('005 a read that waits for a position goes on in the new data', async () =>
   const follower = await cluster.follower('b')
   const waiting = follower.read((tx) => tx.get('select body from note order by id desc limit 1'), {
     after: receipt.position,
-    timeoutMs: 25_000,
+    timeoutMs: 60_000,
   })
   leader = await cluster.leader(SMALL)
   expect(leader.address).toBe(address)
   expect(await waiting).toEqual({ body: 'the last' })
   expect(cluster.events['b']?.of('bootstrapped')).toHaveLength(1)
-})
+}, 120_000)

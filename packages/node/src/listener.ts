@@ -1,5 +1,5 @@
 /** Takes connections: waits for the Hello, raises the frame limit, hands the connection to whoever serves its purpose. */
-import { UnderstudyError, isUnderstudyError, type Channel } from '@understudy/contracts'
+import { LOCAL_SLOT, UnderstudyError, isUnderstudyError, type Channel } from '@understudy/contracts'
 import { Connection, negotiateVersion, type Hello } from '@understudy/protocol'
 import { FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, type Settings } from './options.ts'
 
@@ -44,6 +44,12 @@ export function welcomeSnapshot(
     throw new UnderstudyError(
       'FOREIGN_CLUSTER',
       `Node ${hello.node} belongs to cluster ${hello.cluster}, this leader to ${identity.cluster}. Nothing was exchanged; check the address that it was given.`,
+    )
+  }
+  if (hello.node === identity.node || hello.node === LOCAL_SLOT) {
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `A follower cannot be named '${hello.node}', which is the name of its leader, or reserved. Nothing was exchanged; give each node a name of its own.`,
     )
   }
   connection.send({

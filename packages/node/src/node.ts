@@ -281,9 +281,11 @@ class ComposedNode implements UnderstudyNode {
   }
 
   #checkState(state: NodeState): void {
-    const { directory, role } = this.#settings
+    const { directory, role, replaceLeader } = this.#settings
     // Nothing is in it yet: an interrupted first start of whatever it was to be.
     if (state.generation === 0) return
+    // All of it is to be replaced, its name too: another node may lead under that name by now.
+    if (state.led && replaceLeader === true) return
     if (state.node !== this.name) {
       throw new UnderstudyError(
         'INVALID_ARGUMENT',

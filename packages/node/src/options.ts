@@ -38,7 +38,7 @@ export interface NodeOptions {
   readonly setup?: Setup
   /** Leader, first start only: adopts a copy of this database file. The file itself is only read. */
   readonly importFrom?: string
-  /** Follower: this directory was a leader's and may be replaced by a snapshot all the same. Default false. */
+  /** Follower: this directory was a leader's, maybe of another name, and may be replaced by a snapshot all the same. Default false. */
   readonly replaceLeader?: boolean
   readonly onEvent?: (event: NodeEvent) => void
   /** Gives up a start with `ABORTED`; without effect once the node has started. */

@@ -130,7 +130,7 @@ export class TcpCluster {
 
 /** Until the follower shows all that the leader shows now. */
 export async function caughtUp(leader: UnderstudyNode, ...followers: UnderstudyNode[]): Promise<void> {
-  for (const follower of followers) await follower.read(() => 0, { after: leader.applied, timeoutMs: 25_000 })
+  for (const follower of followers) await follower.read(() => 0, { after: leader.applied, timeoutMs: 60_000 })
 }
 
 /** Writers that go on until told to stop. */
@@ -145,13 +145,13 @@ export interface Load {
 
 /** `writers` concurrent writers; `write` is called with a number of its own each time. */
 export function load(writers: number, write: (n: number) => Promise<unknown>): Load {
-  let isOver = false
+  const end = new AbortController()
   let next = 0
   let writes = 0
   const waiting = new Set<() => void>()
   const running = Promise.all(
     Array.from({ length: writers }, async () => {
-      while (!isOver) {
+      while (!end.signal.aborted) {
         await write(next++)
         writes++
         for (const look of waiting) look()
@@ -175,7 +175,7 @@ export function load(writers: number, write: (n: number) => Promise<unknown>): L
       waiting.delete(look)
     },
     async stop() {
-      isOver = true
+      end.abort()
       await running
     },
   }
