@@ -67,12 +67,15 @@ export interface Shape {
 export function drawShape(random: SeededRandom): Shape {
   const recordBytesMax = random.pick([200, 500, 2000, 100_000])
   const heartbeatMs = random.between(50, 500)
+  const clients = random.between(1, 5)
+  const burstMax = random.pick([1, 3, 10])
   return {
     followers: random.between(2, 3),
-    clients: random.between(1, 5),
+    clients,
     chaosMs: random.between(2000, 12_000),
-    thinkMs: { min: 1, max: random.pick([60, 300, 1000]) },
-    burstMax: random.pick([1, 3, 10]),
+    // All clients together send about as much, however many they are.
+    thinkMs: { min: 1, max: random.pick([30, 80, 250]) * clients * burstMax },
+    burstMax,
     valueBytesMax: random.pick([20, 200, 600]),
     bigValueChance: random.pick([0, 0.05, 0.3]),
     bigValueBytesMax: random.pick([1000, 3000, 9000]),
