@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { mayOnlyRead } from '../src/commands/sql.ts'
 import { list, parse, run, startNode, temporaryFolder, text, type RunningNode } from './helpers.ts'
 
 async function cluster(): Promise<{ folder: string; a: RunningNode; b: RunningNode }> {
@@ -12,6 +13,26 @@ async function cluster(): Promise<{ folder: string; a: RunningNode; b: RunningNo
 }
 
 const NOTES = 'create table note (id integer primary key autoincrement, body text)'
+
+test('a statement that can only write is known by its first word', () => {
+  for (const sql of [
+    'insert into t',
+    ' -- so\n/* or\nso */ ;UPDATE t',
+    'create table t',
+    'vacuum',
+    'replace into t',
+  ])
+    expect([sql, mayOnlyRead(sql)]).toEqual([sql, false])
+  for (const sql of [
+    'select 1',
+    '--x\nSELECT 1',
+    'with a as (select 1) select 1',
+    'pragma user_version',
+    '(nonsense',
+    '',
+  ])
+    expect([sql, mayOnlyRead(sql)]).toEqual([sql, true])
+})
 
 describe('a leader and a follower', () => {
   test('sql writes through the follower to the leader and reads its own write on the follower', async () => {
@@ -28,6 +49,16 @@ describe('a leader and a follower', () => {
     })
     const shown = await run('sql', b.address, 'select * from note')
     expect(shown.out.slice(0, 2)).toEqual(['id  body', '1   über'])
+  })
+
+  test('a follower that lags sends a write on to the leader all the same', async () => {
+    const { a, b } = await cluster()
+    // Sooner than a record travels, more often than not.
+    for (let n = 0; n < 5; n++) {
+      const [made, wrote] = [`create table t${n} (id integer primary key)`, `insert into t${n} values (1)`]
+      expect((await run('sql', a.address, made)).code).toBe(0)
+      expect((await run('sql', b.address, wrote)).error).toEqual([])
+    }
   })
 
   test('several statements are one write: all or none', async () => {

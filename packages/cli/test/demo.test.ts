@@ -47,16 +47,25 @@ test('it holds: the last line is the result, nothing is left behind', { timeout:
   expect(demo.errors).toBe('')
 })
 
-test('Ctrl-C ends it with its processes and its files', { timeout: 60_000 }, async () => {
-  const directory = join(temporaryFolder(), 'demo')
-  const demo = new CommandProcess('demo', '--rows', '2000', '--directory', directory)
-  await demo.line((line) => line.includes('follower c is process'))
-  demo.child.kill('SIGINT')
-  expect(await demo.ended).toBe(1)
-  expect(demo.errors).toMatch(/^ABORTED /)
-  expect(pidsIn(demo.lines).filter(isAlive)).toEqual([])
-  expect(existsSync(directory)).toBe(false)
-})
+for (const group of [false, true])
+  test(
+    `Ctrl-C${group ? ' in a terminal, which the nodes get as well,' : ''} ends it with its processes and its files`,
+    { timeout: 60_000 },
+    async () => {
+      const directory = join(temporaryFolder(), 'demo')
+      const argv = ['--rows', '2000', '--directory', directory]
+      const demo = group
+        ? new CommandProcess({ group }, 'demo', ...argv)
+        : new CommandProcess('demo', ...argv)
+      await demo.line((line) => line.includes('follower c is process'))
+      const pid = demo.child.pid ?? 0
+      process.kill(group ? -pid : pid, 'SIGINT')
+      expect(await demo.ended).toBe(1)
+      expect(demo.errors).toMatch(/^ABORTED /)
+      expect(pidsIn(demo.lines).filter(isAlive)).toEqual([])
+      expect(existsSync(directory)).toBe(false)
+    },
+  )
 
 test(
   'a node that dies by itself fails the demo, which keeps the data and names it',

@@ -74,8 +74,11 @@ export class CommandProcess {
   readonly #ended = Promise.withResolvers<number | string>()
   #waiting: (() => void)[] = []
 
-  constructor(...argv: string[]) {
+  /** `group`: with its own children in a process group of its own, as a shell would start it. */
+  constructor(first: string | { readonly group: true }, ...rest: string[]) {
+    const argv = typeof first === 'string' ? [first, ...rest] : rest
     this.child = spawn(process.execPath, [...process.execArgv, MAIN, ...argv], {
+      detached: typeof first !== 'string',
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
     })
     createInterface({ input: this.child.stdout }).on('line', (line) => {

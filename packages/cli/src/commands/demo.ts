@@ -64,8 +64,10 @@ async function demo(options: CommandOptions, context: CommandContext): Promise<v
     report(result, place.directory, options, context)
   } catch (error) {
     display.close()
-    keep ||= !stop.signal.aborted
-    reportFailure(error, keep ? place.directory : undefined, options, context)
+    const stopped = stop.signal.aborted
+    keep ||= !stopped
+    // Ctrl-C in a terminal goes to the nodes as well: that they end then is no failure of theirs.
+    reportFailure(stopped ? stop.signal.reason : error, keep ? place.directory : undefined, options, context)
   } finally {
     for (const signal of signals) process.off(signal, onSignal)
     if (!keep) place.remove()

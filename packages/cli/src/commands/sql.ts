@@ -52,9 +52,10 @@ async function runSql(
   options: SqlOptions,
 ): Promise<WriteReply> {
   const after = options.after === undefined ? undefined : readPosition(options.after)
-  if (statements.length === 1) {
+  const [first = ''] = statements
+  if (statements.length === 1 && mayOnlyRead(first)) {
     try {
-      const { position, ...result } = await client.read(statements[0] as string, [], { after })
+      const { position, ...result } = await client.read(first, [], { after })
       return { results: [result], position }
     } catch (error) {
       // A statement that is refused because it would write did nothing yet.
@@ -70,6 +71,15 @@ async function runSql(
   } finally {
     await leader.close()
   }
+}
+
+/**
+ * Whether a statement can be one that only reads, by its first word. Others are not tried on a follower, which may not
+ * have the table yet that the leader made a moment ago.
+ */
+export function mayOnlyRead(sql: string): boolean {
+  const [, word = ''] = /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*([a-z]*)/i.exec(sql) ?? []
+  return ['select', 'with', 'values', 'explain', 'pragma', ''].includes(word.toLowerCase())
 }
 
 function readPosition(text: string): Position {

@@ -10,6 +10,9 @@ import { NodeProcess, type ProcessEvent } from './node-process.ts'
 /** So slow that a person sees the snapshots travel. */
 const SNAPSHOT_BYTES_PER_SECOND = 12 * 1024 * 1024
 
+/** For an answer, also on a machine that has much else to do. */
+const TIMEOUT_MS = 60_000
+
 export interface ClusterOptions {
   readonly directory: string
   /** Of the leader; it comes back there. */
@@ -78,7 +81,7 @@ export class Cluster {
 
   /** A client of each node, in the order given. The caller closes them. */
   connect(names: readonly string[]): Promise<Client[]> {
-    return Promise.all(names.map((name) => connectTo(this.process(name).address ?? '')))
+    return Promise.all(names.map((name) => connectTo(this.process(name).address ?? '', TIMEOUT_MS)))
   }
 
   /** Ends every process: followers first, so that none of them tries to reach a leader that is gone. */

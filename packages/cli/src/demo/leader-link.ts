@@ -8,6 +8,8 @@ import { connectTo } from '../connections.ts'
 import { pause } from './waiting.ts'
 
 const RETRY_MS = 50
+/** For an answer: long, because a write without one is a write of unknown outcome. A dead leader is noticed at once. */
+const TIMEOUT_MS = 30_000
 
 /** Codes that say that nothing was sent, or nobody was there: the write was not done and may be made again. */
 const NOT_DONE: readonly ErrorCode[] = [
@@ -58,7 +60,7 @@ export class LeaderLink {
   async #connect(): Promise<Client> {
     for (;;) {
       try {
-        return await connectTo(this.#address, 5000)
+        return await connectTo(this.#address, TIMEOUT_MS)
       } catch (error) {
         if (!canRepeat(error)) throw error
         await pause(this.#clock, RETRY_MS, this.#signal)

@@ -32,7 +32,7 @@ export interface Monitored {
 }
 
 const INTERVAL_MS = 100
-const TIMEOUT_MS = 1000
+const TIMEOUT_MS = 2000
 /** Rows per second are those of about so long. */
 const RATE_MS = 1000
 
