@@ -161,8 +161,9 @@ describe('a port that gets garbage', () => {
 
   test.each([
     ['bytes that are no message', Buffer.from('hello'), 'PROTOCOL_VIOLATION'],
-    ['a frame over the limit', Buffer.alloc(5000), 'FRAME_TOO_LARGE'],
-  ])('tells a peer that it sent %s', async (_name, bytes, code) => {
+    // Nothing is read of it, so nothing is answered.
+    ['a frame over the limit', Buffer.alloc(5000), 'CONNECTION_LOST'],
+  ])('ends the connection of a peer that sent %s', async (_name, bytes, code) => {
     const leader = await nodes.leader(1)
     const channel = await tcp().connect(leader.node.address!)
     const connection = new Connection(channel, systemClock())
@@ -185,6 +186,51 @@ describe('a port that gets garbage', () => {
     await Promise.all(Array.from({ length: 50 }, () => offend(leader, frame(0x7f_ff_ff_ff))))
     const after = process.memoryUsage()
     expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(16 * 1024 * 1024)
+  })
+})
+
+/** A server that is no leader: answers a connection with bytes. */
+async function impostor(bytes: Uint8Array): Promise<{ address: string; close: () => void }> {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.write(bytes)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+describe('a leader that is none', () => {
+  test.each([
+    ['announces a frame of 4 GiB', frame(0xff_ff_ff_ff), 'FRAME_TOO_LARGE'],
+    ['speaks HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), 'FRAME_TOO_LARGE'],
+    ['sends what is no message', frame(5, 'hello'), 'PROTOCOL_VIOLATION'],
+    ['says nothing', new Uint8Array(0), 'PEER_SILENT'],
+  ])('%s: the follower says so, keeps what it has and goes on trying', async (_name, bytes, code) => {
+    const leader = await nodes.leader(3)
+    const { node } = await nodes.follower(leader)
+    await node.close()
+    const wrong = await impostor(bytes)
+    try {
+      const follower = await nodes.start({
+        name: 'b',
+        leader: wrong.address,
+        link: { heartbeatMs: 100, deadlineMs: 3000 },
+      })
+      const error = await eventually('the error', () => follower.node.status().following?.lastError)
+      expect(error.code).toBe(code)
+      expect(follower.node.failure).toBeUndefined()
+      expect(await countRows(follower.node)).toBe(3)
+    } finally {
+      wrong.close()
+    }
   })
 })
 

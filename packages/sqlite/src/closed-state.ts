@@ -18,6 +18,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
@@ -79,7 +80,8 @@ function readState(path: string): ClosedState | undefined {
 
 function forget(path: string): void {
   try {
-    rmSync(`${path}${SUFFIX}`, { force: true })
+    // Not rmSync, whose error says nothing of a read-only file system but its text.
+    unlinkSync(`${path}${SUFFIX}`)
     const directory = openSync(dirname(path), 'r')
     try {
       fsyncSync(directory)
