@@ -91,6 +91,9 @@ export function createCommitPipeline<C, T = WriteTransaction>(
   return new GroupCommitPipeline(options)
 }
 
+/** Below any real sync, so that a limit below it never syncs a group on this thread. */
+const SYNC_MS_MIN = 0.001
+
 class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   readonly #options: CommitPipelineOptions<C, T>
   readonly #context: GroupContext<C, T>
@@ -101,6 +104,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   #busy = false
   #group: PendingWrite<T>[] = []
   #highWatermark: Lsn
+  /** How long a sync takes, smoothed. Unknown at first, which counts as slow. */
+  #syncMs = Number.POSITIVE_INFINITY
   #failure: UnderstudyError | undefined
   #closed: { promise: Promise<void>; resolve: () => void } | undefined
   #deadline: { readonly atMs: number; readonly timer: Timer } | undefined
@@ -212,12 +217,19 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     }
   }
 
-  /** A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool. */
+  /**
+   * A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool, and so does a group on a
+   * disk that is fast at the moment.
+   */
   #makeDurable(point: LogPoint): void {
-    const { log } = this.#context
-    if (this.#group.length > 1 || this.#queue.length > 0) {
+    const { log, clock, limits } = this.#context
+    const startMs = clock.monotonic()
+    if ((this.#group.length > 1 || this.#queue.length > 0) && this.#syncMs >= limits.syncHereMsMax) {
       log.sync().then(
-        () => this.#durable(point),
+        () => {
+          this.#noteSync(clock.monotonic() - startMs)
+          this.#durable(point)
+        },
         (error: unknown) => this.#syncFailed(point, error),
       )
       return
@@ -227,7 +239,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     } catch (error) {
       return this.#syncFailed(point, error)
     }
+    this.#noteSync(clock.monotonic() - startMs)
     this.#durable(point)
+  }
+
+  /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */
+  #noteSync(tookMs: number): void {
+    const ms = Math.max(tookMs, SYNC_MS_MIN)
+    this.#syncMs = this.#syncMs === Number.POSITIVE_INFINITY ? ms : this.#syncMs * 0.9 + ms * 0.1
   }
 
   #syncFailed(point: LogPoint, error: unknown): void {

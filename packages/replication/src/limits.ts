@@ -18,6 +18,11 @@ export interface PipelineLimits {
   readonly queueWritesMax: number
   /** How long a write may wait for its turn, in milliseconds, when it names no time of its own. */
   readonly writeTimeoutMs: number
+  /**
+   * A group is synced on this thread while syncs take less than so many milliseconds, and on the thread pool when they
+   * take longer: a trip to the pool costs about as much as a sync of a fast disk, a slow disk must not block the thread.
+   */
+  readonly syncHereMsMax: number
   /** Payload bytes of one record; a longer payload becomes a chain of records. */
   readonly recordBytesMax: number
   /** Payload bytes of one group; above it the group is `NOT_WRITTEN`. */
@@ -29,6 +34,7 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   groupMsMax: 5,
   queueWritesMax: 65_536,
   writeTimeoutMs: 30_000,
+  syncHereMsMax: 0.5,
   recordBytesMax: 4 * 1024 * 1024,
   transactionBytesMax: 1024 * 1024 * 1024,
 })
@@ -63,6 +69,11 @@ export interface LinkLimits {
   readonly windowBytes: number
   /** Bytes of records in one frame, unless a single record is larger. */
   readonly frameBytes: number
+  /**
+   * Records that become durable within so many milliseconds after a follower got the newest share the next frame, and
+   * with it one receive, one sync, one transaction and one ack. The first record after a pause goes at once.
+   */
+  readonly batchMs: number
 }
 
 export const LINK_LIMITS: LinkLimits = Object.freeze({
@@ -70,6 +81,7 @@ export const LINK_LIMITS: LinkLimits = Object.freeze({
   deadlineMs: 5000,
   windowBytes: 8 * 1024 * 1024,
   frameBytes: 256 * 1024,
+  batchMs: 1,
 })
 
 export interface BackoffLimits {

@@ -11,6 +11,7 @@ import {
   type Clock,
   type Log,
   type Lsn,
+  type Timer,
 } from '@understudy/contracts'
 import {
   LIMITS,
@@ -171,6 +172,7 @@ class SenderDriver implements FollowerSession {
   readonly #context: SenderContext
   readonly #machine: SenderMachine
   readonly #ticker: Ticker
+  #wait: Timer | undefined
   #isOpen = true
 
   constructor(
@@ -232,6 +234,7 @@ class SenderDriver implements FollowerSession {
   #end(): void {
     this.#isOpen = false
     this.#ticker.stop()
+    this.#wait?.cancel()
   }
 
   #step(event: SenderEvent): void {
@@ -255,6 +258,9 @@ class SenderDriver implements FollowerSession {
         return []
       case 'advanceSlot':
         return this.#guarded(() => this.#context.log.slots.advance(this.name, action.lsn))
+      case 'wait':
+        this.#wait = this.#context.clock.schedule(action.delayMs, () => this.#step({ kind: 'due' }))
+        return []
       case 'close':
         break
     }

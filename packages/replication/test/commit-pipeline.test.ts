@@ -32,6 +32,31 @@ describe('a group', () => {
     expect(log.counts).toMatchObject({ sync: 1, syncNow: 1 })
   })
 
+  test('groups are synced on the calling thread while the disk is fast, and off it when it is slow', async () => {
+    const { clock, log, set } = testPipeline({ limits: { syncHereMsMax: 10 } })
+    let writes = 0
+    const pair = (): Promise<unknown> => Promise.all([set('a', `${writes++}`), set('b', `${writes++}`)])
+    await clock.complete(pair())
+    expect(log.counts).toMatchObject({ sync: 1, syncNow: 0 })
+    await clock.complete(pair())
+    expect(log.counts).toMatchObject({ sync: 1, syncNow: 1 })
+    const monotonic = clock.monotonic.bind(clock)
+    const syncNow = log.syncNow.bind(log)
+    let slowMs = 0
+    clock.monotonic = () => monotonic() + slowMs
+    log.syncNow = () => {
+      slowMs += 200
+      syncNow()
+    }
+    await clock.complete(pair())
+    expect(log.counts).toMatchObject({ sync: 1, syncNow: 2 })
+    await clock.complete(pair())
+    expect(log.counts).toMatchObject({ sync: 2, syncNow: 2 })
+    log.syncNow = syncNow
+    for (let fast = 0; fast < 30; fast++) await clock.complete(pair())
+    expect(log.counts.syncNow).toBeGreaterThan(3)
+  })
+
   test('callers that were just answered meet in the next group', async () => {
     const { clock, log, set } = testPipeline()
     const caller = async (name: string): Promise<void> => {

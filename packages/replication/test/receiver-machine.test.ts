@@ -11,7 +11,7 @@ function machineOf(command: Command): ReceiverMachine {
     durable: own.end.lsn,
     applied: command.number('applied', own.end.lsn),
     epoch: own.end.epoch,
-    link: { heartbeatMs: 1000, deadlineMs: 5000, windowBytes: 1000, frameBytes: 400 },
+    link: { heartbeatMs: 1000, deadlineMs: 5000, windowBytes: 1000, frameBytes: 400, batchMs: 1 },
     backoff: { firstMs: 100, lastMs: 1000 },
     unsyncedBytesMax: 1000,
     random: { uint32: () => 0x8000_0000 },

@@ -4,7 +4,7 @@ import type { Message } from '@understudy/protocol'
 import { SenderMachine, type SenderAction, type SenderEvent } from '../src/index.ts'
 import { printAction, testScripts, type Command } from './support/script.ts'
 
-const LINK = { heartbeatMs: 1000, deadlineMs: 5000, windowBytes: 1000, frameBytes: 400 }
+const LINK = { heartbeatMs: 1000, deadlineMs: 5000, windowBytes: 1000, frameBytes: 400, batchMs: 5 }
 
 function machineOf(command: Command): SenderMachine {
   return new SenderMachine({
@@ -12,6 +12,7 @@ function machineOf(command: Command): SenderMachine {
     deadlineMs: 5000,
     windowBytes: command.number('window', 1000),
     frameBytes: command.number('frame', 400),
+    batchMs: command.number('batch', 0),
     epoch: command.number('epoch', 3),
     from: command.number('from'),
     durable: command.number('durable'),
@@ -65,8 +66,9 @@ function eventOf(command: Command): SenderEvent {
       }
     case 'writable':
       return { kind: 'writable' }
+    case 'due':
     case 'tick':
-      return { kind: 'tick' }
+      return { kind: command.words[1] as 'due' | 'tick' }
     default:
       throw new Error(`unknown event ${command.words.join(' ')}`)
   }
@@ -92,6 +94,7 @@ test('unacked bytes stay within the window plus a record, and every durable reco
       fc.record({ kind: fc.constant('full' as const) }),
       fc.record({ kind: fc.constant('writable' as const) }),
       fc.record({ kind: fc.constant('tick' as const) }),
+      fc.record({ kind: fc.constant('soon' as const) }),
     ),
     { maxLength: 200 },
   )
@@ -111,9 +114,14 @@ test('unacked bytes stay within the window plus a record, and every durable reco
       let isFilling = false
       let sent = 0
       let acked = 0
+      let isWaiting = false
       const perform = (actions: readonly SenderAction[]): void => {
         for (const action of actions) {
           expect(action.kind).not.toBe('close')
+          if (action.kind === 'wait') {
+            expect(isWaiting).toBe(false)
+            isWaiting = true
+          }
           if (action.kind !== 'send') continue
           expect(isWritable).toBe(true)
           expect(action.from).toBe(sent + 1)
@@ -131,9 +139,13 @@ test('unacked bytes stay within the window plus a record, and every durable reco
         perform(machine.step({ kind: 'message', message }, nowMs))
       }
       for (const event of script) {
-        nowMs += 10
-        if (event.kind === 'progress') {
-          durable += event.by
+        nowMs += event.kind === 'soon' ? 1 : 10
+        if (isWaiting && event.kind !== 'soon') {
+          isWaiting = false
+          perform(machine.step({ kind: 'due' }, nowMs))
+        }
+        if (event.kind === 'progress' || event.kind === 'soon') {
+          durable += event.kind === 'soon' ? 1 : event.by
           perform(machine.step({ kind: 'progress', durable, highWatermark: durable }, nowMs))
         } else if (event.kind === 'ack') ack(acked + Math.floor((sent - acked) * event.share))
         else if (event.kind === 'full') isFilling = true
@@ -144,6 +156,8 @@ test('unacked bytes stay within the window plus a record, and every durable reco
       }
       isFilling = false
       isWritable = true
+      nowMs += 10
+      perform(machine.step({ kind: 'due' }, nowMs))
       perform(machine.step({ kind: 'writable' }, nowMs))
       // One ack for each record is more than enough rounds.
       for (let rounds = durable; rounds >= 0; rounds--) ack(sent)

@@ -48,6 +48,8 @@ export function testPipeline(
     onMarker: (point) => markers.push(point),
     onFailed: (failure) => failures.push(failure),
     ...options,
+    // Syncs of a group go to the pool, where a test can hold them back, unless it asks otherwise.
+    limits: { syncHereMsMax: Number.MIN_VALUE, ...options.limits },
   })
   const set = async (key: string, value: string): Promise<LogPoint> => {
     const { receipt } = await pipeline.write((tx) => tx.set(key, value))
