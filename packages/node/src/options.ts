@@ -53,7 +53,7 @@ export interface NodeOptions {
   readonly segmentBytes?: number
   /** A follower's slot that holds back more of the log is lost. Default 16 GiB. */
   readonly slotBytesMax?: number
-  /** Uncheckpointed bytes that start a checkpoint. Default 16 MiB. */
+  /** Uncheckpointed bytes that start a checkpoint. Default 2 MiB: what one syncs delays the syncs of commits. */
   readonly checkpointBytes?: number
   /** Limit for a bootstrap, on either side, in bytes per second; 0 for none. Default 0. */
   readonly snapshotBytesPerSecondMax?: number
@@ -101,9 +101,9 @@ export interface Settings extends NodeOptions {
   readonly emit: (event: NodeEvent) => void
 }
 
-export const CHECKPOINT_BYTES_DEFAULT: number = 16 * 1024 * 1024
+export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
 /** How often the bytes that wait for a checkpoint are looked at. */
-export const CHECKPOINT_INTERVAL_MS = 100
+export const CHECKPOINT_INTERVAL_MS = 50
 /** How long a new connection has for its first message. */
 export const HELLO_TIMEOUT_MS = 5000
 /** Longest frame once a peer said who it is. */
