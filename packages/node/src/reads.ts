@@ -59,7 +59,7 @@ async function dataAt(
     if (after !== undefined) await checkWritten(source, data, after)
     return data
   }
-  const leftMs = (): number => Math.max(0, deadlineMs - clock.monotonic())
+  const leftMs = (): number => Math.max(0, Math.ceil(deadlineMs - clock.monotonic()))
   const view = role?.view ?? (await arrival(source, role as FollowerRole, leftMs(), signal))
   if (after !== undefined)
     await view.following.waitForApplied(after, { timeoutMs: leftMs(), ...(signal && { signal }) })

@@ -1,0 +1,90 @@
+/** Runs each program as a reader would: its own process, exit code 0, nothing on stderr, nothing left behind. */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+const FOLDER = join(import.meta.dirname, '..')
+const PROGRAMS = readdirSync(FOLDER).filter((name) => /^\d\d-.*\.ts$/.test(name))
+
+/** What each one must have said, in this order. */
+const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
+  '01-leader.ts': [
+    /^node a leads cluster [0-9a-f]{16} at tcp:\/\/127\.0\.0\.1:\d+$/,
+    /^wrote note 2 at position 1\/3$/,
+    /^refused: NOT NULL constraint failed: note\.body$/,
+    /^1,000 durable commits in \d+ ms$/,
+    /^1: hello, 2: there$/,
+  ],
+  '02-follower.ts': [
+    /^snapshot of \d+ bytes at LSN \d+$/,
+    /^follower is streaming$/,
+    /^notes on the follower: 101$/,
+    /^NOT_LEADER: a follower takes no writes$/,
+    /^leader sees b: streaming, \d records behind$/,
+  ],
+  '03-follower-in-another-process.ts': [
+    /^the other process has 50 notes at LSN \d+, then SIGKILL$/,
+    /^the other process has 100 notes at LSN \d+, then a clean stop$/,
+  ],
+  '04-functions-and-collations.ts': [
+    /^by function: Hello, World! at hello-world-$/,
+    /^by collation: page 1$/,
+    /^by aggregate: A much longer title$/,
+    /^refused: UNIQUE constraint failed: index 'page_by_slug'$/,
+  ],
+  '05-read-your-writes.ts': [
+    /^100 writes on the leader, 100 reads on the follower, 0 stale$/,
+    /^TIMEOUT: This node did not reach position 1\/103 within 50 ms/,
+  ],
+  '06-decode-a-changeset.ts': [
+    /^\d+ bytes:$/,
+    /^ {2}update account \(1, ·, 1000\) -> \(·, ·, 700\)$/,
+    /^ {2}delete account \(3, eve, 1\) -> \(\)$/,
+    /^ {2}insert account \(\) -> \(4, dan, 9007199254740993\)$/,
+    /^undone: \(1, ann, 1000\) \(2, bob, 500\) \(3, eve, 1\)$/,
+  ],
+  '07-append-to-a-log.ts': [
+    /^2: one$/,
+    /^3: two$/,
+    /^appended up to 4, durable up to 3$/,
+    /^after the crash: up to 3;/,
+    /^LOG_CORRUPT in 0{19}1\.segment at LSN 3$/,
+  ],
+  '08-import-a-database.ts': [
+    /^DATABASE_UNSUITABLE: .*visit/,
+    /^adopted and continued: Lisbon, Oslo, Quito, Hanoi$/,
+    /^cities in the application's own file: 3$/,
+  ],
+}
+
+test('every program is listed in the README, and has its lines here', () => {
+  const listed = readFileSync(join(FOLDER, 'README.md'), 'utf8').matchAll(/^\| \[(.*?)\]\((.*?)\)/gm)
+  expect(Array.from(listed, ([, text, link]) => [text, link])).toEqual(PROGRAMS.map((name) => [name, name]))
+  expect(Object.keys(EXPECTED)).toEqual(PROGRAMS)
+})
+
+describe('each program says what it does, and leaves nothing', () => {
+  for (const name of PROGRAMS) {
+    test(name, { timeout: 120_000 }, async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'understudy-examples-'))
+      onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+      const { stdout, stderr } = await promisify(execFile)(
+        process.execPath,
+        ['--conditions=@understudy/source', '--disable-warning=ExperimentalWarning', join(FOLDER, name)],
+        { env: { ...process.env, TMPDIR: folder }, timeout: 110_000 },
+      )
+      expect(stderr).toBe('')
+      const lines = stdout.split('\n')
+      let at = 0
+      for (const line of EXPECTED[name] ?? []) {
+        const found = lines.findIndex((each, index) => index >= at && line.test(each))
+        expect(found, `${line} after line ${at} of\n${stdout}`).toBeGreaterThanOrEqual(at)
+        at = found + 1
+      }
+      expect(readdirSync(folder)).toEqual([])
+    })
+  }
+})
