@@ -11,6 +11,7 @@ export function barDisplay(terminal: NodeJS.WritableStream): Display {
   const options = { stream: terminal, format: BAR, barsize: 30, hideCursor: true, gracefulExit: false }
   const bars = new MultiBar({ ...options, forceRedraw: true }, Presets.shades_classic)
   const progresses = new Map<string, SingleBar>()
+  const finished = new Set<string>()
   const lines = new Map<string, SingleBar>()
   // A printed line takes the place of a bar, whose rest would stay behind it.
   const print = (text: string): void => bars.log(`${text}${CLEAR_TO_END}\n`)
@@ -18,6 +19,7 @@ export function barDisplay(terminal: NodeJS.WritableStream): Display {
     step: (text) => print(pc.bold(text)),
     note: (text) => print(`  ${text}`),
     progress(name, done, total, unit) {
+      if (finished.has(name)) return
       const amount = `${count(total)} ${unit}`
       const bar = progresses.get(name) ?? bars.create(total, 0, { name: name.padEnd(12), amount })
       progresses.set(name, bar)
@@ -27,6 +29,7 @@ export function barDisplay(terminal: NodeJS.WritableStream): Display {
       // A full bar becomes a line above, so that the nodes stay together below.
       bars.remove(bar)
       progresses.delete(name)
+      finished.add(name)
       print(`  ${name}: ${amount}`)
     },
     nodes(views) {
