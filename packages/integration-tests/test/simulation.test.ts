@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { simulate, type Outcome } from '../src/simulation/simulation.ts'
+import { CHAINS } from '../src/mutants/cluster-scenarios.ts'
 import { RARE_EVENTS, Tally, type RareEvent } from '../src/simulation/tally.ts'
 
 const SEEDS = 250
@@ -64,20 +65,3 @@ if (only !== undefined) {
     })
   })
 }
-
-/** Power losses of a leader that writes many transactions in parts to a slow disk. */
-const CHAINS = {
-  faults: [
-    { kind: 'powerLossLeader', weight: 5 },
-    { kind: 'heal', weight: 1 },
-  ],
-  faultGapMs: { min: 50, max: 300 },
-  downMs: { min: 0, max: 10 },
-  syncMs: { min: 10, max: 60 },
-  thinkMs: { min: 1, max: 20 },
-  burstMax: 3,
-  clients: 3,
-  bigValueChance: 0.5,
-  bigValueBytesMax: 6000,
-  pipeline: { recordBytesMax: 200, groupWritesMax: 4, queueWritesMax: 64, writeTimeoutMs: 5000 },
-} as const

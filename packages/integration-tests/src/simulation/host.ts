@@ -8,7 +8,7 @@
  * 2. A process that failed is killed and started again, as a supervisor does.
  */
 import { join } from 'node:path'
-import { isUnderstudyError, type Log } from '@understudy/contracts'
+import { isUnderstudyError, type ErrorCode, type Log } from '@understudy/contracts'
 import { Checkpointer, generationPaths, type GenerationPaths } from '@understudy/node'
 import { openLog } from '@understudy/log'
 import {
@@ -18,11 +18,19 @@ import {
   type MachineLife,
   type SeededRandom,
 } from '@understudy/testkit'
-import { InvariantBreach } from './breach.ts'
+import { InvariantBreach, type InvariantId } from './breach.ts'
 import type { World } from './world.ts'
 
 const DIRECTORY = '/data'
 const STATE = join(DIRECTORY, 'current')
+
+/** Which invariant an error breaks that no fault of the disk explains. */
+const BREACHES: Readonly<Partial<Record<ErrorCode, InvariantId>>> = {
+  LOG_TRUNCATED: 'I15',
+  SLOT_LOST: 'I15',
+  LOG_CORRUPT: 'I1',
+  DIVERGED: 'I10',
+}
 
 export interface NodeData {
   readonly log: Log
@@ -142,13 +150,7 @@ export abstract class Host {
       this.#die(life)
       return
     }
-    const id = isUnderstudyError(error, 'LOG_TRUNCATED')
-      ? 'I15'
-      : isUnderstudyError(error, 'LOG_CORRUPT')
-        ? 'I1'
-        : isUnderstudyError(error, 'DIVERGED')
-          ? 'I10'
-          : 'I14'
+    const id = (isUnderstudyError(error) ? BREACHES[error.code] : undefined) ?? 'I14'
     this.world.broken(id, `${this.name} stopped: ${describe(error)}`)
   }
 

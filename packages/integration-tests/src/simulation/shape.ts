@@ -84,6 +84,8 @@ export function drawShape(random: SeededRandom): Shape {
       groupWritesMax: random.pick([1, 4, 64]),
       queueWritesMax: 64,
       writeTimeoutMs: 5000,
+      // A sync on the thread takes no simulated time, so that nothing can happen during it: mostly the other one.
+      syncHereMsMax: random.pick([1e-9, 1e-9, 1]),
     },
     link: {
       heartbeatMs,

@@ -1,0 +1,43 @@
+/** Whole clusters from a few seeds. */
+import { simulate } from '../simulation/simulation.ts'
+import type { Shape } from '../simulation/shape.ts'
+
+const SEEDS = 40
+
+/** Power losses of a leader that writes many transactions in parts to a slow disk. */
+export const CHAINS: Partial<Shape> = {
+  followers: 2,
+  faults: [
+    { kind: 'powerLossLeader', weight: 5 },
+    { kind: 'heal', weight: 1 },
+  ],
+  faultGapMs: { min: 50, max: 300 },
+  downMs: { min: 0, max: 10 },
+  syncMs: { min: 10, max: 60 },
+  thinkMs: { min: 1, max: 20 },
+  burstMax: 3,
+  clients: 3,
+  bigValueChance: 0.5,
+  bigValueBytesMax: 6000,
+  pipeline: {
+    recordBytesMax: 200,
+    groupWritesMax: 4,
+    queueWritesMax: 64,
+    writeTimeoutMs: 5000,
+    syncHereMsMax: 1e-9,
+  },
+}
+
+export async function cluster(): Promise<void> {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const { breach } = await simulate(seed)
+    if (breach !== undefined) throw breach
+  }
+}
+
+export async function chains(): Promise<void> {
+  for (const seed of ['chain-1', 'chain-2', 'chain-3']) {
+    const { breach } = await simulate(seed, CHAINS)
+    if (breach !== undefined) throw breach
+  }
+}

@@ -1,0 +1,40 @@
+/** The scenarios that catch mutants, by name. Each holds with the code as it is. */
+import { staleEpoch, flippedRecord } from './log-scenarios.ts'
+import { highWatermark } from './replication-scenarios.ts'
+import { anotherSchema, backfilledLog, deferredConstraint, firingTriggers } from './sqlite-scenarios.ts'
+import { damagedChunk } from './bootstrap-scenarios.ts'
+import { chains, cluster } from './cluster-scenarios.ts'
+
+/** Throws `InvariantBreach` when a promise is broken. */
+export type Scenario = () => Promise<void>
+
+export type ScenarioName =
+  | 'cluster'
+  | 'chains'
+  | 'staleEpoch'
+  | 'flippedRecord'
+  | 'highWatermark'
+  | 'anotherSchema'
+  | 'backfilledLog'
+  | 'deferredConstraint'
+  | 'firingTriggers'
+  | 'damagedChunk'
+
+export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
+  cluster,
+  chains,
+  staleEpoch,
+  flippedRecord,
+  highWatermark,
+  anotherSchema,
+  backfilledLog,
+  deferredConstraint,
+  firingTriggers,
+  damagedChunk,
+}
+
+export function scenarioOf(name: string): Scenario {
+  const found = Object.entries(SCENARIOS).find(([known]) => known === name)
+  if (found === undefined) throw new Error(`no scenario is called ${name}`)
+  return found[1]
+}
