@@ -15,7 +15,7 @@
 import { constants, type StatementSync } from 'node:sqlite'
 import { UnderstudyError, type Applier, type SqliteConnection } from '@understudy/contracts'
 import { PayloadDecoder, type Plan, type RowsStep } from './decode.ts'
-import { diverged, schemaMismatch } from './divergence.ts'
+import { diverged, refused, schemaMismatch } from './divergence.ts'
 import type { PlainValue, Sequences } from './payload.ts'
 import { readSchema, type Schema } from './schema.ts'
 import { number } from './sql.ts'
@@ -110,7 +110,7 @@ export class RowApplier implements Applier {
       try {
         database.exec(step.sql)
       } catch (cause) {
-        throw diverged('a schema change failed that succeeded on the leader', { cause })
+        throw refused('a schema change failed that succeeded on the leader', cause)
       }
       this.#checkSchema(step.fingerprint)
     }
@@ -149,10 +149,9 @@ export class RowApplier implements Applier {
       cause = error
     }
     if (applied && this.#conflict === 0) return
-    throw diverged(conflictText(this.#conflict), {
+    throw refused(conflictText(this.#conflict), cause, {
       conflict: this.#conflict,
       tables: step.tables.map((table) => table.name),
-      cause,
     })
   }
 

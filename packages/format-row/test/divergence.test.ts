@@ -91,6 +91,31 @@ test('a schema change that fails is DIVERGED', () => {
   expect(() => follower('create view w as select 2').apply(payload)).toThrow(code('DIVERGED'))
 })
 
+test('a full disk is no divergence: the record can be applied once there is space', () => {
+  const leader = new TestNode(SETUP).lead()
+  const rows = leader.payload('update t set u = zeroblob(100000) where id = 1')
+  const change = leader.payload('create table w (id integer primary key); create index i on t (u)')
+  const node = follower('')
+  const { database } = node
+  const limit = (pages: number): void => database.exec(`pragma max_page_count = ${pages}`)
+  limit(1)
+  expect(() => node.apply(rows)).toThrow(code('DISK_FULL'))
+  limit(1_000_000)
+  node.apply(rows)
+  limit(1)
+  expect(() => node.apply(change)).toThrow(code('DISK_FULL'))
+  limit(1_000_000)
+  node.apply(change)
+  expect(node.all('select id from t where length(u) = 100000')).toEqual([[1]])
+})
+
+test('a function that only the leader has is named', () => {
+  const leader = new TestNode(SETUP)
+  leader.database.function('twice', { deterministic: true }, (value) => Number(value) * 2)
+  const payload = leader.lead().payload('create index i on t (twice(v))')
+  expect(() => follower('').apply(payload)).toThrow(/no such function: twice/)
+})
+
 test('an applier is made outside a transaction, and applies only after prepare', () => {
   const payload = new TestNode(SETUP).lead().payload('insert into t values (3, 3, 3)')
   const node = new TestNode(SETUP)

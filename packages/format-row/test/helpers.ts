@@ -155,7 +155,7 @@ export class TestNode {
       run()
       this.database.exec('commit')
     } catch (error) {
-      this.database.exec('rollback')
+      if (this.database.isTransaction) this.database.exec('rollback')
       throw error
     }
   }
