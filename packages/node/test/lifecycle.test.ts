@@ -313,6 +313,23 @@ describe('importing', () => {
     ])
   })
 
+  test("a follower's file has its triggers again", async () => {
+    const cluster = new Cluster()
+    const leader = await cluster.start('a', 'leader')
+    await leader.write((tx) =>
+      tx.exec(`create table note (id integer primary key, body text); create table seen (id integer primary key);
+        create trigger see after insert on note begin insert into seen values (new.id); end`),
+    )
+    const follower = await cluster.start('b', 'follower')
+    const { directory } = cluster.options('b', 'follower')
+    await follower.close()
+    await leader.close()
+    const importFrom = join(directory, 'generation-1', 'database.sqlite')
+    const next = await cluster.start('c', 'leader', { importFrom })
+    await next.write((tx) => tx.run("insert into note values (1, 'seen')"))
+    expect(await next.read((tx) => tx.all('select id from seen'))).toEqual([{ id: 1 }])
+  })
+
   for (const [what, sql] of [
     ['a table without PRIMARY KEY', 'create table plain (body text)'],
     ['damage', ''],

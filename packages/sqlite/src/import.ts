@@ -8,7 +8,8 @@
  *    source that is not in WAL mode is copied, its other users cannot commit.
  * 2. Page for page, not VACUUM INTO, which may give rows new rowids.
  * 3. The copy is checked (PRAGMA quick_check), on this thread: a damaged database would be shipped to every follower.
- * 4. The copy forgets that its source was a node's: tables of the project are dropped, so it stands at the origin.
+ * 4. The copy forgets where its source stood as a node's: it is at the origin. What else the project keeps in it stays,
+ *    because only its format knows it: a follower's file has its triggers there and nowhere else.
  */
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -16,7 +17,7 @@ import { backup, DatabaseSync } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
 import type { Setup } from './connection.ts'
 import { invalidArgument, openFailure, sqliteCode } from './errors.ts'
-import { OWN_TABLE_PREFIX } from './guard.ts'
+import { POSITION_TABLE } from './writer.ts'
 
 export interface ImportProgress {
   readonly donePages: number
@@ -49,7 +50,7 @@ export async function importDatabase(options: ImportOptions): Promise<void> {
   removeParts(part)
   try {
     await copy(from, part, options.progress)
-    forgetNode(part, options.setup)
+    forgetPosition(part, options.setup)
     sync(part)
     renameSync(part, to)
     sync(dirname(to))
@@ -83,17 +84,14 @@ async function copy(from: string, part: string, progress: ImportOptions['progres
   }
 }
 
-function forgetNode(part: string, setup: Setup | undefined): void {
+function forgetPosition(part: string, setup: Setup | undefined): void {
   const database = new DatabaseSync(part)
   try {
     setup?.(database)
     const broken = database.prepare('pragma quick_check(1)').get()
     if (Object.values(broken ?? {})[0] !== 'ok')
       throw new Error(`it is damaged: ${String(Object.values(broken ?? {})[0])}`)
-    const own = database
-      .prepare("select name from sqlite_schema where type = 'table' and name like ? escape '\\'")
-      .all(`${OWN_TABLE_PREFIX.replaceAll('_', '\\_')}%`)
-    for (const { name } of own) database.exec(`drop table "${String(name)}"`)
+    database.exec(`drop table if exists main.${POSITION_TABLE}`)
   } catch (error) {
     throw unsuitable(part, error)
   } finally {

@@ -23,7 +23,8 @@ import { invalidArgument, isFailedSync, isSqlite, SQLITE_CODES, storageFailed } 
 import { OWN_TABLE_PREFIX } from './guard.ts'
 import { SqliteWriteTransaction, transactionLost } from './transactions.ts'
 
-const POSITION_TABLE = `${OWN_TABLE_PREFIX}position`
+/** Where a database says up to which record it holds its log. */
+export const POSITION_TABLE: string = `${OWN_TABLE_PREFIX}position`
 const SAVEPOINT = `${OWN_TABLE_PREFIX}write`
 const NO_CHANGES = new Uint8Array(0)
 /** SQLITE_CHANGESET_OMIT: the violation is counted here, and rolled back by us. */
