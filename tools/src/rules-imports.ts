@@ -5,7 +5,7 @@
  * 2. Each import is declared: in `dependencies` (or peer, optional) for src; tests may use `devDependencies` and the
  *    root's. The testkit is for tests alone.
  * 3. No deep imports of another package, save what its `exports` offer; none by path.
- * 4. `contracts` imports nothing but its own files and types of `node:sqlite`.
+ * 4. The source of `contracts` imports nothing but its own files and types of `node:sqlite`.
  * 5. What the package.json declares obeys the layers too.
  */
 import { isBuiltin } from 'node:module'
@@ -48,7 +48,8 @@ function problemOf(workspace: Workspace, owner: Package, file: string, entry: Im
   const { specifier } = entry
   if (specifier.startsWith('.') || specifier.startsWith('/')) return pathProblem(owner, file, specifier)
   if (isBuiltin(specifier)) {
-    const forbidden = owner.name === CONTRACTS && !(specifier === 'node:sqlite' && entry.typeOnly)
+    const isContract = owner.name === CONTRACTS && isSourceOf(owner, file)
+    const forbidden = isContract && !(specifier === 'node:sqlite' && entry.typeOnly)
     return forbidden
       ? ['contracts', `contracts imports only types of node:sqlite, not ${specifier}`]
       : undefined

@@ -47,6 +47,7 @@ describe('the arrows', () => {
         contracts: {
           files: {
             'src/a.ts': "import type { DatabaseSync } from 'node:sqlite'\nimport { b } from './b.ts'",
+            'test/a.test.ts': "import { readFileSync } from 'node:fs'\nimport '../src/a.ts'",
           },
         },
         log: {
