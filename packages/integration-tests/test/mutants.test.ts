@@ -60,10 +60,8 @@ describe.concurrent('mutants are caught', { timeout: 120_000 }, () => {
   test.each(MUTANTS)('$name', async ({ name, scenario, breaks }) => {
     const { exitCode, output } = await run(scenario, name)
     const found = /^breach (\w+):/m.exec(output)?.[1]
-    expect({ exitCode, found }, output).toEqual({
-      exitCode: 1,
-      found: expect.toBeOneOf([...breaks]) as unknown,
-    })
+    if (exitCode !== 1 || found === undefined) throw new Error(`${name} was not caught: ${output}`)
+    expect(breaks).toContain(found)
   })
 })
 

@@ -122,7 +122,7 @@ export async function deferredConstraint(): Promise<void> {
     if (log.end.lsn !== before)
       throw new InvariantBreach(
         'I9',
-        `a write that broke a deferred constraint is in the log, its COMMIT failed: ${String(error)}`,
+        `a write that broke a deferred constraint is in the log, its COMMIT failed: ${error instanceof Error ? error.message : 'no error'}`,
       )
     await pipeline.write((tx) => tx.run('insert into p values (1)'))
     await pipeline.close()
