@@ -70,10 +70,13 @@ export interface LinkLimits {
   /** Bytes of records in one frame, unless a single record is larger. */
   readonly frameBytes: number
   /**
-   * Records that become durable within so many milliseconds after a follower got the newest share the next frame, and
-   * with it one receive, one sync, one transaction and one ack. The first record after a pause goes at once.
+   * Longest rest of a connection, in milliseconds, after a frame that gave its follower the newest record. What becomes
+   * durable meanwhile shares the next frame, and with it one receive, one sync, one transaction and one ack. The first
+   * record after a pause goes at once; with a tiny value, such as 0.001, each does.
    */
   readonly batchMs: number
+  /** The rest is only as long as it takes to gather so many bytes, at the rate of the last frame. */
+  readonly batchBytes: number
 }
 
 export const LINK_LIMITS: LinkLimits = Object.freeze({
@@ -81,7 +84,8 @@ export const LINK_LIMITS: LinkLimits = Object.freeze({
   deadlineMs: 5000,
   windowBytes: 8 * 1024 * 1024,
   frameBytes: 256 * 1024,
-  batchMs: 1,
+  batchMs: 4,
+  batchBytes: 2048,
 })
 
 export interface BackoffLimits {

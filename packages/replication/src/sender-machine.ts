@@ -11,8 +11,9 @@
  * 3. A heartbeat goes out every `heartbeatMs`; a follower that sent nothing for `deadlineMs` is given up. Time in which
  *    this process itself stood still does not count against the follower.
  * 4. A rise of the high watermark reaches the follower even when there are no records to carry it.
- * 5. A follower that has the newest gets no further frame for `batchMs`; one that has not is never kept waiting. A lone
- *    writer makes a record every 200 µs: a frame for each costs both nodes more than the commit itself.
+ * 5. A follower that has the newest gets no further frame until `batchBytes` should have gathered, at most for `batchMs`;
+ *    one that has not is never kept waiting. A lone writer makes a small record every 200 µs: a frame for each costs both
+ *    nodes more than the commit itself.
  */
 import { UnderstudyError, formatPosition, type Lsn } from '@understudy/contracts'
 import type { Ack, Heartbeat, Message } from '@understudy/protocol'
@@ -83,6 +84,8 @@ export class SenderMachine {
   #isWritable = true
   #isWaiting = false
   #restUntilMs = Number.NEGATIVE_INFINITY
+  /** When the follower was last sent the newest. */
+  #sentAtMs = Number.NEGATIVE_INFINITY
   #unackedBytes = 0
   #ack: { received: Lsn; durable: Lsn; applied: Lsn }
   #state: FollowerState = 'catchup'
@@ -148,7 +151,10 @@ export class SenderMachine {
     this.#unackedBytes += event.bytes
     this.#flights.push({ last: event.last, bytes: event.bytes })
     if (this.#sent >= this.#durableHere) {
-      this.#restUntilMs = nowMs + this.#options.batchMs
+      const { batchMs, batchBytes } = this.#options
+      const gatherMs = (batchBytes * (nowMs - this.#sentAtMs)) / event.bytes
+      this.#restUntilMs = nowMs + Math.min(batchMs, gatherMs)
+      this.#sentAtMs = nowMs
       if (this.#state === 'catchup') this.#enter('streaming', nowMs)
     }
     return this.#next(nowMs)

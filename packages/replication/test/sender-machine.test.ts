@@ -4,7 +4,14 @@ import type { Message } from '@understudy/protocol'
 import { SenderMachine, type SenderAction, type SenderEvent } from '../src/index.ts'
 import { printAction, testScripts, type Command } from './support/script.ts'
 
-const LINK = { heartbeatMs: 1000, deadlineMs: 5000, windowBytes: 1000, frameBytes: 400, batchMs: 5 }
+const LINK = {
+  heartbeatMs: 1000,
+  deadlineMs: 5000,
+  windowBytes: 1000,
+  frameBytes: 400,
+  batchMs: 5,
+  batchBytes: 150,
+}
 
 function machineOf(command: Command): SenderMachine {
   return new SenderMachine({
@@ -13,6 +20,7 @@ function machineOf(command: Command): SenderMachine {
     windowBytes: command.number('window', 1000),
     frameBytes: command.number('frame', 400),
     batchMs: command.number('batch', 0),
+    batchBytes: command.number('batchBytes', 1000),
     epoch: command.number('epoch', 3),
     from: command.number('from'),
     durable: command.number('durable'),
