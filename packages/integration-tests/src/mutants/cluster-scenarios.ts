@@ -28,6 +28,8 @@ export const CHAINS: Partial<Shape> = {
   },
 }
 
+export const CHAIN_SEEDS: readonly string[] = ['chain-1', 'chain-2', 'chain-3', 'chain-4']
+
 export async function cluster(): Promise<void> {
   for (let seed = 1; seed <= SEEDS; seed++) {
     const { breach } = await simulate(seed)
@@ -36,7 +38,7 @@ export async function cluster(): Promise<void> {
 }
 
 export async function chains(): Promise<void> {
-  for (const seed of ['chain-1', 'chain-2', 'chain-3']) {
+  for (const seed of CHAIN_SEEDS) {
     const { breach } = await simulate(seed, CHAINS)
     if (breach !== undefined) throw breach
   }

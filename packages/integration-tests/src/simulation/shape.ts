@@ -36,7 +36,8 @@ export interface Shape {
   readonly bigValueChance: number
   readonly bigValueBytesMax: number
   readonly pipeline: Partial<PipelineLimits>
-  readonly link: LinkLimits
+  readonly link: Partial<LinkLimits> &
+    Pick<LinkLimits, 'heartbeatMs' | 'deadlineMs' | 'windowBytes' | 'frameBytes'>
   readonly apply: Partial<ApplyLimits>
   readonly segmentBytes: number
   readonly tailCacheBytes: number
