@@ -281,7 +281,6 @@ export class FollowerRole {
     if (view === undefined) return
     this.#view = undefined
     this.#arrived = expected()
-    if (this.#abort.signal.aborted) this.#arrived.reject(closed())
     await view.following.close()
     this.#applied = view.data.storage.applied
     this.#views.close()
