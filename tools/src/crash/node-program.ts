@@ -97,6 +97,8 @@ async function serve(node: UnderstudyNode, request: Request & { readonly id: num
   if (request.ask === 'stop') process.disconnect()
 }
 
+// Without its observer nobody would ever stop it.
+process.once('disconnect', () => process.exit())
 try {
   const node = await createNode({ ...settings.node, format: rowFormat(), transport: tcp(), onEvent })
   const isNew =

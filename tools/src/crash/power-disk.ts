@@ -60,7 +60,7 @@ export class PowerDisk {
     this.path = join(folder, 'mount')
     this.#image = join(folder, 'image')
     mkdirSync(this.path, { recursive: true })
-    // Also when an error nobody caught ends the process; a signal is turned into such an end by the command.
+    // Also when a signal or an error that nobody caught ends the process.
     process.once('exit', this.#onExit)
   }
 
@@ -74,6 +74,11 @@ export class PowerDisk {
   mount(): void {
     execFileSync('mount', ['-o', 'loop', this.#image, this.path], { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#isMounted = true
+  }
+
+  /** Everything written so far reaches the disk. */
+  sync(): void {
+    execFileSync('sync', ['-f', this.path])
   }
 
   /** Resolves once nothing more can reach the disk. */

@@ -100,6 +100,8 @@ class LeaderCycles {
     const before = this.#oracle.commits
     this.disk.arm()
     const leader = this.#cluster.get('leader')
+    // The control shall lose commits, not a node that never was.
+    if (this.#flags.length > 0) this.disk.sync()
     await leader.get({ ask: 'load' })
     const until = performance.now() + 10_000
     while (this.#oracle.commits === before && performance.now() < until) await sleep(2)
@@ -281,8 +283,6 @@ async function control(run: CrashRun, result: Record<string, unknown>): Promise<
   )
 }
 
-process.once('SIGINT', () => process.exit(130))
-process.once('SIGTERM', () => process.exit(143))
 process.exitCode = await runCommand({
   name: 'power',
   countDefault: 200,

@@ -43,6 +43,9 @@ export async function runCommand({ name, countDefault, run }: CrashTest): Promis
   process.env['NODE_COMPILE_CACHE'] ??= join(folder, 'compile-cache')
   const say = values.json ? console.error : console.log
   say(`${name}: ${count}, seed ${values.seed}`)
+  // An orderly end, so that what must not stay behind (a mount) is undone by those who made it.
+  process.once('SIGINT', () => process.exit(130))
+  process.once('SIGTERM', () => process.exit(143))
   const started = performance.now()
   const result: Record<string, unknown> = {}
   let failure: string | undefined
