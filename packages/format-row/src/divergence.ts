@@ -22,8 +22,8 @@ export function diverged(what: string, details: ErrorDetails): UnderstudyError {
 
 /** `DIVERGED` for what SQLite threw, unless the fault is this machine's: then the data is right, and applying can go on later. */
 export function refused(what: string, cause: unknown, details: ErrorDetails = {}): UnderstudyError {
-  if (cause === undefined) return diverged(what, details)
-  const text = cause instanceof Error ? cause.message : String(cause)
+  if (!(cause instanceof Error)) return diverged(what, { ...details, cause })
+  const text = cause.message
   const code = primaryCode(cause)
   if (code === undefined || !MACHINE_CODES.has(code))
     return diverged(`${what} (${text})`, { ...details, cause })
@@ -36,8 +36,8 @@ export function refused(what: string, cause: unknown, details: ErrorDetails = {}
   )
 }
 
-function primaryCode(cause: unknown): number | undefined {
-  const code = typeof cause === 'object' && cause !== null && 'errcode' in cause ? cause.errcode : undefined
+function primaryCode(cause: Error): number | undefined {
+  const code = 'errcode' in cause ? cause.errcode : undefined
   return typeof code === 'number' ? code & 0xff : undefined
 }
 
