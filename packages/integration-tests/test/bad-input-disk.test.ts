@@ -84,7 +84,7 @@ describe('a damaged segment', () => {
     expect(await countRows((await nodes.start({ name: 'a' })).node)).toBe(50)
   })
 
-  test('of a follower stops its start; moved away, the follower gets everything again', async () => {
+  test('of a follower is kept, said with segment and offset, and refilled from the leader', async () => {
     const leader = await nodes.leader(50)
     const follower = await nodes.follower(leader)
     await insertRows(leader.node, 20)
@@ -93,11 +93,18 @@ describe('a damaged segment', () => {
     const directory = nodes.directory('b')
     const segment = segmentOf(directory)
     flip(segment, readFileSync(segment).indexOf('row 3'))
-    const error = await refusal(nodes.start({ name: 'b', leader: leader.node.address! }))
-    expect(error.code).toBe('LOG_CORRUPT')
-    expect(error.message).toMatch(/kept.*(bootstrap|Refill)/)
-    const fresh = await nodes.follower(leader, { directory: nodes.directory('b-fresh') })
-    expect(await countRows(fresh.node)).toBe(70)
+    const bytes = readFileSync(segment)
+    const again = await nodes.follower(leader)
+    const damaged = again.events.find((event) => event.kind === 'damaged')
+    expect(damaged?.error.code).toBe('LOG_CORRUPT')
+    expect(damaged?.error.details).toMatchObject({ segment, offset: expect.any(Number) })
+    expect(again.events.some((event) => event.kind === 'bootstrapped')).toBe(true)
+    expect(await countRows(again.node)).toBe(70)
+    await insertRows(leader.node, 5)
+    await again.node.read((tx) => tx.get('select 1'), { after: leader.node.applied })
+    expect(await countRows(again.node)).toBe(75)
+    // The file is kept for a person, also once the new data streams.
+    expect(readFileSync(segment).equals(bytes)).toBe(true)
   })
 })
 

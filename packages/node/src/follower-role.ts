@@ -7,9 +7,18 @@
  *
  * 1. The first snapshot of a start is given up when `receiveSnapshot` gives up, so that a start ends. A node that has
  *    served data goes on asking for a snapshot until it is closed: its leader may be away for long.
- * 2. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
+ * 2. A log that is damaged below what was synced is not guessed about: the generation is kept, with a note of what was
+ *    found, and a snapshot of the leader takes its place. Only a leader has nobody to get it from.
+ * 3. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
  */
-import { LOCAL_SLOT, ORIGIN, UnderstudyError, isUnderstudyError, type LogPoint } from '@understudy/contracts'
+import {
+  LOCAL_SLOT,
+  ORIGIN,
+  UnderstudyError,
+  isUnderstudyError,
+  type ErrorCode,
+  type LogPoint,
+} from '@understudy/contracts'
 import {
   assertReplaceable,
   receiveSnapshot,
@@ -19,7 +28,7 @@ import {
 import { Connection } from '@understudy/protocol'
 import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
 import type { FrozenViews } from './frozen-views.ts'
-import { generationPaths, removeOtherGenerations } from './layout.ts'
+import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
 import { FRAME_BYTES_MAX, type Settings } from './options.ts'
 import { writeNodeState, type NodeState } from './state-file.ts'
@@ -117,11 +126,20 @@ export class FollowerRole {
   async #run(): Promise<void> {
     while (!this.#abort.signal.aborted) {
       if (this.#needsSnapshot) await this.#bootstrap()
-      const reason = await this.#follow()
+      const reason = await this.#follow().catch((error: unknown) => this.#setAside(error))
       if (reason !== 'snapshotRequired') return
       await this.#leaveView()
       await this.#bootstrap()
     }
+  }
+
+  /** Keeps a generation whose log is damaged, so that the next one comes from the leader; throws every other error on. */
+  #setAside(error: unknown): ReceiverState {
+    if (!isUnderstudyError(error) || !DAMAGES.has(error.code)) throw error
+    const { files, directory, emit } = this.#settings
+    noteDamage(files, generationPaths(directory, this.#state.generation), `${error.code} ${error.message}`)
+    emit({ kind: 'damaged', error })
+    return 'snapshotRequired'
   }
 
   #end(error: unknown): void {
@@ -287,6 +305,9 @@ export class FollowerRole {
     await view.data.close()
   }
 }
+
+/** Damage of a log or of its state file, as opposed to a disk that fails now. */
+const DAMAGES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['LOG_CORRUPT', 'STATE_CORRUPT'])
 
 /** Nobody may be waiting when it is rejected. */
 function expected(): PromiseWithResolvers<FollowerView> {

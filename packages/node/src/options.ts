@@ -76,6 +76,8 @@ export type NodeEvent =
     }
   | { readonly kind: 'redo'; readonly applied: LogPoint; readonly upTo: number }
   | { readonly kind: 'snapshot'; readonly progress: SnapshotProgress }
+  /** A follower's log is damaged: what is there is kept, and a snapshot of the leader replaces it. */
+  | { readonly kind: 'damaged'; readonly error: UnderstudyError }
   | { readonly kind: 'snapshotRetry'; readonly error: UnderstudyError; readonly delayMs: number }
   | {
       readonly kind: 'bootstrapped'

@@ -159,6 +159,8 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return event.redoneFrom.lsn === event.redoneTo.lsn
         ? `leads epoch ${event.epoch}`
         : `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
+    case 'damaged':
+      return `${pc.yellow(event.error.code)} ${event.error.message} The damaged data is kept; a snapshot of the leader replaces it.`
     case 'snapshotRetry':
       return `${pc.yellow(event.error.code)} ${event.error.message} Trying again in ${Math.round(event.delayMs)} ms.`
     case 'bootstrapped':
