@@ -23,6 +23,8 @@ export type Calls = Readonly<Record<string, (argument: never) => unknown>>
 export function serve(calls: Calls): void {
   process.on('message', (message: CallMessage) => void answer(calls, message))
   process.on('disconnect', () => process.exit(1))
+  // In order, so that a profile (--cpu-prof) is written.
+  process.on('SIGTERM', () => process.exit(0))
   // Ctrl-C reaches the whole group of processes; the parent ends this one in order.
   process.on('SIGINT', () => undefined)
 }

@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { FIGURE_NAMES, SCENARIOS, SCENARIO_NAMES, isMet } from '../src/index.ts'
+import { allFigures } from '../src/figures.ts'
+import { resolveCoreOptions } from '../src/options.ts'
+import { lagsOf } from '../src/scenarios/lag.ts'
+
+const KEYS = [
+  'commitsVsFull1',
+  'commitsVsFull64',
+  'commitsVsOff64',
+  'commitsVsOff256',
+  'lagP99Ms',
+  'wireBytesPerCommit64',
+  'bootstrapVsCopy',
+  'bootstrapMiB',
+  'catchupRowsPerSecond',
+  'leaderGrowthMiB',
+]
+
+test('a result has exactly the published keys, whatever was measured', () => {
+  expect(Object.keys(allFigures({}))).toEqual(KEYS)
+  expect(Object.keys(allFigures({ lagP99Ms: 3 }))).toEqual(KEYS)
+  expect(allFigures({ lagP99Ms: 3 })).toMatchObject({ lagP99Ms: 3, bootstrapMiB: null })
+})
+
+test('each figure is measured by one scenario', () => {
+  expect(SCENARIO_NAMES.flatMap((name) => SCENARIOS[name]).toSorted()).toEqual(FIGURE_NAMES.toSorted())
+})
+
+test('a lower bound is met at the bound, an upper bound only below it', () => {
+  expect(isMet('commitsVsFull1', 0.8)).toBe(true)
+  expect(isMet('commitsVsFull1', 0.79)).toBe(false)
+  expect(isMet('lagP99Ms', 9.99)).toBe(true)
+  expect(isMet('lagP99Ms', 10)).toBe(false)
+})
+
+test('a figure brings its whole scenario, and an unknown name is refused', () => {
+  expect(resolveCoreOptions({ only: ['wireBytesPerCommit64'] }).scenarios).toEqual(['commits'])
+  expect(resolveCoreOptions({ only: ['stopped', 'lagP99Ms'] }).scenarios).toEqual(['lag', 'stopped'])
+  expect(resolveCoreOptions().scenarios).toEqual(SCENARIO_NAMES)
+  expect(() => resolveCoreOptions({ only: ['latency'] })).toThrow(
+    expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+  )
+})
+
+test('numbers that make no sense are refused', () => {
+  for (const options of [{ rounds: 0 }, { rounds: 1.5 }, { seconds: Number.NaN }, { stopSeconds: -1 }])
+    expect(() => resolveCoreOptions(options)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+})
+
+test('the lag of a row ends with the first sighting of it or of a later one', () => {
+  const sent = { ids: Float64Array.of(2, 1, 3, 4), repliedAtMs: Float64Array.of(11, 10, 12, 20) }
+  const seen = { ids: Float64Array.of(0, 2, 3, 9), seenAtMs: Float64Array.of(5, 13, 11.5, 24) }
+  expect(lagsOf(sent, seen)).toEqual([3, 2, 0, 4])
+})
+
+test('a row that was never seen is an error, not a small lag', () => {
+  const sent = { ids: Float64Array.of(1, 2), repliedAtMs: Float64Array.of(10, 11) }
+  expect(() => lagsOf(sent, { ids: Float64Array.of(1), seenAtMs: Float64Array.of(12) })).toThrow(RangeError)
+})
