@@ -7,11 +7,12 @@
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sleep } from './node-process.ts'
 
-const IMAGE_BYTES = 64 * 1024 * 1024
+/** Sparse; more than a database, its log and a write-ahead log of 64 MiB, from which on it begins anew. */
+const IMAGE_BYTES = 256 * 1024 * 1024
 const CUTTER = `
 import fcntl, os, struct, sys
 for line in sys.stdin:
@@ -118,6 +119,5 @@ export class PowerDisk {
       this.#isMounted = false
       process.off('exit', this.#onExit)
     }
-    rmSync(this.#image, { force: true })
   }
 }
