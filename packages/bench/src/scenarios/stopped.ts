@@ -18,7 +18,7 @@ export const stopped: Scenario = async ({ settings, directory, reporter }) => {
   const { stopSeconds } = settings
   const steps = Math.max(1, Math.round(stopSeconds / 10))
   await using pair = await Pair.start(directory)
-  reporter.begin('stopped', steps + 2)
+  reporter.begin('stopped', steps + 3)
   const resident = (): number => {
     const bytes = pair.leader.residentBytes()
     if (bytes !== undefined) return bytes
@@ -41,6 +41,7 @@ export const stopped: Scenario = async ({ settings, directory, reporter }) => {
   const equalMs = await pair.equal()
   reporter.step(`equal again after ${(equalMs / 1000).toFixed(1)} s`)
   await pair.verify()
+  reporter.step('both hold the same rows')
   reporter.end()
   return {
     figures: { leaderGrowthMiB: Math.max(0, peak - before) / MEBIBYTE },
