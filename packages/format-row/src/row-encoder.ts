@@ -4,7 +4,10 @@
  * 1. Within a table: deletes, then updates, then inserts, whatever the order of the changeset.
  * 2. An update that changes its own key to one that compares equal is left out: the session extension reports the row
  *    under its new key as an insert as well, which replaces the old one (`replace`).
- * 3. Changes of `sqlite_stat1` are left out and reported by `sawStatistics`.
+ * 3. A write that gives a key another spelling and is rolled back leaves that spelling in the session, which then finds
+ *    the row under it and reports an insert of a row that was always there. Where the row is also updated, the insert is
+ *    left out: SQLite may retry the update after it, and would find the new values where the old ones are due.
+ * 4. Changes of `sqlite_stat1` are left out and reported by `sawStatistics`.
  */
 import { UnderstudyError } from '@understudy/contracts'
 import {
@@ -54,12 +57,17 @@ export class RowEncoder {
   readonly #inserts = new ProtoWriter()
   #changed: number[] = []
   #replace = false
+  /** Of rows whose keys can equal others: see 3. */
+  readonly #updatedKeys: Set<string> = new Set()
+  readonly #insertedRows: { readonly key: string; readonly from: number; readonly to: number }[] = []
 
   /** Forgets what was counted and seen: a new payload begins. */
   begin(): void {
     this.changes = 0
     this.sawStatistics = false
     this.inserted.clear()
+    // What a group that could not be encoded left must not travel with the next one.
+    this.#reset()
   }
 
   /** Appends a Step for each table of `changeset` to `out`. */
@@ -95,8 +103,11 @@ export class RowEncoder {
 
   #change(cursor: ChangesetCursor, table: TableSchema): void {
     if (cursor.operation === OP_INSERT) {
+      const from = this.#inserts.length
       this.#row(this.#inserts, TAG_INSERT, cursor, cursor.columns)
-      if (!this.#replace) this.#replace = hasSoftKey(cursor, table)
+      if (!hasSoftKey(cursor, table, cursor.columns)) return
+      const key = keyOf(cursor, table, cursor.columns)
+      this.#insertedRows.push({ key, from, to: this.#inserts.length })
     } else if (cursor.operation === OP_DELETE) {
       this.#row(this.#deletes, TAG_DELETE, cursor, 0)
     } else {
@@ -142,10 +153,37 @@ export class RowEncoder {
     for (const index of changed) writeField(writer, TAG_UPDATE_NEW, cursor, columns + index)
     this.#updateCount += 1
     this.changes += 1
+    if (hasSoftKey(cursor, table, 0)) this.#updatedKeys.add(keyOf(cursor, table, 0))
+  }
+
+  /** Leaves out inserts of rows that are updated, and all but the first of one row. */
+  #dropRepeated(): void {
+    const seen = this.#updatedKeys
+    const repeated = this.#insertedRows.filter(({ key }) => {
+      const isRepeated = seen.has(key)
+      seen.add(key)
+      return isRepeated
+    })
+    if (repeated.length === 0) return
+    const rows = this.#inserts.bytes().slice()
+    this.#inserts.reset()
+    this.#inserts.reserve(rows.length)
+    let at = 0
+    for (const { from, to } of repeated) {
+      this.#inserts.copy(rows, at, from - at)
+      at = to
+    }
+    this.#inserts.copy(rows, at, rows.length - at)
+    this.changes -= repeated.length
+    this.#replace = repeated.length < this.#insertedRows.length
   }
 
   #flush(table: TableSchema | undefined, out: ProtoWriter): void {
     const parts = [this.#deletes, this.#updates, this.#inserts]
+    if (this.#insertedRows.length > 0) {
+      this.#replace = true
+      this.#dropRepeated()
+    }
     const rowBytes = parts.reduce((sum, part) => sum + part.length, 0)
     if (table !== undefined && rowBytes > 0) {
       const size = table.header.length + (this.#replace ? REPLACE_FIELD.length : 0) + rowBytes
@@ -160,20 +198,40 @@ export class RowEncoder {
     }
     if (table !== undefined && (this.#inserts.length > 0 || this.#updateCount > 1))
       this.inserted.add(table.name)
-    for (const part of parts) part.reset()
+    this.#reset()
+  }
+
+  #reset(): void {
+    for (const part of [this.#deletes, this.#updates, this.#inserts]) part.reset()
     this.#updateCount = 0
     this.#replace = false
+    this.#updatedKeys.clear()
+    this.#insertedRows.length = 0
   }
 }
 
-function hasSoftKey(cursor: ChangesetCursor, table: TableSchema): boolean {
+/** `base`: where the values of the row begin, 0 for old ones. */
+function hasSoftKey(cursor: ChangesetCursor, table: TableSchema, base: number): boolean {
   for (const index of table.key) {
     const softness = table.softness[index] as number
     if (softness === 0) continue
-    const type = cursor.types[cursor.columns + index]
+    const type = cursor.types[base + index]
     if (isSoft(softness, type === TYPE_INTEGER || type === TYPE_REAL)) return true
   }
   return false
+}
+
+/** A key as it is spelled: equal for equal bytes and types alone. */
+function keyOf(cursor: ChangesetCursor, table: TableSchema, base: number): string {
+  let key = ''
+  for (const column of table.key) {
+    const index = base + column
+    const start = cursor.starts[index] as number
+    const length = cursor.lengths[index] as number
+    const { buffer, byteOffset } = cursor.bytes
+    key += `${cursor.types[index]} ${length} ${Buffer.from(buffer, byteOffset + start, length).toString('latin1')}`
+  }
+  return key
 }
 
 /** Bytes of a Value as a field: tag, length, content. */

@@ -215,3 +215,34 @@ test('NULL in a key is refused through each conflict clause, and the error has a
   leader.recorder?.close()
   expect(leader.all('select count(*) from temp.sqlite_schema')).toEqual([[0]])
 })
+
+test.each([
+  [
+    'NOCASE, WITHOUT ROWID',
+    `create table k (k text collate nocase primary key not null, v unique, w) without rowid; insert into k values ('a', 1, 0), ('b', 2, 0), ('d', 4, 7)`,
+    `update k set v = '', w = '1' where k = 'd'; update k set v = 4 where k = 'b'; update k set v = 2 where k = 'd'`,
+    'update k set k = upper(k)',
+  ],
+  [
+    'NOCASE, with rowid',
+    `create table k (k text collate nocase primary key not null, v unique); insert into k values ('a', 1), ('b', 2), ('d', 4)`,
+    `update k set v = '' where k = 'd'; update k set v = 4 where k = 'b'`,
+    `update k set k = upper(k); update k set k = 'd' where k = 'D'`,
+  ],
+  [
+    'untyped numbers',
+    'create table k (k primary key not null, v unique); insert into k values (1, 1), (2, 2), (3, 4)',
+    `update k set v = '' where k = 3; update k set v = 4 where k = 2`,
+    'update k set k = k * 1.0',
+  ],
+])(
+  'a key spelled anew by a write that was rolled back does not take part in what the others did: %s',
+  (_, setup, change, undone) => {
+    const leader = new TestNode(setup).lead()
+    const { payloads, errors } = leader.group(change, throwing(undone))
+    expect(errors).toHaveLength(1)
+    const follower = new TestNode(setup).follow()
+    for (const payload of payloads) follower.apply(payload)
+    expect(follower.all('select * from k order by k')).toEqual(leader.all('select * from k order by k'))
+  },
+)
