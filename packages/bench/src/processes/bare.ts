@@ -4,18 +4,24 @@ import { DatabaseSync } from 'node:sqlite'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
 import { serve } from './serve.ts'
 
-let database: DatabaseSync | undefined
+interface State {
+  database: DatabaseSync | undefined
+}
+
+const state: State = { database: undefined }
 const rows = new Rows()
 
 const calls = {
   open({ path, synchronous }: { readonly path: string; readonly synchronous: 'full' | 'off' }): void {
-    database = new DatabaseSync(path)
+    const database = new DatabaseSync(path)
+    state.database = database
     database.exec(`pragma journal_mode = wal; pragma synchronous = ${synchronous}`)
     database.exec(CREATE_TABLE)
   },
 
   /** Commits per second. */
   load({ seconds }: { readonly seconds: number }): number {
+    const { database } = state
     if (database === undefined) throw new TypeError('open comes first')
     const insert = database.prepare(INSERT)
     const startMs = performance.now()
@@ -31,8 +37,8 @@ const calls = {
   },
 
   close(): void {
-    database?.close()
-    database = undefined
+    state.database?.close()
+    state.database = undefined
   },
 } as const
 

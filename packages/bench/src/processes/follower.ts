@@ -12,8 +12,12 @@ export interface Sightings {
   readonly seenAtMs: Float64Array
 }
 
-let node: UnderstudyNode | undefined
-let watching: { stopped: boolean; readonly result: Promise<Sightings> } | undefined
+interface State {
+  node: UnderstudyNode | undefined
+  watching: { stopped: boolean; readonly result: Promise<Sightings> } | undefined
+}
+
+const state: State = { node: undefined, watching: undefined }
 /** Resident memory before the node was created, and the highest seen since, in bytes. */
 const memory = { before: 0, peak: 0 }
 
@@ -33,7 +37,7 @@ const calls = {
       memory.peak = Math.max(memory.peak, process.memoryUsage.rss())
     }, 10)
     const startMs = performance.now()
-    node = await createNode({
+    state.node = await createNode({
       name: 'follower',
       directory,
       role: 'follower',
@@ -65,34 +69,34 @@ const calls = {
 
   /** Notes from now on what is visible after each batch. */
   watch(): void {
-    const state = { stopped: false }
-    watching = Object.assign(state, { result: watch(state) })
+    const run = { stopped: false }
+    state.watching = Object.assign(run, { result: watch(run) })
   },
 
   async sightings(): Promise<Sightings> {
-    if (watching === undefined) throw new TypeError('watch comes first')
-    watching.stopped = true
-    return watching.result
+    if (state.watching === undefined) throw new TypeError('watch comes first')
+    state.watching.stopped = true
+    return state.watching.result
   },
 
   async close(): Promise<void> {
-    await node?.close()
-    node = undefined
+    await state.node?.close()
+    state.node = undefined
   },
 } as const
 
 export type FollowerCalls = typeof calls
 
 function opened(): UnderstudyNode {
-  if (node === undefined) throw new TypeError('open comes first')
-  return node
+  if (state.node === undefined) throw new TypeError('open comes first')
+  return state.node
 }
 
 /** Waits for the next record to be visible, reads the newest row, notes the time; again. */
-async function watch(state: { readonly stopped: boolean }): Promise<Sightings> {
+async function watch(run: { readonly stopped: boolean }): Promise<Sightings> {
   const ids: number[] = []
   const seenAtMs: number[] = []
-  while (!state.stopped) {
+  while (!run.stopped) {
     const { epoch, lsn } = opened().applied
     try {
       const newest = await opened().read((tx) => tx.get('select id, k from kv order by id desc limit 1'), {

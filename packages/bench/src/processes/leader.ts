@@ -10,8 +10,12 @@ import { runLoad, runPaced, type LoadResult } from './load.ts'
 import { serve } from './serve.ts'
 import { SocketBytes } from './socket-bytes.ts'
 
-let node: UnderstudyNode | undefined
-let background: { readonly stop: AbortController; readonly result: Promise<LoadResult> } | undefined
+interface State {
+  node: UnderstudyNode | undefined
+  background: { readonly stop: AbortController; readonly result: Promise<LoadResult> } | undefined
+}
+
+const state: State = { node: undefined, background: undefined }
 const rows = new Rows()
 const sockets = new SocketBytes()
 
@@ -24,7 +28,7 @@ const calls = {
     readonly directory: string
     readonly importFrom?: string
   }): Promise<string> {
-    node = await createNode({
+    state.node = await createNode({
       name: 'leader',
       directory,
       role: 'leader',
@@ -33,8 +37,8 @@ const calls = {
       listen: 'tcp://127.0.0.1:0',
       ...(importFrom !== undefined && { importFrom }),
     })
-    if (importFrom === undefined) await node.write((tx) => tx.exec(CREATE_TABLE))
-    return node.address as string
+    if (importFrom === undefined) await state.node.write((tx) => tx.exec(CREATE_TABLE))
+    return state.node.address as string
   },
 
   /** Callers for a time. */
@@ -68,14 +72,14 @@ const calls = {
       perSecond === undefined
         ? runLoad(options)
         : runPaced({ ...options, perSecond }).then((reached) => pacedResult(reached))
-    background = { stop, result }
+    state.background = { stop, result }
   },
 
   async stop(): Promise<LoadResult> {
-    if (background === undefined) throw new TypeError('start comes first')
-    background.stop.abort()
-    const result = await background.result
-    background = undefined
+    if (state.background === undefined) throw new TypeError('start comes first')
+    state.background.stop.abort()
+    const result = await state.background.result
+    state.background = undefined
     return result
   },
 
@@ -128,18 +132,18 @@ const calls = {
   },
 
   async close(): Promise<void> {
-    background?.stop.abort()
-    await background?.result
-    await node?.close()
-    node = undefined
+    state.background?.stop.abort()
+    await state.background?.result
+    await state.node?.close()
+    state.node = undefined
   },
 } as const
 
 export type LeaderCalls = typeof calls
 
 function opened(): UnderstudyNode {
-  if (node === undefined) throw new TypeError('open comes first')
-  return node
+  if (state.node === undefined) throw new TypeError('open comes first')
+  return state.node
 }
 
 function writeRow(): Promise<{ readonly value: number | bigint }> {
