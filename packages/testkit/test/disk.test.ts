@@ -450,3 +450,17 @@ describe('determinism', () => {
     expect(await run(1)).not.toBe(await run(2))
   })
 })
+
+test('what was written stays what it was when the caller reuses its Buffer', () => {
+  const disk = new SimulatedDisk({ random: new SeededRandom('reused') })
+  const file = disk.open('/a', { create: true, write: true })
+  const buffer = Buffer.from('first')
+  file.write([buffer], 0)
+  buffer.write('other')
+  file.dataSyncNow()
+  disk.syncDirectory('/')
+  disk.crash('lose-all')
+  const found = Buffer.alloc(5)
+  disk.open('/a').read(found, 0)
+  expect(found.toString()).toBe('first')
+})

@@ -49,7 +49,8 @@ export class Inode {
   write(bytes: Uint8Array, offset: number): void {
     if (bytes.byteLength === 0) return
     this.#current.write(bytes, offset)
-    this.#operations.push({ kind: 'write', offset, bytes: bytes.slice() })
+    // Not `bytes.slice()`: that of a Buffer is a view, and its owner may write to it again.
+    this.#operations.push({ kind: 'write', offset, bytes: Uint8Array.from(bytes) })
   }
 
   truncate(size: number): void {
