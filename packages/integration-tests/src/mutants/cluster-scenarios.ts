@@ -2,11 +2,19 @@
 import { simulate } from '../simulation/simulation.ts'
 import type { Shape } from '../simulation/shape.ts'
 
-const SEEDS = 40
+const SEEDS = 25
 
 /** Power losses of a leader that writes many transactions in parts to a slow disk. */
 export const CHAINS: Partial<Shape> = {
   followers: 2,
+  chaosMs: 5000,
+  snapshot: {
+    keepMs: 300,
+    chunkBytes: 4096,
+    windowBytes: 65_536,
+    bytesPerSecondMax: 0,
+    flushBytes: 65_536,
+  },
   faults: [
     { kind: 'powerLossLeader', weight: 5 },
     { kind: 'heal', weight: 1 },
@@ -40,6 +48,28 @@ export async function cluster(): Promise<void> {
 export async function chains(): Promise<void> {
   for (const seed of CHAIN_SEEDS) {
     const { breach } = await simulate(seed, CHAINS)
+    if (breach !== undefined) throw breach
+  }
+}
+
+/** Power losses of nodes that write much, checkpoint often and may keep little. */
+const TIGHT: Partial<Shape> = {
+  ...CHAINS,
+  faults: [
+    { kind: 'powerLossLeader', weight: 2 },
+    { kind: 'powerLossFollower', weight: 2 },
+  ],
+  faultGapMs: { min: 100, max: 600 },
+  syncMs: { min: 0.1, max: 2 },
+  segmentBytes: 8192,
+  slotBytesMax: 4000,
+  checkpointBytes: 3000,
+  checkpointIntervalMs: 20,
+}
+
+export async function tightLogs(): Promise<void> {
+  for (const seed of ['tight-1', 'tight-2', 'tight-3', 'tight-4']) {
+    const { breach } = await simulate(seed, TIGHT)
     if (breach !== undefined) throw breach
   }
 }

@@ -55,7 +55,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'send-before-fsync',
     what: 'Heartbeats send along what the log holds, synced or not.',
-    scenario: 'cluster',
+    scenario: 'chains',
     breaks: ['W1', 'I3'],
     edits: [
       {
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'retention-beyond-checkpoint',
     what: "A checkpoint lets go of the log up to its end, not up to the checkpoint's position.",
-    scenario: 'cluster',
+    scenario: 'tightLogs',
     breaks: ['I15', 'I1'],
     edits: [
       {
@@ -86,7 +86,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'local-slot-can-be-lost',
     what: "The cap of followers' slots holds for the node's own, too.",
-    scenario: 'cluster',
+    scenario: 'tightLogs',
     breaks: ['I15'],
     edits: [
       {

@@ -3,7 +3,7 @@ import { staleEpoch, flippedRecord } from './log-scenarios.ts'
 import { highWatermark } from './replication-scenarios.ts'
 import { anotherSchema, backfilledLog, deferredConstraint, firingTriggers } from './sqlite-scenarios.ts'
 import { damagedChunk } from './bootstrap-scenarios.ts'
-import { chains, cluster } from './cluster-scenarios.ts'
+import { chains, cluster, tightLogs } from './cluster-scenarios.ts'
 
 /** Throws `InvariantBreach` when a promise is broken. */
 export type Scenario = () => Promise<void>
@@ -11,6 +11,7 @@ export type Scenario = () => Promise<void>
 export type ScenarioName =
   | 'cluster'
   | 'chains'
+  | 'tightLogs'
   | 'staleEpoch'
   | 'flippedRecord'
   | 'highWatermark'
@@ -23,6 +24,7 @@ export type ScenarioName =
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   cluster,
   chains,
+  tightLogs,
   staleEpoch,
   flippedRecord,
   highWatermark,

@@ -104,7 +104,7 @@ export function drawShape(random: SeededRandom): Shape {
     snapshot: {
       keepMs: random.pick([0, 300, 3000]),
       chunkBytes: random.pick([512, 1024, 4096]),
-      windowBytes: random.pick([1024, 8192]),
+      windowBytes: random.pick([4096, 16_384]),
       bytesPerSecondMax: random.pick([0, 50_000, 200_000]),
       flushBytes: random.pick([1024, 8192, 1_000_000]),
     },
