@@ -103,8 +103,9 @@ export abstract class Host {
     void this.run(life).catch((error: unknown) => this.failed(life, error))
   }
 
-  end(of: 'process' | 'machine'): void {
+  end(how: 'process' | 'machine'): void {
     if (!this.up) return
+    const of = this.losesPowerOnFailure && this.excused ? 'machine' : how
     this.world.note(`end ${this.name} ${of}`)
     this.#endBefore = of === 'machine' ? (this.data?.log.end.lsn ?? 0) : 0
     this.data = undefined
@@ -157,7 +158,7 @@ export abstract class Host {
   /** Not at once: what a failed node still says and does in the meantime must be right, too. */
   #die(life: MachineLife): void {
     this.world.clock.schedule(this.random.between(0, 20), () => {
-      if (this.isAlive(life)) this.end(this.losesPowerOnFailure ? 'machine' : 'process')
+      if (this.isAlive(life)) this.end('process')
     })
   }
 
