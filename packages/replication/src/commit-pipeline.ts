@@ -93,6 +93,8 @@ export function createCommitPipeline<C, T = WriteTransaction>(
 
 /** Below any real sync, so that a limit below it never syncs a group on this thread. */
 const SYNC_MS_MIN = 0.001
+/** A sync that takes so long leaves this thread too much to do meanwhile, also for a lone writer. */
+const SLOW_SYNC_MS = 2
 
 class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   readonly #options: CommitPipelineOptions<C, T>
@@ -219,12 +221,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
 
   /**
    * A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool, and so does a group on a
-   * disk that is fast at the moment.
+   * disk that is fast at the moment. While the disk is slow the trip is nothing, and this thread has others to serve:
+   * followers, snapshots, readers.
    */
   #makeDurable(point: LogPoint): void {
     const { log, clock, limits } = this.#context
     const startMs = clock.monotonic()
-    if ((this.#group.length > 1 || this.#queue.length > 0) && this.#syncMs >= limits.syncHereMsMax) {
+    const isLone = this.#group.length === 1 && this.#queue.length === 0
+    if (isLone ? this.#isDiskSlow : this.#syncMs >= limits.syncHereMsMax) {
       log.sync().then(
         () => {
           this.#noteSync(clock.monotonic() - startMs)
@@ -241,6 +245,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     }
     this.#noteSync(clock.monotonic() - startMs)
     this.#durable(point)
+  }
+
+  get #isDiskSlow(): boolean {
+    return Number.isFinite(this.#syncMs) && this.#syncMs >= SLOW_SYNC_MS
   }
 
   /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */

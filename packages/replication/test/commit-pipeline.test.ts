@@ -32,6 +32,24 @@ describe('a group', () => {
     expect(log.counts).toMatchObject({ sync: 1, syncNow: 1 })
   })
 
+  test('a lone write leaves the calling thread to others while the disk is slow', async () => {
+    const { clock, log, set } = testPipeline()
+    const monotonic = clock.monotonic.bind(clock)
+    const syncNow = log.syncNow.bind(log)
+    let slowMs = 0
+    clock.monotonic = () => monotonic() + slowMs
+    log.syncNow = () => {
+      slowMs += 20
+      syncNow()
+    }
+    await clock.complete(set('a', '1'))
+    await clock.complete(set('a', '2'))
+    expect(log.counts).toMatchObject({ sync: 1, syncNow: 1 })
+    log.syncNow = syncNow
+    for (let fast = 0; fast < 30; fast++) await clock.complete(set('a', `fast ${fast}`))
+    expect(log.counts.syncNow).toBeGreaterThan(3)
+  })
+
   test('groups are synced on the calling thread while the disk is fast, and off it when it is slow', async () => {
     const { clock, log, set } = testPipeline({ limits: { syncHereMsMax: 10 } })
     let writes = 0
@@ -76,6 +94,7 @@ describe('a group', () => {
     expect(storage.applied.lsn).toBe(1)
     expect(durable).toEqual([])
     expect(log.counts.append).toBe(1)
+    log.syncsAtOnce = true
     log.releaseSyncs()
     await clock.complete(first)
     expect(storage.applied.lsn).toBe(2)
@@ -243,6 +262,7 @@ describe('failures that leave no trace', () => {
     expect(pipeline.queued).toBe(2)
     expect(await clock.complete(waiting)).toBe('NOT_WRITTEN')
     expect(pipeline.queued).toBe(1)
+    log.syncsAtOnce = true
     log.releaseSyncs()
     await clock.complete(Promise.all([first, patient]))
     expect(storage.get('late')).toBeUndefined()
