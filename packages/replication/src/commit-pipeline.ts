@@ -94,7 +94,7 @@ export function createCommitPipeline<C, T = WriteTransaction>(
 /** Below any real sync, so that a limit below it never syncs a group on this thread. */
 const SYNC_MS_MIN = 0.001
 /** A sync that takes so long leaves this thread too much to do meanwhile, also for a lone writer. */
-const SLOW_SYNC_MS = 2
+const SLOW_SYNC_MS = 0.6
 
 class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   readonly #options: CommitPipelineOptions<C, T>
