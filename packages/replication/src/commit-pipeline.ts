@@ -93,8 +93,6 @@ export function createCommitPipeline<C, T = WriteTransaction>(
 
 /** Below any real sync, so that a limit below it never syncs a group on this thread. */
 const SYNC_MS_MIN = 0.001
-/** A sync that takes so long leaves this thread too much to do meanwhile, also for a lone writer. */
-const SLOW_SYNC_MS = 0.6
 
 class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   readonly #options: CommitPipelineOptions<C, T>
@@ -228,7 +226,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     const { log, clock, limits } = this.#context
     const startMs = clock.monotonic()
     const isLone = this.#group.length === 1 && this.#queue.length === 0
-    if (isLone ? this.#isDiskSlow : this.#syncMs >= limits.syncHereMsMax) {
+    if (isLone ? this.#isSlow(limits.loneSyncHereMsMax) : this.#syncMs >= limits.syncHereMsMax) {
       log.sync().then(
         () => {
           this.#noteSync(clock.monotonic() - startMs)
@@ -247,8 +245,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     this.#durable(point)
   }
 
-  get #isDiskSlow(): boolean {
-    return Number.isFinite(this.#syncMs) && this.#syncMs >= SLOW_SYNC_MS
+  /** Nothing is known before the first sync: a lone write takes the disk for fast then. */
+  #isSlow(msMax: number): boolean {
+    return Number.isFinite(this.#syncMs) && this.#syncMs >= msMax
   }
 
   /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */

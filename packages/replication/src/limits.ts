@@ -23,6 +23,8 @@ export interface PipelineLimits {
    * take longer: a trip to the pool costs about as much as a sync of a fast disk, a slow disk must not block the thread.
    */
   readonly syncHereMsMax: number
+  /** The same for a lone write, which has nobody to share the trip with. */
+  readonly loneSyncHereMsMax: number
   /** Payload bytes of one record; a longer payload becomes a chain of records. */
   readonly recordBytesMax: number
   /** Payload bytes of one group; above it the group is `NOT_WRITTEN`. */
@@ -35,6 +37,7 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   queueWritesMax: 65_536,
   writeTimeoutMs: 30_000,
   syncHereMsMax: 0.5,
+  loneSyncHereMsMax: 0.6,
   recordBytesMax: 4 * 1024 * 1024,
   transactionBytesMax: 1024 * 1024 * 1024,
 })
