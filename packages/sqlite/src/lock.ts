@@ -8,10 +8,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { UnderstudyError } from '@understudy/contracts'
+import { UnderstudyError, systemClock, type Timer } from '@understudy/contracts'
 import { isSqlite, openFailure, SQLITE_CODES } from './errors.ts'
 
 /** The right to a directory, until released. */
+/** As long as a timer can be. */
+const HOLD_MS = 2 ** 31 - 1
+
 export interface DirectoryLock extends Disposable {
   readonly directory: string
   /** No effect when released already. */
@@ -36,7 +39,15 @@ export function lockDirectory(directory: string): DirectoryLock {
     )
   }
   const held = database
+  const clock = systemClock({ background: true })
+  // Node closes a database that nobody refers to any more, and the lock with it: a timer refers to it until the release.
+  const hold = (): Timer =>
+    clock.schedule(HOLD_MS, () => {
+      if (held.isOpen) timer = hold()
+    })
+  let timer = hold()
   const release = (): void => {
+    timer.cancel()
     if (held.isOpen) held.close()
   }
   return { directory, release, [Symbol.dispose]: release }

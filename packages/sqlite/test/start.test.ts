@@ -39,6 +39,13 @@ test('a holder that is killed gives the directory back', async () => {
   lockDirectory(directory).release()
 })
 
+test('a lock is held until it is released, also when nobody refers to it', () => {
+  const program = fileURLToPath(new URL('programs/drop-lock.ts', import.meta.url))
+  const flags = ['--expose-gc', '--conditions=@understudy/source', '--disable-warning=ExperimentalWarning']
+  const said = execFileSync(process.execPath, [...flags, program, temporaryFolder()], { encoding: 'utf8' })
+  expect(said).toBe('held')
+})
+
 test.each(['delete', 'wal'])(
   'a database in %s mode is adopted whole, and the source is left as it was',
   async (mode) => {
