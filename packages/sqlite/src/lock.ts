@@ -11,10 +11,10 @@ import { DatabaseSync } from 'node:sqlite'
 import { UnderstudyError, systemClock, type Timer } from '@understudy/contracts'
 import { isSqlite, openFailure, SQLITE_CODES } from './errors.ts'
 
-/** The right to a directory, until released. */
 /** As long as a timer can be. */
 const HOLD_MS = 2 ** 31 - 1
 
+/** The right to a directory, until released; also when nobody refers to it. */
 export interface DirectoryLock extends Disposable {
   readonly directory: string
   /** No effect when released already. */
