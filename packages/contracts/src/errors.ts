@@ -53,6 +53,10 @@ export const ERROR_CODES = {
   FORMAT_VERSION: 'A file or message was written by a newer version.',
   // formats
   FORMAT_UNKNOWN: 'A record names a log format that this node was not given.',
+  FORMAT_INCOMPATIBLE:
+    "A peer's SQLite, page size, encoding or file format is not what the log format needs it to be.",
+  STATEMENT_UNSAFE:
+    'A statement could do something else on a follower than on the leader, and the policy refuses such statements.',
   TABLE_WITHOUT_PRIMARY_KEY:
     'A write touched a table that has no PRIMARY KEY, which rows cannot be replicated from.',
   NULL_IN_PRIMARY_KEY: 'A write stored NULL in a PRIMARY KEY column, which identifies no row.',
@@ -82,7 +86,8 @@ export const ERROR_CODES = {
     'The leader misses durable records that a follower has: its disk was swapped or restored.',
   POSITION_LOST:
     'A position names a record that the history of this node does not hold: a failover lost it, or it is of another cluster.',
-  SNAPSHOT_REQUIRED: 'The log no longer reaches back to the follower; it must bootstrap.',
+  SNAPSHOT_REQUIRED:
+    'The follower cannot go on from the log: it no longer reaches back, or needs a file that is equal page by page; it must bootstrap.',
   SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',
   SNAPSHOT_ENDED: 'The leader ended the snapshot; it can be resumed.',
   DIRECTORY_OF_LEADER: 'A bootstrap would wipe a directory that is or was a leader.',

@@ -12,6 +12,12 @@ export interface LogFormat<C> {
   readonly name: string
   /** Version of the payload; a node refuses payloads of a higher one. */
   readonly version: number
+  /**
+   * Payloads hold pages of the file, not effects: they are taken after COMMIT (see `Recorder`), applied only to a file
+   * that is the leader's page by page (`Storage.physical`), and never share a transaction of the storage with payloads of
+   * another kind. Default false.
+   */
+  readonly physical?: boolean
   /** Outside of a group. */
   recorder(connection: C): Recorder
   /**
@@ -26,6 +32,13 @@ export interface LogFormat<C> {
    * and what to do. Called when a node adopts an existing database.
    */
   inspect?(connection: C): void
+  /**
+   * What a peer must share with the leader so that it can apply this format's payloads: short text for people, at most
+   * 200 bytes. Peers exchange it in the handshake. Default: nothing to share.
+   */
+  fingerprint?(connection: C): string
+  /** Leader: why a peer with the fingerprint `theirs` cannot apply what this node writes; `undefined` when it can. Default: it can when the texts are equal. */
+  accepts?(own: string, theirs: string): string | undefined
 }
 
 /**
@@ -33,6 +46,9 @@ export interface LogFormat<C> {
  *
  * Order of calls: beginGroup, then for each write beginWrite, then endWrite or abandonWrite, then finishGroup or
  * abandonGroup. Everything is synchronous.
+ *
+ * A physical format is asked `changed` before COMMIT, and finishGroup comes after it: the storage is ahead of the log by
+ * that one transaction until the record is there. abandonGroup then comes for a group that was rolled back, only.
  */
 export interface Recorder {
   beginGroup(): void
@@ -43,11 +59,23 @@ export interface Recorder {
   abandonWrite(): void
   /**
    * Payloads of the group, one per record, before COMMIT; empty when nothing changed. The bytes are the caller's.
-   * A throw rolls the whole group back.
+   * A throw rolls the whole group back. Physical: after COMMIT; empty when it cannot be told which pages changed, or they
+   * are too many: only a base helps then.
    */
   finishGroup(): readonly Uint8Array[]
+  /** Format id of what `finishGroup` returned last, when it is another than the recorder's own (a group that was escalated to rows). */
+  readonly finishedFormat?: number | undefined
   /** The group was rolled back, by us or by SQLite. */
   abandonGroup(): void
+  /** Physical: whether the open transaction may have changed anything, asked before COMMIT. */
+  changed?(): boolean
+  /**
+   * Physical: the payload of a base, which says "from here on the file as a whole counts": a follower makes its own file
+   * equal by a delta of pages before it applies anything above. The caller makes the storage durable before it logs one.
+   */
+  base?(): Uint8Array
+  /** Physical, after a crash between COMMIT and append: payloads of the one transaction that the storage is ahead of the log. Empty: only a base helps. */
+  recover?(): readonly Uint8Array[]
   close(): void
 }
 
@@ -61,6 +89,8 @@ export interface Applier {
   apply(payload: Uint8Array): void
   /** Undoes `prepare`: the storage is as the leader's was after the last applied record. In a transaction of the caller. Idempotent. */
   restore(): void
+  /** Physical: whether the file is exactly as this payload, the last one applied, left it. */
+  holds?(payload: Uint8Array): boolean
   close(): void
 }
 
@@ -69,10 +99,55 @@ export interface SqliteConnection {
   readonly database: DatabaseSync
   /** Runs the project's own statements: the guard that refuses BEGIN, COMMIT, ATTACH … in users' callbacks is off meanwhile. */
   internal<T>(run: () => T): T
-  /** Is told of every statement that a user's callback runs. At most one. */
-  observer: StatementObserver | undefined
+  /** Tells `observer` of every statement that a user's callback runs, after those that observe already. Returns how to end that. */
+  observe(observer: StatementObserver): () => void
+  /** The file beneath. */
+  readonly pages: SqlitePages
   /** Prefix of the project's own tables, which no format replicates: `_understudy_`. They have no PRIMARY KEY, so sessions do not see them. */
   readonly ownTablePrefix: string
+}
+
+/**
+ * The pages of the database file, beneath SQL: what physical formats take and replace. Pages count from 1. The page at
+ * 1 GiB, which SQLite never uses, is never among them. Everything is synchronous.
+ */
+export interface SqlitePages {
+  /** A power of two from 512 to 65536. */
+  readonly pageBytes: number
+  /** Pages of the database in the open transaction (what was staged included), else as of the last commit. */
+  readonly pageCount: number
+  /**
+   * Leader: the pages that were committed since the last call, or since the storage was opened; right after a COMMIT, so
+   * those of one transaction. `undefined` when that cannot be told (the write-ahead log began anew unseen). Takes them:
+   * the next call begins after them.
+   */
+  committed(): CommittedPages | undefined
+  /** After a crash: at least the pages of the newest transaction in the write-ahead log, without previous images. `undefined` when the log has none. */
+  recover(): CommittedPages | undefined
+  /** Image of a page in the open transaction: as staged, else as committed; `undefined` beyond the last page. A view, valid until the next call of any method. */
+  read(page: number): Uint8Array | undefined
+  /**
+   * In a transaction of the storage that SQL does not write in: gives a page a new image (which is copied), also beyond
+   * the end. COMMIT makes all that was staged visible at once, to every reader of every process; rollback drops it.
+   */
+  stage(page: number, image: Uint8Array): void
+  /** The database has so many pages once this transaction commits. Pages between the old and the new end must be staged. */
+  resize(pageCount: number): void
+}
+
+export interface CommittedPages {
+  /** Pages of the database after it. */
+  readonly pageCount: number
+  /** Each page once, with its last image, by page number. To be walked once, before the next call of any method of `SqlitePages`. */
+  readonly pages: Iterable<CommittedPage>
+}
+
+export interface CommittedPage {
+  readonly page: number
+  /** A view, valid until the walk goes on. */
+  readonly image: Uint8Array
+  /** The image before, when it is at hand; a view like `image`. */
+  readonly previous: Uint8Array | undefined
 }
 
 export interface StatementObserver {

@@ -13,8 +13,15 @@ import type { Recorder } from './format.ts'
 export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   /** The writer's connection. */
   readonly connection: C
-  /** Position of the last committed transaction that carried one, `ORIGIN` in a new database. */
+  /** Position of the last committed transaction that carried one, `ORIGIN` in a new database. While `ahead`: of the one before. */
   readonly applied: LogPoint
+  /**
+   * The file is the leader's, page by page: its last transaction that was no record of the log itself was a physical
+   * one. Nothing but physical transactions may change it, so that positions between them are only `settle`d.
+   */
+  readonly physical: boolean
+  /** The database holds one physical transaction more than `applied`: the one of the record, or chain of records, right after it. Whoever has the log settles which that is. */
+  readonly ahead: boolean
 
   /** Opens the transaction of a group. Throws `FOREIGN_WRITE` when someone else wrote since our last commit. */
   begin(): void
@@ -28,6 +35,16 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   write<R>(body: (tx: T) => R, recorder: Recorder, options?: { readonly alone?: boolean }): R
   /** Stores the position inside the open transaction. */
   mark(point: LogPoint): void
+  /**
+   * Stores inside the open transaction that it is the physical one of the record right after `point`; once committed the
+   * storage is `physical` and `ahead`. Its record cannot be named yet: it will hold the page with this very note.
+   */
+  markBefore(point: LogPoint): void
+  /**
+   * Of a physical storage, outside of a transaction: the position is `point` now, without storing it. Ends `ahead`. After
+   * a restart `applied` is again what was stored, and `ahead` true.
+   */
+  settle(point: LogPoint): void
   /** COMMIT. Not durable. A throw is fatal for the node: the log has what the database lacks. */
   commit(): void
   /** ROLLBACK; no effect without a transaction. */
@@ -37,10 +54,11 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   readonly uncheckpointedBytes: number
   /**
    * Makes commits durable, off the writer's thread. Resolves with the position that is durable now, read before the
-   * checkpoint began; `undefined` when it could not complete (readers, a snapshot in progress): try again later.
+   * checkpoint began, as it would be found after a restart (of a physical storage: the stored one, which is one record
+   * behind); `undefined` when it could not complete (readers, a snapshot in progress): try again later.
    */
   checkpoint(): Promise<LogPoint | undefined>
-  /** A consistent image of the database as of its position, while writes go on. */
+  /** A consistent image of the database as of its position, while writes go on. Waits while the storage is `ahead`. */
   snapshot(options?: SnapshotOptions): Promise<SnapshotSource>
   close(): Promise<void>
 }

@@ -36,6 +36,7 @@ export class RowRecorder implements Recorder, StatementObserver {
   readonly #encoder = new RowEncoder()
   readonly #steps = new ProtoWriter()
   readonly #guard: Session
+  readonly #unobserve: () => void
   readonly #foreignKeys: number
   readonly #version: { get(): unknown }
   #verdicts: Verdicts
@@ -68,7 +69,7 @@ export class RowRecorder implements Recorder, StatementObserver {
     this.#foreignKeys = prepared.foreignKeys
     this.#verdicts = new Verdicts(undefined)
     connection.internal(() => this.#reload())
-    connection.observer = this
+    this.#unobserve = connection.observe(this)
   }
 
   beginGroup(): void {
@@ -127,7 +128,7 @@ export class RowRecorder implements Recorder, StatementObserver {
     this.#closed = true
     this.#segments.close()
     this.#guard.close()
-    if (this.#connection.observer === this) this.#connection.observer = undefined
+    this.#unobserve()
     this.#connection.internal(() => syncNullKeyTriggers(this.#connection.database, undefined))
   }
 

@@ -29,6 +29,15 @@ export class TestConnection implements SqliteConnection {
   observer: StatementObserver | undefined
   readonly ownTablePrefix: string = '_understudy_'
 
+  get pages(): never {
+    throw new Error('rows need no pages')
+  }
+
+  observe(observer: StatementObserver): () => void {
+    this.observer = observer
+    return () => (this.observer = undefined)
+  }
+
   internal<T>(run: () => T): T {
     return run()
   }

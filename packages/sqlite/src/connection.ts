@@ -38,12 +38,8 @@ export class Connection implements SqliteConnection {
     this.statements = new Statements(database, this.guard, statementsMax)
   }
 
-  get observer(): StatementObserver | undefined {
-    return this.statements.observer
-  }
-
-  set observer(observer: StatementObserver | undefined) {
-    this.statements.observer = observer
+  observe(observer: StatementObserver): () => void {
+    return this.statements.observe(observer)
   }
 
   internal<T>(run: () => T): T {

@@ -38,7 +38,7 @@ interface Entry {
 const NO_PARAMETERS: readonly SQLInputValue[] = []
 
 export class Statements {
-  observer: StatementObserver | undefined
+  #observers: readonly StatementObserver[] = []
   /** PRAGMA defer_foreign_keys ran since someone last set this to false. */
   deferralAsked = false
   readonly #database: DatabaseSync
@@ -98,6 +98,14 @@ export class Statements {
     }
   }
 
+  /** Tells `observer` of each statement, after those that observe already; returns how to end that. */
+  observe(observer: StatementObserver): () => void {
+    this.#observers = [...this.#observers, observer]
+    return () => {
+      this.#observers = this.#observers.filter((other) => other !== observer)
+    }
+  }
+
   /** Forgets every compiled statement. */
   clear(): void {
     this.#entries.clear()
@@ -111,9 +119,9 @@ export class Statements {
 
   /** Around each statement: the observer's calls, the guard's refusal as an error, the schema generation. */
   #observed<T>(entry: Entry, parameters: Parameters, run: (entry: Entry) => T): T {
-    const { observer } = this
-    const info = observer === undefined ? undefined : statementInfo(entry, parameters)
-    if (info !== undefined) observer?.before(info)
+    const observers = this.#observers
+    const info = observers.length === 0 ? undefined : statementInfo(entry, parameters)
+    if (info !== undefined) for (const observer of observers) observer.before(info)
     let result: T
     try {
       result = run(entry)
@@ -122,7 +130,7 @@ export class Statements {
     }
     if (entry.analysis.effect === 'schema') this.#guard.generation++
     else if (entry.analysis.pragma?.name === 'defer_foreign_keys') this.deferralAsked = true
-    if (info !== undefined) observer?.after(info)
+    if (info !== undefined) for (const observer of observers) observer.after(info)
     return result
   }
 

@@ -114,12 +114,12 @@ test('what a cached statement writes follows the schema: a new trigger, a droppe
   const storage = opened()
   const writes: string[][] = []
   commitOne(storage, 1, (tx) => tx.exec('create table t (id integer primary key, v); create table log (v)'))
-  storage.connection.observer = {
+  storage.connection.observe({
     before: (info) => {
       if (info.sql.startsWith('insert into t')) writes.push([...info.writes].sort())
     },
     after: () => {},
-  }
+  })
   const insert = 'insert into t (v) values (1)'
   const trigger = 'create trigger follow after insert on t begin insert into log values (new.v); end'
   commitOne(storage, 2, (tx) => tx.run(insert))

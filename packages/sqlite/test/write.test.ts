@@ -68,7 +68,7 @@ test('a lone write that throws leaves its transaction open and empty', () => {
 test('the observer hears of each statement with what it can do', () => {
   const storage = opened()
   const heard: StatementInfo[] = []
-  storage.connection.observer = { before: (info) => heard.push(info), after: () => {} }
+  storage.connection.observe({ before: (info) => heard.push(info), after: () => {} })
   commitOne(storage, 1, (tx) => {
     tx.exec(`create table t (id integer primary key, v); -- a comment; with a semicolon
       create table log (v);
