@@ -18,6 +18,8 @@ export {
   MemoryTransaction,
   memoryFormat,
   type MemoryChange,
+  type MemoryCommit,
+  type MemoryNote,
   type MemoryFormatOptions,
   type MemoryStorageOptions,
 } from './memory/storage.ts'

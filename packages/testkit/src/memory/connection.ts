@@ -1,9 +1,9 @@
 /**
- * The key-value map under `MemoryStorage`, with the undo journal of the open transaction.
+ * The key-value map under `MemoryStorage` with the note of its position, and the undo journal of the open transaction.
  *
- * Decides: how changes are undone. Leaves to others: transactions (storage.ts), payloads (format.ts).
+ * Decides: how changes are undone. Leaves to others: transactions (storage.ts), payloads (format.ts, physical-format.ts).
  */
-import { UnderstudyError } from '@understudy/contracts'
+import { UnderstudyError, type LogPoint } from '@understudy/contracts'
 
 /** One change; `undefined` stands for "no such key". */
 export interface MemoryChange {
@@ -12,16 +12,59 @@ export interface MemoryChange {
   readonly after: string | undefined
 }
 
+/** The position as it is stored with the data. */
+export interface MemoryNote {
+  readonly point: LogPoint
+  /** `point` is that before the physical transaction which stored it. */
+  readonly physical: boolean
+}
+
+/** What one transaction did. */
+export interface MemoryCommit {
+  /** Oldest first; a key may occur more than once. */
+  readonly changes: readonly MemoryChange[]
+  readonly noteBefore: MemoryNote
+  readonly note: MemoryNote
+}
+
 /** What formats see of a `MemoryStorage`. */
 export class MemoryConnection {
   readonly #values: Map<string, string>
   readonly #journal: MemoryChange[] = []
+  #note: MemoryNote
+  #newNote: MemoryNote | undefined
   #inTransaction = false
   /** Between `prepare` and `restore` of an applier. */
   prepared = false
+  /** The last commit of this life. */
+  lastCommit: MemoryCommit | undefined
+  /** After a restart: the newest commit that no checkpoint had taken, as a write-ahead log still shows it. */
+  readonly survived: MemoryCommit | undefined
 
-  constructor(values: Map<string, string>) {
+  constructor(values: Map<string, string>, note: MemoryNote, survived?: MemoryCommit) {
     this.#values = values
+    this.#note = note
+    this.survived = survived
+  }
+
+  /** As the open transaction left it. */
+  get note(): MemoryNote {
+    return this.#newNote ?? this.#note
+  }
+
+  get committedNote(): MemoryNote {
+    return this.#note
+  }
+
+  /** Whether the open transaction stored a note. */
+  get isNoted(): boolean {
+    return this.#newNote !== undefined
+  }
+
+  /** Stores the position in the open transaction: used by the storage, and by an applier that replaces the leader's pages. */
+  setNote(note: MemoryNote): void {
+    this.#checkTransaction()
+    this.#newNote = note
   }
 
   get inTransaction(): boolean {
@@ -75,25 +118,31 @@ export class MemoryConnection {
   }
 
   /** Used by the storage: ends the transaction; its changes stay. Returns them. */
-  commit(): MemoryChange[] {
+  commit(): MemoryCommit {
+    const commit = { changes: this.#journal.splice(0), noteBefore: this.#note, note: this.note }
     this.#inTransaction = false
-    return this.#journal.splice(0)
+    this.#note = commit.note
+    this.#newNote = undefined
+    this.lastCommit = commit
+    return commit
   }
 
   /** Used by the storage: undoes everything after the first `length` changes of the journal. */
   undoTo(length: number): void {
-    this.revert(this.#journal.splice(length))
+    undo(this.#values, this.#journal.splice(length))
   }
 
   /** Used by the storage: ends the transaction and undoes it. */
   rollback(): void {
     this.undoTo(0)
+    this.#newNote = undefined
     this.#inTransaction = false
   }
 
-  /** Used by the storage: undoes changes, newest first, without a journal. */
-  revert(changes: readonly MemoryChange[]): void {
+  /** Used by the storage: takes back a commit, the newest one. */
+  revert({ changes, noteBefore }: MemoryCommit): void {
     undo(this.#values, changes)
+    this.#note = noteBefore
   }
 
   /** Used by the storage: changes a value behind the back of every transaction. */

@@ -1,8 +1,6 @@
 /**
- * The log format of `MemoryStorage`: the net changes of a group, each with the value that it replaces.
- *
- * Payload: number of changes; for each, key, then 0 or 1 and the old value, then 0 or 1 and the new value. Integers are
- * LEB128, texts UTF-8 with their length before them.
+ * The log formats of `MemoryStorage`. The logical one is here: the net changes of a group, each with the value that it
+ * replaces. Its payload: number of changes, then each (changes.ts). The physical one: physical-format.ts.
  *
  * 1. Old values make the applier strict: a payload that is applied twice, too early, too late or to other data throws
  *    `DIVERGED`. So a test that ends without error has applied every payload once and in order.
@@ -10,15 +8,22 @@
  */
 import { UnderstudyError, type Applier, type LogFormat, type Recorder } from '@understudy/contracts'
 import { ByteReader, ByteWriter } from './bytes.ts'
+import { describeChange, netChanges, readChanges, writeChanges } from './changes.ts'
 import type { MemoryChange, MemoryConnection } from './connection.ts'
+import { physicalMemoryFormat } from './physical-format.ts'
 
 export interface MemoryFormatOptions {
-  /** A group with more changes becomes several payloads. Default no limit. */
+  /** Taken after COMMIT, as pages of a file are, and applied to a physical storage only. Default false. */
+  readonly physical?: boolean
+  /** Logical: a group with more changes becomes several payloads. Default no limit. */
   readonly changesPerPayloadMax?: number
+  /** Physical: a group with more changes becomes none, so that only a base helps. Default no limit. */
+  readonly changesMax?: number
 }
 
-/** Id 65000, in the range that is free for users. */
+/** Id 65000, 65001 for the physical one: in the range that is free for users. */
 export function memoryFormat(options: MemoryFormatOptions = {}): LogFormat<MemoryConnection> {
+  if (options.physical === true) return physicalMemoryFormat(options.changesMax ?? Number.POSITIVE_INFINITY)
   return {
     id: 65_000,
     name: 'memory',
@@ -26,12 +31,7 @@ export function memoryFormat(options: MemoryFormatOptions = {}): LogFormat<Memor
     recorder: (connection) =>
       new MemoryRecorder(connection, options.changesPerPayloadMax ?? Number.POSITIVE_INFINITY),
     applier: (connection) => new MemoryApplier(connection),
-    describe: (payload) =>
-      decodeChanges(payload).map(({ key, before, after }) => ({
-        key,
-        before: before ?? null,
-        after: after ?? null,
-      })),
+    describe: (payload) => decodeChanges(payload).map(describeChange),
   }
 }
 
@@ -138,39 +138,15 @@ class MemoryApplier implements Applier {
   }
 }
 
-/** One change for each key that ends with another value than it began with, in the order of first touch. */
-function netChanges(journal: readonly MemoryChange[]): MemoryChange[] {
-  const net = new Map<string, MemoryChange>()
-  for (const { key, before, after } of journal) {
-    net.set(key, { key, before: net.has(key) ? net.get(key)?.before : before, after })
-  }
-  return [...net.values()].filter(({ before, after }) => before !== after)
-}
-
 function encodeChanges(changes: readonly MemoryChange[]): Uint8Array {
   const writer = new ByteWriter()
-  writer.integer(changes.length)
-  for (const change of changes) {
-    writer.text(change.key)
-    for (const value of [change.before, change.after]) {
-      writer.integer(value === undefined ? 0 : 1)
-      if (value !== undefined) writer.text(value)
-    }
-  }
+  writeChanges(writer, changes)
   return writer.finish()
 }
 
 function decodeChanges(payload: Uint8Array): MemoryChange[] {
   const reader = new ByteReader(payload, 'RECORD_CORRUPT')
-  const optional = (): string | undefined => {
-    const flag = reader.integer()
-    if (flag > 1) reader.fail('a flag is neither 0 nor 1')
-    return flag === 1 ? reader.text() : undefined
-  }
-  const count = reader.integer()
-  const changes: MemoryChange[] = []
-  for (let index = 0; index < count; index++)
-    changes.push({ key: reader.text(), before: optional(), after: optional() })
+  const changes = readChanges(reader)
   if (reader.left > 0) reader.fail('bytes follow the last change')
   return changes
 }

@@ -1,28 +1,30 @@
 /**
  * The byte image of a `MemoryStorage`: what a snapshot carries.
  *
- * Layout: the magic `UNDMEMO1`; length of the body and its CRC-32, 32 bits each, little-endian; the body (epoch, LSN and
- * CRC of the position, number of entries, then key and value of each, by key); zeros up to a multiple of the page.
- * Equal data at equal positions give equal bytes.
+ * Layout: the magic `UNDMEMO2`; length of the body and its CRC-32, 32 bits each, little-endian; the body (epoch, LSN and
+ * CRC of the stored position, 1 when it is that before a physical transaction and else 0, number of entries, then key and
+ * value of each, by key); zeros up to a multiple of the page. Equal data at equal positions give equal bytes.
  */
 import { crc32 } from 'node:zlib'
-import { UnderstudyError, type LogPoint } from '@understudy/contracts'
+import { UnderstudyError } from '@understudy/contracts'
 import { ByteReader, ByteWriter } from './bytes.ts'
+import type { MemoryNote } from './connection.ts'
 
 /** Small, so that a snapshot of a few keys has many pages. */
 export const MEMORY_PAGE_BYTES = 512
 
-const MAGIC = Buffer.from('UNDMEMO1')
+const MAGIC = Buffer.from('UNDMEMO2')
 const HEADER_BYTES = MAGIC.byteLength + 8
 
 export interface MemoryImage {
-  readonly point: LogPoint
+  readonly note: MemoryNote
   readonly entries: readonly (readonly [string, string])[]
 }
 
-export function encodeImage({ point, entries }: MemoryImage): Uint8Array {
+export function encodeImage({ note, entries }: MemoryImage): Uint8Array {
   const writer = new ByteWriter()
-  for (const field of [point.epoch, point.lsn, point.crc, entries.length]) writer.integer(field)
+  writeNote(writer, note)
+  writer.integer(entries.length)
   for (const [key, value] of entries) {
     writer.text(key)
     writer.text(value)
@@ -47,11 +49,22 @@ export function decodeImage(bytes: Uint8Array): MemoryImage {
   const body = image.subarray(HEADER_BYTES, HEADER_BYTES + length)
   if (crc32(body) !== image.readUInt32LE(MAGIC.byteLength + 4)) throw malformed('its checksum is wrong')
   const reader = new ByteReader(body, 'FILE_MALFORMED')
-  const point: LogPoint = { epoch: reader.integer(), lsn: reader.integer(), crc: reader.integer() }
+  const note = readNote(reader)
   const count = reader.integer()
   const entries: [string, string][] = []
   for (let index = 0; index < count; index++) entries.push([reader.text(), reader.text()])
-  return { point, entries }
+  return { note, entries }
+}
+
+export function writeNote(writer: ByteWriter, { point, physical }: MemoryNote): void {
+  for (const field of [point.epoch, point.lsn, point.crc, physical ? 1 : 0]) writer.integer(field)
+}
+
+export function readNote(reader: ByteReader): MemoryNote {
+  const point = { epoch: reader.integer(), lsn: reader.integer(), crc: reader.integer() }
+  const flag = reader.integer()
+  if (flag > 1) reader.fail('a flag is neither 0 nor 1')
+  return { point, physical: flag === 1 }
 }
 
 function malformed(why: string): UnderstudyError {

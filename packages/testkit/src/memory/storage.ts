@@ -7,6 +7,8 @@
  * 1. A crash loses any suffix of the commits since the last completed checkpoint, each whole and with its position.
  * 2. While a snapshot is open, `checkpoint` resolves with `undefined`.
  * 3. After a failed COMMIT, every call throws `STORAGE_FAILED`; only `crash` and `close` go on.
+ * 4. What `settle` says is not stored: after a crash, a kill and in a snapshot's image the stored position counts again.
+ * 5. Stricter than a file can be: a physical storage refuses the COMMIT of changes that bring no note with them.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -20,11 +22,12 @@ import {
   type Storage,
 } from '@understudy/contracts'
 import { drawSpan, SeededRandom, type Span } from '../random.ts'
-import { MemoryConnection, type MemoryChange } from './connection.ts'
-import { decodeImage, encodeImage, MEMORY_PAGE_BYTES, type MemoryImage } from './image.ts'
+import { MemoryConnection, type MemoryCommit } from './connection.ts'
+import { decodeImage, encodeImage, type MemoryImage } from './image.ts'
+import { MemorySnapshot } from './snapshot.ts'
 import { MemoryTransaction } from './transaction.ts'
 
-export { MemoryConnection, type MemoryChange } from './connection.ts'
+export { MemoryConnection, type MemoryChange, type MemoryCommit, type MemoryNote } from './connection.ts'
 export { memoryFormat, type MemoryFormatOptions } from './format.ts'
 export { MemoryTransaction } from './transaction.ts'
 
@@ -37,32 +40,31 @@ export interface MemoryStorageOptions {
   readonly checkpointMs?: Span
 }
 
-interface Commit {
-  readonly changes: readonly MemoryChange[]
-  readonly appliedBefore: LogPoint
-  readonly bytes: number
-}
+const EMPTY: MemoryImage = Object.freeze({
+  note: Object.freeze({ point: ORIGIN, physical: false }),
+  entries: [],
+})
 
 export class MemoryStorage implements Storage<MemoryConnection, MemoryTransaction> {
   readonly connection: MemoryConnection
   readonly #options: MemoryStorageOptions
   readonly #random: SeededRandom
-  #applied: LogPoint
-  #marked: LogPoint | undefined
+  /** What `settle` said since the note was stored. */
+  #settled: LogPoint | undefined
   /** Since the last completed checkpoint, oldest first. */
-  #commits: Commit[] = []
+  #commits: MemoryCommit[] = []
   #state: 'open' | 'failed' | 'closed' = 'open'
   #transactionLost = false
   #commitFails = false
   #foreignWrite = false
   #snapshots = new Set<MemorySnapshot>()
   #checkpointing: Promise<LogPoint | undefined> | undefined
+  #waiting: (() => void)[] = []
 
-  constructor(options: MemoryStorageOptions = {}, image: MemoryImage = { point: ORIGIN, entries: [] }) {
+  constructor(options: MemoryStorageOptions = {}, image: MemoryImage = EMPTY, survived?: MemoryCommit) {
     this.#options = options
     this.#random = options.random ?? new SeededRandom(0)
-    this.connection = new MemoryConnection(new Map(image.entries))
-    this.#applied = image.point
+    this.connection = new MemoryConnection(new Map(image.entries), image.note, survived)
   }
 
   /** The storage that a snapshot was taken of. Throws `FILE_MALFORMED`. */
@@ -71,7 +73,15 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   }
 
   get applied(): LogPoint {
-    return this.#applied
+    return this.#settled ?? this.connection.committedNote.point
+  }
+
+  get physical(): boolean {
+    return this.connection.committedNote.physical
+  }
+
+  get ahead(): boolean {
+    return this.physical && this.#settled === undefined
   }
 
   begin(): void {
@@ -117,7 +127,25 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   mark(point: LogPoint): void {
     this.#checkTransaction()
     this.#checkNotLost()
-    this.#marked = point
+    this.connection.setNote({ point, physical: false })
+  }
+
+  markBefore(point: LogPoint): void {
+    this.#checkTransaction()
+    this.#checkNotLost()
+    this.connection.setNote({ point, physical: true })
+  }
+
+  settle(point: LogPoint): void {
+    this.#checkOpen()
+    if (this.connection.inTransaction || !this.physical) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'settle is for a physical storage outside of a transaction; the position was kept. Use mark within one.',
+      )
+    }
+    this.#settled = point
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   commit(): void {
@@ -130,22 +158,25 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
         'COMMIT failed (injected); the storage takes no further calls. Open it anew and redo from the log.',
       )
     }
-    const appliedBefore = this.#applied
-    this.#applied = this.#marked ?? appliedBefore
-    this.#marked = undefined
-    const changes = this.connection.commit()
-    this.#commits.push({ changes, appliedBefore, bytes: bytesOf(changes) })
+    const { isNoted, journal } = this.connection
+    if (this.physical && !isNoted && journal.length > 0) {
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'A physical storage takes no changes without the note of a physical transaction; the transaction stays open. Roll it back.',
+      )
+    }
+    if (isNoted) this.#settled = undefined
+    this.#commits.push(this.connection.commit())
   }
 
   rollback(): void {
     this.#transactionLost = false
-    this.#marked = undefined
     if (this.connection.inTransaction) this.connection.rollback()
   }
 
   get uncheckpointedBytes(): number {
     let bytes = 0
-    for (const commit of this.#commits) bytes += commit.bytes
+    for (const commit of this.#commits) bytes += bytesOf(commit)
     return bytes
   }
 
@@ -160,9 +191,12 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
 
   async snapshot(_options: SnapshotOptions = {}): Promise<SnapshotSource> {
     this.#checkOpen()
-    const point = this.#applied
-    const image = encodeImage({ point, entries: this.connection.committedEntries() })
-    const snapshot = new MemorySnapshot(point, image, () => this.#snapshots.delete(snapshot))
+    while (this.ahead) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      this.#checkOpen()
+    }
+    const image = encodeImage(this.#image())
+    const snapshot = new MemorySnapshot(this.applied, image, () => this.#snapshots.delete(snapshot))
     this.#snapshots.add(snapshot)
     await this.#later(0)
     return snapshot
@@ -172,6 +206,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
     if (this.#state === 'closed') return
     this.rollback()
     this.#state = 'closed'
+    for (const resolve of this.#waiting.splice(0)) resolve()
     for (const snapshot of this.#snapshots) await snapshot.close()
   }
 
@@ -188,13 +223,10 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   crash(options: { readonly kept?: number } & MemoryStorageOptions = {}): MemoryStorage {
     this.rollback()
     const kept = options.kept ?? this.#random.below(this.#commits.length + 1)
-    for (const commit of this.#commits.slice(kept).toReversed()) {
-      this.connection.revert(commit.changes)
-      this.#applied = commit.appliedBefore
-    }
+    const survived = kept === 0 ? undefined : this.#commits[kept - 1]
+    for (const commit of this.#commits.slice(kept).toReversed()) this.connection.revert(commit)
     this.#state = 'closed'
-    const survivor: MemoryImage = { point: this.#applied, entries: this.connection.committedEntries() }
-    return new MemoryStorage({ ...this.#options, random: this.#random, ...options }, survivor)
+    return new MemoryStorage({ ...this.#options, random: this.#random, ...options }, this.#image(), survived)
   }
 
   /**
@@ -204,8 +236,9 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   kill(options: MemoryStorageOptions = {}): MemoryStorage {
     this.rollback()
     this.#state = 'closed'
-    const survivor: MemoryImage = { point: this.#applied, entries: this.connection.committedEntries() }
-    const next = new MemoryStorage({ ...this.#options, random: this.#random, ...options }, survivor)
+    const survived = this.#commits.at(-1)
+    const given = { ...this.#options, random: this.#random, ...options }
+    const next = new MemoryStorage(given, this.#image(), survived)
     next.#commits = this.#commits
     return next
   }
@@ -235,12 +268,16 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   }
 
   async #runCheckpoint(): Promise<LogPoint | undefined> {
-    const point = this.#applied
+    const { point } = this.connection.committedNote
     const covered = this.#commits.length
     await this.#later(this.#options.checkpointMs ?? { min: 1, max: 20 })
     if (this.#snapshots.size > 0 || this.#state !== 'open') return undefined
     this.#commits.splice(0, covered)
     return point
+  }
+
+  #image(): MemoryImage {
+    return { note: this.connection.committedNote, entries: this.connection.committedEntries() }
   }
 
   #later(span: Span): Promise<void> {
@@ -281,44 +318,6 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   }
 }
 
-class MemorySnapshot implements SnapshotSource {
-  readonly point: LogPoint
-  readonly pageBytes: number = MEMORY_PAGE_BYTES
-  readonly totalBytes: number
-  readonly #image: Uint8Array
-  readonly #released: () => void
-  #open = true
-
-  constructor(point: LogPoint, image: Uint8Array, released: () => void) {
-    this.point = point
-    this.#image = image
-    this.totalBytes = image.byteLength
-    this.#released = released
-  }
-
-  async read(target: Uint8Array, offset: number): Promise<number> {
-    if (!this.#open) throw new UnderstudyError('CLOSED', 'The snapshot was closed.')
-    if (offset % this.pageBytes !== 0 || target.byteLength % this.pageBytes !== 0) {
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `Snapshots are read in multiples of ${this.pageBytes} bytes.`,
-      )
-    }
-    const piece = this.#image.subarray(offset, offset + target.byteLength)
-    target.set(piece)
-    return piece.byteLength
-  }
-
-  async close(): Promise<void> {
-    this.#open = false
-    this.#released()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-}
-
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
@@ -332,7 +331,7 @@ function asyncError(promise: PromiseLike<unknown>): UnderstudyError {
   )
 }
 
-function bytesOf(changes: readonly MemoryChange[]): number {
+function bytesOf({ changes }: MemoryCommit): number {
   let bytes = 0
   for (const { key, after } of changes) bytes += key.length + (after?.length ?? 0) + 16
   return bytes
