@@ -3,6 +3,7 @@
  *
  * Decides: how changes are undone. Leaves to others: transactions (storage.ts), payloads (format.ts, physical-format.ts).
  */
+import { createHash } from 'node:crypto'
 import { UnderstudyError, type LogPoint } from '@understudy/contracts'
 
 /** One change; `undefined` stands for "no such key". */
@@ -95,6 +96,14 @@ export class MemoryConnection {
     const values = new Map(this.#values)
     undo(values, this.#journal)
     return [...values].sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+
+  /** Hexadecimal SHA-256 of all committed data, without the position: equal for equal data. */
+  digest(): string {
+    const hash = createHash('sha256')
+    for (const [key, value] of this.committedEntries())
+      hash.update(`${key.length}:${key}${value.length}:${value}`)
+    return hash.digest('hex')
   }
 
   set(key: string, value: string): void {

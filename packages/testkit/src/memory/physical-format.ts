@@ -9,7 +9,6 @@
  * 2. What is applied leaves the leader's own note behind, so that the position stored on a follower is the leader's.
  * 3. The recorder throws when its hooks are not called in the order of the contract, `finishGroup` before COMMIT included.
  */
-import { createHash } from 'node:crypto'
 import { UnderstudyError, type Applier, type LogFormat, type Recorder } from '@understudy/contracts'
 import { ByteReader, ByteWriter } from './bytes.ts'
 import {
@@ -104,12 +103,9 @@ class PhysicalRecorder implements Recorder {
   }
 
   base(): Uint8Array {
-    const hash = createHash('sha256')
-    for (const [key, value] of this.#connection.committedEntries())
-      hash.update(`${key.length}:${key}${value.length}:${value}`)
     const writer = new ByteWriter()
     writer.integer(BASE)
-    writer.text(hash.digest('hex'))
+    writer.text(this.#connection.digest())
     return writer.finish()
   }
 
@@ -179,7 +175,7 @@ class PhysicalApplier implements Applier {
   holds(bytes: Uint8Array): boolean {
     const connection = this.#connection
     const payload = decode(bytes)
-    if (payload.kind === 'base') return false
+    if (payload.kind === 'base') return payload.digest === connection.digest()
     const values: Iterable<Value> =
       payload.kind === 'recovered'
         ? payload.values

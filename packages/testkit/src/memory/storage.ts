@@ -10,7 +10,6 @@
  * 4. What `settle` says is not stored: after a crash, a kill and in a snapshot's image the stored position counts again.
  * 5. Stricter than a file can be: a physical storage refuses the COMMIT of changes that bring no note with them.
  */
-import { createHash } from 'node:crypto'
 import {
   ORIGIN,
   UnderstudyError,
@@ -261,10 +260,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
 
   /** Hexadecimal SHA-256 of all committed data, without the position: equal for equal data. */
   digest(): string {
-    const hash = createHash('sha256')
-    for (const [key, value] of this.connection.committedEntries())
-      hash.update(`${key.length}:${key}${value.length}:${value}`)
-    return hash.digest('hex')
+    return this.connection.digest()
   }
 
   async #runCheckpoint(): Promise<LogPoint | undefined> {

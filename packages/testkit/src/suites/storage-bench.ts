@@ -1,5 +1,12 @@
 /** What the tests of the storage suite share: the storage under test, shortcuts, a recorder that notes its calls. */
-import { UnderstudyError, type LogPoint, type Recorder, type Storage } from '@understudy/contracts'
+import { expect } from 'vitest'
+import {
+  UnderstudyError,
+  type LogPoint,
+  type Recorder,
+  type SnapshotSource,
+  type Storage,
+} from '@understudy/contracts'
 import type { StorageUnderTest } from './storage.ts'
 
 /** What the tests share. */
@@ -56,6 +63,14 @@ export class StorageBench<C, T> {
     recorder.close()
   }
 
+  /** A physical transaction of its own for one value, right after this position. The storage is ahead then. */
+  commitBefore(key: string, value: string, point: LogPoint): void {
+    this.storage.begin()
+    this.put(key, value)
+    this.storage.markBefore(point)
+    this.storage.commit()
+  }
+
   async close(): Promise<void> {
     for (const under of this.#all.splice(0)) await under.dispose()
   }
@@ -92,4 +107,21 @@ export class HookRecorder implements Recorder {
 /** A position that tells its LSN apart in every field. */
 export function pointAt(lsn: number): LogPoint {
   return { epoch: 1 + Math.floor(lsn / 10), lsn, crc: (lsn * 2_654_435_761) >>> 0 }
+}
+
+/** Reads a snapshot whole, a few pages at a time. */
+export async function readImage(
+  snapshot: SnapshotSource,
+  pagesAtOnce: number,
+  between?: () => Promise<void>,
+): Promise<Uint8Array> {
+  const image = new Uint8Array(snapshot.totalBytes)
+  for (let offset = 0; offset < snapshot.totalBytes;) {
+    const upTo = Math.min(snapshot.totalBytes, offset + pagesAtOnce * snapshot.pageBytes)
+    const count = await snapshot.read(image.subarray(offset, upTo), offset)
+    expect(count).toBeGreaterThan(0)
+    offset += count
+    await between?.()
+  }
+  return image
 }

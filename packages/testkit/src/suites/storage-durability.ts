@@ -1,8 +1,8 @@
 /** Storage suite: what checkpoints make durable, what crashes may take, what snapshots hold. */
 import { expect, test } from 'vitest'
-import { ORIGIN, type SnapshotSource } from '@understudy/contracts'
+import { ORIGIN } from '@understudy/contracts'
 import { SeededRandom } from '../random.ts'
-import { pointAt, type StorageBench } from './storage-bench.ts'
+import { pointAt, readImage, type StorageBench } from './storage-bench.ts'
 
 export function durabilityTests<C, T>(bench: StorageBench<C, T>): void {
   test('checkpoint resolves with the position that is durable', async () => {
@@ -158,21 +158,4 @@ export function snapshotTests<C, T>(bench: StorageBench<C, T>): void {
     bench.commit('a', 'two', pointAt(2))
     expect(await bench.storage.checkpoint()).toEqual(pointAt(2))
   })
-}
-
-/** Reads a snapshot whole, a few pages at a time. */
-async function readImage(
-  snapshot: SnapshotSource,
-  pagesAtOnce: number,
-  between?: () => Promise<void>,
-): Promise<Uint8Array> {
-  const image = new Uint8Array(snapshot.totalBytes)
-  for (let offset = 0; offset < snapshot.totalBytes;) {
-    const upTo = Math.min(snapshot.totalBytes, offset + pagesAtOnce * snapshot.pageBytes)
-    const count = await snapshot.read(image.subarray(offset, upTo), offset)
-    expect(count).toBeGreaterThan(0)
-    offset += count
-    await between?.()
-  }
-  return image
 }

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe } from 'vitest'
 import type { Recorder, Storage } from '@understudy/contracts'
 import { StorageBench } from './storage-bench.ts'
 import { durabilityTests, snapshotTests } from './storage-durability.ts'
+import { physicalDurabilityTests, physicalSnapshotTests, physicalTests } from './storage-physical.ts'
 import { transactionTests } from './storage-transactions.ts'
 import { writeTests } from './storage-writes.ts'
 
@@ -50,5 +51,10 @@ export function storageSuite<C, T>(options: StorageSuiteOptions<C, T>): void {
     describe('writes', () => writeTests(bench))
     describe('durability', () => durabilityTests(bench))
     describe('snapshots', () => snapshotTests(bench))
+    describe('physical transactions', () => {
+      physicalTests(bench)
+      physicalDurabilityTests(bench)
+      physicalSnapshotTests(bench)
+    })
   })
 }
