@@ -5,9 +5,9 @@ import { logFormatSuite } from '@understudy/testkit/suites/log-format'
 
 for (const boundaries of ['group', 'write'] as const) {
   logFormatSuite({
-    name: `row format, boundaries: ${boundaries}`,
+    name: `row, boundaries: ${boundaries}`,
     format: rowFormat({ boundaries }),
     openStorage: (path, setup) => openStorage({ path, readers: 1, ...(setup !== undefined && { setup }) }),
-    supports: { keylessTables: false, nullKeys: false },
+    supports: { keylessTables: false, nullKeys: false, hiddenRowids: false },
   })
 }

@@ -11,6 +11,8 @@ export interface DumpOptions {
   readonly triggers: boolean
   /** `sqlite_stat1` is compared too. */
   readonly statistics: boolean
+  /** Rowids are compared too, also those that no column shows. */
+  readonly rowids: boolean
 }
 
 /** One line for each fact, in an order that does not depend on where rows lie. */
@@ -37,23 +39,26 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
     }
     for (const object of objects) {
       const virtual = /^create\s+virtual/i.test(String(object['sql']))
-      if (object['type'] === 'table' && !virtual) lines.push(...dumpTable(connection, String(object['name'])))
+      if (object['type'] === 'table' && !virtual)
+        lines.push(...dumpTable(connection, String(object['name']), options.rowids))
     }
     if (options.statistics && hasTable(connection, 'sqlite_stat1'))
-      lines.push(...dumpTable(connection, 'sqlite_stat1'))
+      lines.push(...dumpTable(connection, 'sqlite_stat1', false))
     return lines
   })
 }
 
-function dumpTable(connection: SqliteConnection, table: string): string[] {
+function dumpTable(connection: SqliteConnection, table: string, rowids: boolean): string[] {
   const { database, ownTablePrefix } = connection
-  const columns = database.prepare('select name from pragma_table_xinfo(?)').all(table)
-  const list = columns
+  const columns = database
+    .prepare('select name from pragma_table_xinfo(?)')
+    .all(table)
     .map(({ name }) => `"${String(name).replaceAll('"', '""')}"`)
-    .map(
-      (column) =>
-        `typeof(${column}), case typeof(${column}) when 'text' then cast(${column} as blob) else ${column} end`,
-    )
+  if (rowids && hasRowids(connection, table)) columns.push('_rowid_')
+  const list = columns.map(
+    (column) =>
+      `typeof(${column}), case typeof(${column}) when 'text' then cast(${column} as blob) else ${column} end`,
+  )
   const statement = database.prepare(`select ${list.join(', ')} from "${table.replaceAll('"', '""')}"`)
   statement.setReturnArrays(true)
   statement.setReadBigInts(true)
@@ -77,4 +82,11 @@ function shown(value: SQLOutputValue | undefined): string {
 
 function hasTable(connection: SqliteConnection, table: string): boolean {
   return connection.database.prepare('select 1 from sqlite_schema where name = ?').get(table) !== undefined
+}
+
+function hasRowids(connection: SqliteConnection, table: string): boolean {
+  const found = connection.database
+    .prepare(`select wr from pragma_table_list where schema = 'main' and name = ?`)
+    .get(table)
+  return found?.['wr'] === 0
 }

@@ -1,11 +1,10 @@
 /**
- * The features of SQLite that every log format is tried with.
+ * Features of SQLite around rows and values, which every log format is tried with.
  *
  * Each has a check of its own, so that a feature which did nothing at all is noticed.
  */
 import type { DatabaseSync } from 'node:sqlite'
 import type { WriteTransaction } from '@understudy/contracts'
-import { SCHEMA_FEATURES } from './log-format-schema-features.ts'
 import type { Feature, FeatureWrite } from './log-format-types.ts'
 
 const fail = (run: (tx: WriteTransaction) => void): FeatureWrite => ({
@@ -18,7 +17,7 @@ const fail = (run: (tx: WriteTransaction) => void): FeatureWrite => ({
 
 const run = (write: (tx: WriteTransaction) => void): FeatureWrite => ({ run: write })
 
-const ROW_FEATURES: readonly Feature[] = [
+export const ROW_FEATURES: readonly Feature[] = [
   {
     name: 'insert, update, delete',
     given: `create table t (id integer primary key, a, b); insert into t values (1, 'x', 1), (2, 'y', 2), (3, 'z', 3)`,
@@ -483,5 +482,3 @@ const ROW_FEATURES: readonly Feature[] = [
     check: { sql: 'select length(b), typeof(b) from t', rows: [[50000010, 'blob']] },
   },
 ]
-
-export const FEATURES: readonly Feature[] = [...ROW_FEATURES, ...SCHEMA_FEATURES]

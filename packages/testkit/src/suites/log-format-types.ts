@@ -19,25 +19,38 @@ export interface Feature {
   readonly given?: string
   /** Groups of writes. */
   readonly groups: readonly (readonly (string | FeatureWrite)[])[]
+  /** Followers apply in another second of the wall clock than the leader wrote in. */
+  readonly isAppliedLater?: boolean
   /** What the follower does once it leads. */
   readonly promoted?: string
   /** A query whose rows must be these on every database: so that a feature which did nothing is noticed. */
   readonly check: { readonly sql: string; readonly rows: readonly (readonly unknown[])[] }
 }
 
-/** A statement that a format without the ability must refuse, with the code. */
+/** A use of a feature that a format without the ability must refuse, with the code, leaving no trace. */
 export interface Refusal {
   readonly name: string
+  /** Name of the feature. */
+  readonly of: string
   readonly lacks: keyof LogFormatSupport
+  readonly setup?: (database: DatabaseSync) => void
   readonly given?: string
   readonly run: (tx: WriteTransaction) => void
   readonly code: ErrorCode
 }
 
-/** Abilities in which formats differ. */
+/** Abilities in which formats differ by nature. */
 export interface LogFormatSupport {
   /** Tables without PRIMARY KEY. */
   readonly keylessTables: boolean
   /** NULL in a PRIMARY KEY column. */
   readonly nullKeys: boolean
+  /** Rowids that no column shows are the leader's. Nothing is refused without it. */
+  readonly hiddenRowids: boolean
+  /** Functions of the user that the format was not told of, whose results may differ. */
+  readonly undeclaredFunctions: boolean
+  /** Statements whose effect depends on the order in which SQLite happens to visit rows. */
+  readonly unorderedEffects: boolean
+  /** Database files end byte for byte as the leader's. Nothing is refused without it. */
+  readonly equalFiles: boolean
 }

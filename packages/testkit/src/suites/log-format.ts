@@ -1,218 +1,177 @@
 /**
  * What every `LogFormat` of SQLite must carry. Call `logFormatSuite` from a test file.
  *
- * For each feature a leader runs groups of writes; their payloads go to a follower, and to a copy of the leader from
+ * For each feature a leader runs groups of writes; their records go to a follower, and to a copy of the leader from
  * before (its own redo after a crash). All three must end alike, before and after triggers are restored, and the
- * follower must be able to lead: what it then writes must reach the copy.
+ * follower must be able to lead: what it then writes must reach the copy. Files of a physical format must end equal byte
+ * for byte, too.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  isUnderstudyError,
-  type Applier,
-  type LogFormat,
-  type Recorder,
-  type SqliteConnection,
-  type Storage,
-  type WriteTransaction,
-} from '@understudy/contracts'
-import { dumpDatabase } from './log-format-dump.ts'
-import { FEATURES } from './log-format-features.ts'
+import { isUnderstudyError, type LogFormat, type SqliteConnection, type Storage } from '@understudy/contracts'
+import { CONTEXT_FEATURES } from './log-format-context-features.ts'
+import { ROW_FEATURES } from './log-format-features.ts'
+import { KEY_FEATURES } from './log-format-key-features.ts'
+import { SuiteNode } from './log-format-node.ts'
 import { REFUSALS } from './log-format-refusals.ts'
-import type { FeatureWrite, LogFormatSupport } from './log-format-types.ts'
+import { SCHEMA_FEATURES } from './log-format-schema-features.ts'
+import type { Feature, LogFormatSupport, Refusal } from './log-format-types.ts'
 
 export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './log-format-types.ts'
 
 export interface LogFormatSuiteOptions {
+  /** A comma separates the format from the variant of it: the README's table has a column for each format. */
   readonly name: string
   readonly format: LogFormat<SqliteConnection>
   /** Opens the storage whose database file is at `path`; makes it when missing. */
   openStorage(path: string, setup?: (database: DatabaseSync) => void): Storage<SqliteConnection>
-  readonly supports: LogFormatSupport
+  /** What the format cannot do by nature, as false. Default everything; `equalFiles` when the format is physical. */
+  readonly supports?: Partial<LogFormatSupport>
+  /** Formats that `finishedFormat` of the recorder may name. */
+  readonly others?: readonly LogFormat<SqliteConnection>[]
 }
 
+const FEATURES: readonly Feature[] = [
+  ...ROW_FEATURES,
+  ...SCHEMA_FEATURES,
+  ...KEY_FEATURES,
+  ...CONTEXT_FEATURES,
+]
+
 export function logFormatSuite(options: LogFormatSuiteOptions): void {
-  const { format, supports } = options
+  const supports = supported(options)
   describe(`log format suite: ${options.name}`, () => {
-    let directory = ''
-    let nodes: SuiteNode[] = []
-
-    beforeEach(() => {
-      directory = mkdtempSync(join(tmpdir(), 'understudy-format-'))
-      nodes = []
-    })
-    afterEach(async () => {
-      for (const node of nodes) await node.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
-
-    const open = (name: string, setup?: (database: DatabaseSync) => void): SuiteNode => {
-      const node = new SuiteNode(format, options.openStorage(join(directory, `${name}.db`), setup))
-      nodes.push(node)
-      return node
-    }
+    const bench = new Bench(options, supports)
+    beforeEach(() => bench.begin())
+    afterEach(() => bench.end())
 
     for (const feature of FEATURES) {
       if (feature.needs !== undefined && !supports[feature.needs]) continue
-      it(feature.name, async () => {
-        const leader = open('leader', feature.setup)
-        const follower = open('follower', feature.setup)
-        leader.lead()
-        follower.follow()
-        const given = feature.given === undefined ? [] : leader.group([feature.given])
-        leader.copyTo(join(directory, 'copy.db'))
-        const copy = open('copy', feature.setup)
-        copy.follow()
-        const payloads = feature.groups.flatMap((group) => leader.group(group))
-
-        for (const payload of [...given, ...payloads]) follower.apply(payload)
-        for (const payload of payloads) copy.apply(payload)
-        leader.stop()
-        const data = { triggers: false, statistics: true }
-        expect(follower.dump(data)).toEqual(leader.dump(data))
-        expect(copy.dump(data)).toEqual(leader.dump(data))
-        expect(leader.query(feature.check.sql)).toEqual(feature.check.rows)
-
-        follower.stop()
-        copy.stop()
-        const all = { triggers: true, statistics: true }
-        expect(follower.dump(all)).toEqual(leader.dump(all))
-        expect(copy.dump(all)).toEqual(leader.dump(all))
-        expect(follower.query(feature.check.sql)).toEqual(feature.check.rows)
-
-        if (feature.promoted === undefined) return
-        follower.lead()
-        copy.follow()
-        for (const payload of follower.group([feature.promoted])) copy.apply(payload)
-        follower.stop()
-        copy.stop()
-        expect(copy.dump(all)).toEqual(follower.dump(all))
-      })
+      it(feature.name, () => bench.carries(feature))
     }
-
     for (const refusal of REFUSALS) {
       if (supports[refusal.lacks]) continue
-      it(`refuses ${refusal.name}`, () => {
-        const leader = open('leader')
-        leader.lead()
-        if (refusal.given !== undefined) leader.group([refusal.given])
-        const before = leader.dump({ triggers: true, statistics: true })
-        const errors: unknown[] = []
-        const payloads = leader.group([{ run: refusal.run, fails: true }], errors)
-        expect(errors.map((error) => isUnderstudyError(error, refusal.code))).toEqual([true])
-        expect(payloads).toEqual([])
-        leader.stop()
-        expect(leader.dump({ triggers: true, statistics: true })).toEqual(before)
+      describe(`refuses ${refusal.of} with ${refusal.code}`, () => {
+        it(refusal.name, () => bench.refuses(refusal))
       })
     }
   })
 }
 
-/** A storage that leads or follows. */
-class SuiteNode {
-  readonly #format: LogFormat<SqliteConnection>
-  readonly #storage: Storage<SqliteConnection>
-  #recorder: Recorder | undefined
-  #applier: Applier | undefined
-  #lsn = 0
+function supported({ format, supports }: LogFormatSuiteOptions): LogFormatSupport {
+  return {
+    keylessTables: true,
+    nullKeys: true,
+    hiddenRowids: true,
+    undeclaredFunctions: true,
+    unorderedEffects: true,
+    equalFiles: format.physical === true,
+    ...supports,
+  }
+}
 
-  constructor(format: LogFormat<SqliteConnection>, storage: Storage<SqliteConnection>) {
-    this.#format = format
-    this.#storage = storage
+/** The nodes of one test, in a folder of their own. */
+class Bench {
+  readonly #options: LogFormatSuiteOptions
+  readonly #supports: LogFormatSupport
+  readonly #nodes = new Map<string, SuiteNode>()
+  #directory = ''
+
+  constructor(options: LogFormatSuiteOptions, supports: LogFormatSupport) {
+    this.#options = options
+    this.#supports = supports
   }
 
-  lead(): void {
-    this.#recorder = this.#format.recorder(this.#storage.connection)
+  begin(): void {
+    this.#directory = mkdtempSync(join(tmpdir(), 'understudy-format-'))
   }
 
-  follow(): void {
-    const applier = this.#format.applier(this.#storage.connection)
-    this.#applier = applier
-    this.#inTransaction(() => applier.prepare())
+  async end(): Promise<void> {
+    for (const node of this.#nodes.values()) await node.close()
+    this.#nodes.clear()
+    rmSync(this.#directory, { recursive: true, force: true })
   }
 
-  /** Ends leading or following; triggers are back. */
-  stop(): void {
-    this.#recorder?.close()
-    this.#recorder = undefined
-    const applier = this.#applier
-    this.#applier = undefined
-    if (applier === undefined) return
-    this.#inTransaction(() => applier.restore())
-    applier.close()
-  }
+  async carries(feature: Feature): Promise<void> {
+    const { format } = this.#options
+    const leader = this.#open('leader', feature)
+    leader.lead()
+    if (format.physical === true) await leader.copyTo(this.#path('follower'))
+    const follower = this.#open('follower', feature)
+    const given = feature.given === undefined ? [] : leader.group([feature.given])
+    await leader.copyTo(this.#path('copy'))
+    const copy = this.#open('copy', feature)
+    const records = feature.groups.flatMap((group) => leader.group(group))
 
-  /** Runs writes as one group; returns its payloads. Errors of writes that may fail go to `errors`. */
-  group(writes: readonly (string | FeatureWrite)[], errors: unknown[] = []): Uint8Array[] {
-    const recorder = this.#recorder
-    if (recorder === undefined) throw new Error('this node does not lead')
-    this.#storage.begin()
-    recorder.beginGroup()
-    for (const write of writes) {
-      const { run, fails } =
-        typeof write === 'string' ? { run: (tx: WriteTransaction) => tx.exec(write) } : write
-      let thrown: unknown
-      try {
-        this.#storage.write(run, recorder, { alone: writes.length === 1 })
-      } catch (error) {
-        thrown = error
-        errors.push(error)
+    if (feature.isAppliedLater === true) await nextSecond()
+    for (const record of [...given, ...records]) follower.apply(record)
+    for (const record of records) copy.apply(record)
+    const data = { triggers: false, statistics: true, rowids: this.#supports.hiddenRowids }
+    expect(follower.dump(data)).toEqual(leader.dump(data))
+    expect(copy.dump(data)).toEqual(leader.dump(data))
+    expect(leader.query(feature.check.sql)).toEqual(feature.check.rows)
+
+    for (const node of [leader, follower, copy]) node.stop()
+    const all = { ...data, triggers: true }
+    expect(follower.dump(all)).toEqual(leader.dump(all))
+    expect(copy.dump(all)).toEqual(leader.dump(all))
+    expect(follower.query(feature.check.sql)).toEqual(feature.check.rows)
+    if (feature.promoted !== undefined) {
+      follower.lead()
+      for (const record of follower.group([feature.promoted])) {
+        copy.apply(record)
+        if (this.#supports.equalFiles) leader.apply(record)
       }
-      if ((thrown !== undefined) !== (fails === true))
-        throw thrown ?? new Error('a write that must fail did not')
+      for (const node of [leader, follower, copy]) node.stop()
+      expect(copy.dump(all)).toEqual(follower.dump(all))
     }
-    // The bytes may be views of the recorder's buffers until the next group.
-    const payloads = recorder.finishGroup().map((payload) => new Uint8Array(payload))
-    this.#mark()
-    this.#storage.commit()
-    return payloads
+    if (this.#supports.equalFiles) await this.#expectEqualFiles()
   }
 
-  apply(payload: Uint8Array): void {
-    this.#inTransaction(() => this.#applier?.apply(payload))
+  refuses({ setup, given, run, code }: Refusal): void {
+    const leader = this.#open('leader', { setup })
+    leader.lead()
+    if (given !== undefined) leader.group([given])
+    const dumped = { triggers: true, statistics: true, rowids: true }
+    const before = leader.dump(dumped)
+    const errors: unknown[] = []
+    const records = leader.group([{ run, fails: true }], errors)
+    expect(errors.map((error) => (isUnderstudyError(error) ? error.code : error))).toEqual([code])
+    expect(records).toEqual([])
+    leader.stop()
+    expect(leader.dump(dumped)).toEqual(before)
   }
 
-  copyTo(path: string): void {
-    const { connection } = this.#storage
-    connection.internal(() => connection.database.prepare('vacuum into ?').run(path))
+  /** Files are read when nobody has them open: closing one here would drop the locks of SQLite. */
+  async #expectEqualFiles(): Promise<void> {
+    for (const node of this.#nodes.values()) await node.close()
+    const names = [...this.#nodes.keys()]
+    this.#nodes.clear()
+    const [first, ...others] = names.map((name) => readFileSync(this.#path(name)))
+    expect(others.length).toBe(2)
+    for (const other of others) expect(first?.equals(other)).toBe(true)
   }
 
-  dump(options: { triggers: boolean; statistics: boolean }): string[] {
-    return dumpDatabase(this.#storage.connection, options)
+  #path(name: string): string {
+    return join(this.#directory, `${name}.db`)
   }
 
-  query(sql: string): unknown[][] {
-    const { connection } = this.#storage
-    return connection.internal(() => {
-      const statement = connection.database.prepare(sql)
-      statement.setReturnArrays(true)
-      return statement.all() as unknown as unknown[][]
-    })
+  #open(name: string, { setup }: { readonly setup?: Feature['setup'] }): SuiteNode {
+    const { format, others } = this.#options
+    const storage = this.#options.openStorage(this.#path(name), setup)
+    const node = new SuiteNode([format, ...(others ?? [])], storage)
+    this.#nodes.set(name, node)
+    return node
   }
+}
 
-  async close(): Promise<void> {
-    this.#recorder?.close()
-    this.#applier?.close()
-    await this.#storage.close()
-  }
-
-  #inTransaction(run: () => void): void {
-    this.#storage.begin()
-    try {
-      run()
-    } catch (error) {
-      this.#storage.rollback()
-      throw error
-    }
-    this.#mark()
-    this.#storage.commit()
-  }
-
-  #mark(): void {
-    this.#lsn += 1
-    this.#storage.mark({ epoch: 1, lsn: this.#lsn, crc: 0 })
-  }
+/** Waits until the wall clock shows another second, which is what SQL's clock without fractions counts in. */
+async function nextSecond(): Promise<void> {
+  const leftMs = 1000 - (Date.now() % 1000)
+  await new Promise<void>((resolve) => {
+    setTimeout(resolve, leftMs + 1)
+  })
 }

@@ -1,12 +1,5 @@
 /** What the tests of the storage suite share: the storage under test, shortcuts, a recorder that notes its calls. */
-import { expect } from 'vitest'
-import {
-  UnderstudyError,
-  type LogPoint,
-  type Recorder,
-  type SnapshotSource,
-  type Storage,
-} from '@understudy/contracts'
+import { UnderstudyError, type LogPoint, type Recorder, type Storage } from '@understudy/contracts'
 import type { StorageUnderTest } from './storage.ts'
 
 /** What the tests share. */
@@ -107,21 +100,4 @@ export class HookRecorder implements Recorder {
 /** A position that tells its LSN apart in every field. */
 export function pointAt(lsn: number): LogPoint {
   return { epoch: 1 + Math.floor(lsn / 10), lsn, crc: (lsn * 2_654_435_761) >>> 0 }
-}
-
-/** Reads a snapshot whole, a few pages at a time. */
-export async function readImage(
-  snapshot: SnapshotSource,
-  pagesAtOnce: number,
-  between?: () => Promise<void>,
-): Promise<Uint8Array> {
-  const image = new Uint8Array(snapshot.totalBytes)
-  for (let offset = 0; offset < snapshot.totalBytes;) {
-    const upTo = Math.min(snapshot.totalBytes, offset + pagesAtOnce * snapshot.pageBytes)
-    const count = await snapshot.read(image.subarray(offset, upTo), offset)
-    expect(count).toBeGreaterThan(0)
-    offset += count
-    await between?.()
-  }
-  return image
 }

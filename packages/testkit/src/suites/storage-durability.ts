@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { ORIGIN } from '@understudy/contracts'
 import { SeededRandom } from '../random.ts'
-import { pointAt, readImage, type StorageBench } from './storage-bench.ts'
+import { readImage } from './snapshot-image.ts'
+import { pointAt, type StorageBench } from './storage-bench.ts'
 
 export function durabilityTests<C, T>(bench: StorageBench<C, T>): void {
   test('checkpoint resolves with the position that is durable', async () => {

@@ -1,7 +1,8 @@
 /** Storage suite: positions of physical transactions, which are settled by whoever has the log. */
 import { expect, test } from 'vitest'
 import { ORIGIN } from '@understudy/contracts'
-import { pointAt, readImage, type StorageBench } from './storage-bench.ts'
+import { readImage } from './snapshot-image.ts'
+import { pointAt, type StorageBench } from './storage-bench.ts'
 import type { StorageUnderTest } from './storage.ts'
 
 /** What a storage says of its position. */
