@@ -12,15 +12,12 @@ import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isUnderstudyError, type LogFormat, type SqliteConnection, type Storage } from '@understudy/contracts'
-import { CONTEXT_FEATURES } from './log-format-context-features.ts'
-import { ROW_FEATURES } from './log-format-features.ts'
-import { KEY_FEATURES } from './log-format-key-features.ts'
-import { SuiteNode } from './log-format-node.ts'
-import { REFUSALS } from './log-format-refusals.ts'
-import { SCHEMA_FEATURES } from './log-format-schema-features.ts'
-import type { Feature, LogFormatSupport, Refusal } from './log-format-types.ts'
+import { FEATURES } from './log-format/features.ts'
+import { SuiteNode } from './log-format/node.ts'
+import { REFUSALS } from './log-format/refusals.ts'
+import type { Feature, LogFormatSupport, Refusal } from './log-format/types.ts'
 
-export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './log-format-types.ts'
+export type { Feature, FeatureWrite, LogFormatSupport, Refusal } from './log-format/types.ts'
 
 export interface LogFormatSuiteOptions {
   /** A comma separates the format from the variant of it: the README's table has a column for each format. */
@@ -33,13 +30,6 @@ export interface LogFormatSuiteOptions {
   /** Formats that `finishedFormat` of the recorder may name. */
   readonly others?: readonly LogFormat<SqliteConnection>[]
 }
-
-const FEATURES: readonly Feature[] = [
-  ...ROW_FEATURES,
-  ...SCHEMA_FEATURES,
-  ...KEY_FEATURES,
-  ...CONTEXT_FEATURES,
-]
 
 export function logFormatSuite(options: LogFormatSuiteOptions): void {
   const supports = supported(options)

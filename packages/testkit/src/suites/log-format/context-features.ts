@@ -5,18 +5,8 @@
  * clock are made to differ by applying later; finer times differ by themselves.
  */
 import type { DatabaseSync } from 'node:sqlite'
-import type { WriteTransaction } from '@understudy/contracts'
-import type { Feature, FeatureWrite } from './log-format-types.ts'
-
-const fail = (sql: string): FeatureWrite => ({
-  fails: true,
-  run: (tx: WriteTransaction) => {
-    tx.exec(sql)
-    throw new Error('rolled back on purpose')
-  },
-})
-
-const run = (write: (tx: WriteTransaction) => void): FeatureWrite => ({ run: write })
+import type { Feature } from './types.ts'
+import { calls, fails } from './writes.ts'
 
 export const CONTEXT_FEATURES: readonly Feature[] = [
   {
@@ -25,11 +15,11 @@ export const CONTEXT_FEATURES: readonly Feature[] = [
     groups: [
       [
         'insert into t (a, b) values (random(), randomblob(16)), (abs(random() % 1000), hex(randomblob(4)))',
-        run((tx) => {
+        calls((tx) => {
           for (let count = 0; count < 3; count++)
             tx.run('insert into t (a, b) values (random(), ?)', [`bound ${count}`])
         }),
-        fail('insert into t (a, b) values (random(), random()); update t set a = random()'),
+        fails('insert into t (a, b) values (random(), random()); update t set a = random()'),
         'insert into t (a, b) values (random(), zeroblob(3))',
       ],
       ['update t set b = random() where id > 2', 'delete from t where id = 6 and random() is not null'],
@@ -53,7 +43,7 @@ export const CONTEXT_FEATURES: readonly Feature[] = [
       [
         `insert into t (a, b, c) values (julianday('now'), unixepoch('now', 'subsec'), strftime('%s %f', 'now'))`,
         `insert into t (a, b, c) values (datetime('now', 'subsec'), time('now', 'subsec', '+1 hour'), julianday())`,
-        run((tx) =>
+        calls((tx) =>
           tx.run('insert into t (a, b) values (strftime(?, ?), date(?))', ['%f', 'now', '2024-02-29']),
         ),
       ],
@@ -88,7 +78,7 @@ export const CONTEXT_FEATURES: readonly Feature[] = [
     groups: [
       [
         'insert into t values (1, 1), (2, 2)',
-        fail('insert into t values (9, 9)'),
+        fails('insert into t values (9, 9)'),
         'insert into t values (3, 3)',
       ],
       ['update t set v = v + 1 where id < 3'],
@@ -111,7 +101,7 @@ export const CONTEXT_FEATURES: readonly Feature[] = [
     groups: [
       [
         'insert into t (id, v) values (500, 1); insert into c (t) values (last_insert_rowid())',
-        fail('insert into t (id, v) values (900, 1)'),
+        fails('insert into t (id, v) values (900, 1)'),
         'insert into t (v) values (2)',
       ],
       ['insert into c (t) values (last_insert_rowid())'],

@@ -1,6 +1,6 @@
 /** Statements that a format which lacks an ability must refuse, leaving no trace. */
 import type { DatabaseSync } from 'node:sqlite'
-import type { Refusal } from './log-format-types.ts'
+import type { Refusal } from './types.ts'
 
 function withNoise(database: DatabaseSync): void {
   database.function('noise', () => Math.random())

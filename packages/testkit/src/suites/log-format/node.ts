@@ -17,9 +17,9 @@ import type {
   Storage,
   WriteTransaction,
 } from '@understudy/contracts'
-import { dumpDatabase, type DumpOptions } from './log-format-dump.ts'
-import type { FeatureWrite } from './log-format-types.ts'
-import { readImage } from './snapshot-image.ts'
+import { dumpDatabase, type DumpOptions } from './dump.ts'
+import type { FeatureWrite } from './types.ts'
+import { readImage } from '../snapshot-image.ts'
 
 export interface SuiteRecord {
   readonly formatId: number

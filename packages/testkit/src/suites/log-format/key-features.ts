@@ -1,14 +1,6 @@
 /** Features of the suite around what tells rows apart: no key, keys that are NULL, rowids that no column shows, pages. */
-import type { WriteTransaction } from '@understudy/contracts'
-import type { Feature, FeatureWrite } from './log-format-types.ts'
-
-const fail = (sql: string): FeatureWrite => ({
-  fails: true,
-  run: (tx: WriteTransaction) => {
-    tx.exec(sql)
-    throw new Error('rolled back on purpose')
-  },
-})
+import type { Feature } from './types.ts'
+import { fails } from './writes.ts'
 
 export const KEY_FEATURES: readonly Feature[] = [
   {
@@ -18,7 +10,7 @@ export const KEY_FEATURES: readonly Feature[] = [
     groups: [
       [
         'insert into t values (1, 2), (1, 2)',
-        fail('delete from t'),
+        fails('delete from t'),
         'update t set b = 3 where a = 1 and b = 2',
       ],
       [`delete from t where b = 'x'`, 'create table c as select * from t', 'create table u (k unique, v)'],
@@ -39,7 +31,7 @@ export const KEY_FEATURES: readonly Feature[] = [
     needs: 'nullKeys',
     given: `create table t (k text primary key, v); create table p (a, b, v, primary key (a, b)); insert into t values (null, 0)`,
     groups: [
-      [`insert into t values (null, 1), (null, 2), ('k', 3)`, fail('delete from t where k is null')],
+      [`insert into t values (null, 1), (null, 2), ('k', 3)`, fails('delete from t where k is null')],
       [
         `update t set k = null where k = 'k'; delete from t where v = 1`,
         'update t set v = v + 10 where v = 2',
@@ -61,7 +53,7 @@ export const KEY_FEATURES: readonly Feature[] = [
     groups: [
       [
         `insert into t (k) values ('c')`,
-        fail(`insert into t (k) values ('gone')`),
+        fails(`insert into t (k) values ('gone')`),
         `insert into t (k) values ('d')`,
       ],
       [
@@ -88,7 +80,7 @@ export const KEY_FEATURES: readonly Feature[] = [
     given: `create table t (id integer primary key, b); create index i on t (b);
       with recursive c (i) as (select 1 union all select i + 1 from c where i < 300) insert into t select i, randomblob(20 * i) from c`,
     groups: [
-      ['delete from t where id % 3 = 0', fail('update t set b = zeroblob(5000)'), 'drop index i'],
+      ['delete from t where id % 3 = 0', fails('update t set b = zeroblob(5000)'), 'drop index i'],
       [
         'create table u (id integer primary key, b); insert into u select id, b from t where id > 200; drop table t',
       ],

@@ -1,0 +1,33 @@
+/** Writes of the suite's features. */
+import type { WriteTransaction } from '@understudy/contracts'
+import type { FeatureWrite } from './types.ts'
+
+/** A write that runs this and then throws, so that nothing of it stays. */
+export function fails(sql: string): FeatureWrite {
+  return {
+    fails: true,
+    run: (tx) => {
+      tx.exec(sql)
+      throw new Error('rolled back on purpose')
+    },
+  }
+}
+
+/** A statement that fails inside a write which goes on. */
+export function caught(sql: string, then: string): FeatureWrite {
+  return {
+    run: (tx) => {
+      try {
+        tx.exec(sql)
+      } catch {
+        // The statement failed alone; the write goes on.
+      }
+      tx.exec(then)
+    },
+  }
+}
+
+/** A write that needs more than SQL text. */
+export function calls(run: (tx: WriteTransaction) => void): FeatureWrite {
+  return { run }
+}
