@@ -13,6 +13,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isUnderstudyError, type LogFormat, type SqliteConnection, type Storage } from '@understudy/contracts'
 import { FEATURES } from './log-format/features.ts'
+import { nextSecond } from './log-format/next-second.ts'
 import { SuiteNode } from './log-format/node.ts'
 import { REFUSALS } from './log-format/refusals.ts'
 import type { Feature, LogFormatSupport, Refusal } from './log-format/types.ts'
@@ -156,12 +157,4 @@ class Bench {
     this.#nodes.set(name, node)
     return node
   }
-}
-
-/** Waits until the wall clock shows another second, which is what SQL's clock without fractions counts in. */
-async function nextSecond(): Promise<void> {
-  const leftMs = 1000 - (Date.now() % 1000)
-  await new Promise<void>((resolve) => {
-    setTimeout(resolve, leftMs + 1)
-  })
 }

@@ -1,10 +1,6 @@
 /** Statements that a format which lacks an ability must refuse, leaving no trace. */
-import type { DatabaseSync } from 'node:sqlite'
 import type { Refusal } from './types.ts'
-
-function withNoise(database: DatabaseSync): void {
-  database.function('noise', () => Math.random())
-}
+import { withNoise } from './writes.ts'
 
 export const REFUSALS: readonly Refusal[] = [
   {

@@ -1,4 +1,5 @@
 /** Writes of the suite's features. */
+import type { DatabaseSync } from 'node:sqlite'
 import type { WriteTransaction } from '@understudy/contracts'
 import type { FeatureWrite } from './types.ts'
 
@@ -30,4 +31,13 @@ export function caught(sql: string, then: string): FeatureWrite {
 /** A write that needs more than SQL text. */
 export function calls(run: (tx: WriteTransaction) => void): FeatureWrite {
   return { run }
+}
+
+/** Registers the function `noise`, which returns another text on each call and on each node. */
+export function withNoise(database: DatabaseSync): void {
+  let calls = 0
+  database.function('noise', () => {
+    calls += 1
+    return `${String(database.location())} ${calls}`
+  })
 }
