@@ -5,14 +5,12 @@
  *
  * A run is its length, the gap since the end of the run before (both varints), its bytes; a length of 0 ends the list.
  * 1. Runs ascend, do not touch, and lie within the page.
- * 2. Equal bytes between two differences travel along when a run of its own would not cost less.
+ * 2. A run ends before an aligned word of equal bytes: fewer travel along, since a run costs two to four bytes itself.
  */
 import { corrupt } from './errors.ts'
 import type { RunningCrc } from './running-crc.ts'
 import { writeVarint, type VarintReader } from './varint.ts'
 
-/** So many equal bytes end a run: its successor costs two bytes, or up to four in a long page. */
-const GAP_MIN = 4
 /** Runs up to this length are copied byte by byte, which is faster than a view. */
 const LOOP_BYTES_MAX = 256
 
@@ -50,9 +48,7 @@ export function writeRuns(
   let written = 0
   let from = nextDifference(image, base, 0)
   while (from < pageBytes) {
-    let end = from + 1
-    for (let scan = end; scan < pageBytes && scan - end < GAP_MIN; scan += 1)
-      if (bytes[scan] !== old[scan]) end = scan + 1
+    const end = runEnd(image, base, from)
     at = writeVarint(target, at, end - from)
     at = writeVarint(target, at, from - written)
     copyBytes(bytes, from, end, target, at)
@@ -117,10 +113,31 @@ function nextDifference(image: PageImage, base: PageImage, from: number): number
   for (; (at & 3) !== 0; at += 1) if (bytes[at] !== old[at]) return at
   let word = at >> 2
   const count = words.length
+  // Four at a time: most of a page is equal, and finding that out is half of the time that a page costs.
+  for (; word + 4 <= count; word += 4) {
+    const first = (words[word] as number) ^ (oldWords[word] as number)
+    const second = (words[word + 1] as number) ^ (oldWords[word + 1] as number)
+    const third = (words[word + 2] as number) ^ (oldWords[word + 2] as number)
+    const fourth = (words[word + 3] as number) ^ (oldWords[word + 3] as number)
+    if ((first | second | third | fourth) !== 0) break
+  }
   while (word < count && words[word] === oldWords[word]) word += 1
   at = word << 2
   if (word < count) while (bytes[at] === old[at]) at += 1
   return at
+}
+
+/** Where the run that begins at `from` ends: after its last differing byte before an aligned word of equal bytes. */
+function runEnd(image: PageImage, base: PageImage, from: number): number {
+  const { bytes, words } = image
+  const old = base.bytes
+  const oldWords = base.words
+  const count = words.length
+  let word = (from >> 2) + 1
+  while (word < count && words[word] !== oldWords[word]) word += 1
+  let end = word << 2
+  while (bytes[end - 1] === old[end - 1]) end -= 1
+  return end
 }
 
 function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): void {
