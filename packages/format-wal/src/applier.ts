@@ -44,6 +44,7 @@ export class PageApplier implements Applier {
     this.#checkEnd(decoded, pageCount)
     this.#replaced.reset()
     this.#results.reset()
+    this.#results.addUint32(decoded.pageCount)
     const reader = new VarintReader(decoded.body, 0)
     for (const page of decoded.pages) {
       reader.at = page.runsAt
@@ -58,9 +59,11 @@ export class PageApplier implements Applier {
     if (decoded.pageBytes !== this.#pages.pageBytes || decoded.pageCount !== this.#pages.pageCount)
       return false
     this.#results.reset()
+    this.#results.addUint32(decoded.pageCount)
     for (const { page } of decoded.pages) {
       const image = this.#pages.read(page)
       if (image === undefined) return false
+      this.#results.addUint32(page)
       this.#results.addUint32(crc32(image))
     }
     return decoded.base || this.#results.sum === decoded.results
@@ -87,6 +90,7 @@ export class PageApplier implements Applier {
       if (whole) throw corrupt(`page ${page} is not what it says`, { page })
       throw diverged(`page ${page} is not what it was on the leader`, { page })
     }
+    this.#results.addUint32(page)
     this.#results.addUint32(sum)
     this.#pages.stage(page, image)
   }

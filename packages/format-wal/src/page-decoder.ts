@@ -33,7 +33,7 @@ export interface DecodedPayload extends OpenedPayload {
   readonly pageCount: number
   /** CRC-32 of the bytes that runs replace, in order. */
   readonly replaced: number
-  /** CRC-32 of the CRC-32s of the images after, in order. */
+  /** CRC-32 of the page count, then number and CRC-32 of each page's image after, in order, as 32-bit words. */
   readonly results: number
   /** Ascending; empty for a base. */
   readonly pages: readonly DecodedPage[]

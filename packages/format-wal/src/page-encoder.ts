@@ -7,7 +7,7 @@
  * 1. A page that the file did not have before travels whole, whatever stands in its place in some file.
  * 2. A page that is equal to its previous image does not travel.
  * 3. The checksums let a reader tell every wrong base: bytes that runs replace have one of their own, and all others
- *    are in the checksum of the result.
+ *    are in the checksum of the result, which covers all that the payload does: page count, page numbers, images.
  */
 import { crc32 } from 'node:zlib'
 import type { CommittedPages } from '@understudy/contracts'
@@ -60,6 +60,7 @@ export class PageEncoder {
     const { payloadBytesMax } = this.#options
     this.#replaced.reset()
     this.#results.reset()
+    this.#results.addUint32(committed.pageCount)
     this.#at = writeVarint(this.#buffer, HEAD_BYTES, committed.pageCount)
     const sumsAt = this.#at
     this.#at += 8
@@ -106,6 +107,7 @@ export class PageEncoder {
     )
     if (!whole && end === head + 2) return false
     const sum = crc32(this.#image.bytes)
+    this.#results.addUint32(page)
     this.#results.addUint32(sum)
     this.#buffer[head] = sum
     this.#at = end
