@@ -31,10 +31,13 @@ const ORDINARY: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export class FollowerHost extends Host {
   following: Following | undefined
   phase: ReceiverState | 'bootstrapping' | 'down' = 'down'
+  /** Why it needs a snapshot: a record of pages that its own are none for, not a log that no longer reaches back. */
+  #isAtBase = false
 
   protected override ended(): void {
     if (this.phase === 'bootstrapping') this.world.tally.add('crash during bootstrap')
     this.following = undefined
+    this.#isAtBase = false
     this.phase = 'down'
   }
 
@@ -49,11 +52,13 @@ export class FollowerHost extends Host {
       if (!this.isAlive(life)) return
       const reason = await this.#follow(life)
       if (reason !== 'snapshotRequired' || !this.isAlive(life)) return
-      this.world.tally.add('slot lost')
+      const isAtBase = this.#isAtBase
+      this.#isAtBase = false
+      this.world.tally.add(isAtBase ? 'follower at a base needs a snapshot' : 'slot lost')
       await this.#leave()
       if (!this.isAlive(life)) return
       await this.#bootstrap(life)
-      this.world.tally.add('bootstrap after a lost slot')
+      this.world.tally.add(isAtBase ? 'bootstrap after a base' : 'bootstrap after a lost slot')
     }
   }
 
@@ -98,22 +103,28 @@ export class FollowerHost extends Host {
 
   async #follow(life: MachineLife): Promise<ReceiverState> {
     const { world } = this
-    const { format, shape } = world
+    const { formats, shape } = world
     const generation = this.readGeneration()
     const data = this.openData(life, generation)
     const { log, storage } = data
     const defer = (run: () => void): void => void life.clock.schedule(0, run)
     await log.sync()
-    const { batches } = await redo({
-      log,
-      storage,
-      formats: [format],
-      clock: life.clock,
-      limits: shape.apply,
-      defer,
-    })
+    try {
+      const { batches } = await redo({
+        log,
+        storage,
+        formats: formats.all,
+        clock: life.clock,
+        limits: shape.apply,
+        defer,
+      })
+      if (batches > 0 && this.isAlive(life)) world.tally.add('follower restarted with redo')
+    } catch (error) {
+      if (!isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) throw error
+      this.#isAtBase = true
+      return 'snapshotRequired'
+    }
     if (!this.isAlive(life)) return 'stopped'
-    if (batches > 0) world.tally.add('follower restarted with redo')
     const { promise, resolve } = Promise.withResolvers<ReceiverState>()
     this.following = followLeader<MemoryConnection, MemoryTransaction>({
       dial: (signal) => {
@@ -122,7 +133,7 @@ export class FollowerHost extends Host {
       },
       log,
       storage,
-      formats: [format],
+      formats: formats.all,
       node: this.name,
       cluster: CLUSTER,
       clock: life.clock,
@@ -152,6 +163,8 @@ export class FollowerHost extends Host {
     if (state === 'stopped') this.failed(life, error)
     if (state === 'snapshotRequired' && error?.code !== 'SNAPSHOT_REQUIRED')
       world.broken('I3', `${this.name} was found ahead of its leader: ${describe(error)}`)
+    // Only a record that could not be applied has a position.
+    if (state === 'snapshotRequired') this.#isAtBase = error?.position !== undefined
     if (state === 'disconnected' && error !== undefined) this.#ended(life, error)
   }
 

@@ -5,10 +5,13 @@
  *
  * 1. Records enter once, from the leader's log, when it calls them durable. From then on they can never change or go.
  * 2. The data at any LSN can be asked for: each key keeps its values with the LSN that set them.
+ * 3. A storage that is ahead of its position shows the next transaction, too. While that is in no log yet, its data is
+ *    nobody's truth: the record that it becomes will be.
  */
 import { FLAG_CONTINUES, FORMAT_CONTROL, type Log, type LogPoint, type Lsn } from '@understudy/contracts'
-import { memoryFormat, type MemoryChange, type MemoryStorage } from '@understudy/testkit'
+import type { MemoryStorage } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
+import type { Formats, RecordedChange, RecordKind } from './formats.ts'
 import { rawRecords, type RawRecord } from './raw-records.ts'
 
 interface Known {
@@ -16,6 +19,8 @@ interface Known {
   readonly crc: number
   /** A transaction, an epoch's beginning or a marker ends here: a storage may stand here. */
   readonly isEnd: boolean
+  /** A record of the log itself, which changes no data. */
+  readonly isControl: boolean
   /** Keys that have a value once this is applied. */
   readonly keys: number
 }
@@ -26,16 +31,23 @@ interface Version {
 }
 
 /** Told of each transaction that enters, by its last LSN. */
-export type OnTransaction = (lsn: Lsn, changes: readonly MemoryChange[], parts: number) => void
+export type OnTransaction = (transaction: {
+  readonly lsn: Lsn
+  readonly kind: RecordKind
+  readonly changes: readonly RecordedChange[]
+  readonly parts: number
+}) => void
 
 export class History {
   readonly #records: Known[] = []
   readonly #values = new Map<string, Version[]>()
+  readonly #formats: Formats
   readonly #onTransaction: OnTransaction
   #chain: RawRecord[] = []
   #keys = 0
 
-  constructor(onTransaction: OnTransaction) {
+  constructor(formats: Formats, onTransaction: OnTransaction) {
+    this.#formats = formats
     this.#onTransaction = onTransaction
   }
 
@@ -94,18 +106,19 @@ export class History {
   expectState(node: string, storage: MemoryStorage): void {
     const { applied } = storage
     this.expectPoint(node, applied)
+    const lsn = storage.ahead ? this.#transactionAfter(applied.lsn) : applied.lsn
+    if (lsn === undefined) return
     const { connection } = storage
-    const keys = this.#records[applied.lsn - 1]?.keys ?? 0
+    const keys = this.#records[lsn - 1]?.keys ?? 0
     const found = connection.inTransaction ? connection.committedEntries().length : connection.size
-    if (found !== keys)
-      throw new InvariantBreach('I5', `${node} at LSN ${applied.lsn}: ${found} keys, not ${keys}`)
+    if (found !== keys) throw new InvariantBreach('I5', `${node} at LSN ${lsn}: ${found} keys, not ${keys}`)
     for (const key of this.#values.keys()) {
-      const expected = this.valueAt(key, applied.lsn)
+      const expected = this.valueAt(key, lsn)
       const value = storage.get(key)
       if (expected !== value)
         throw new InvariantBreach(
           'I5',
-          `${node} at LSN ${applied.lsn}: ${key} is ${brief(value)}, not ${brief(expected)}`,
+          `${node} at LSN ${lsn}: ${key} is ${brief(value)}, not ${brief(expected)}`,
         )
     }
   }
@@ -131,6 +144,12 @@ export class History {
     return undefined
   }
 
+  /** Where the first transaction after `lsn` ends. */
+  #transactionAfter(lsn: Lsn): Lsn | undefined {
+    const at = this.#records.findIndex(({ isEnd, isControl }, index) => index >= lsn && isEnd && !isControl)
+    return at < 0 ? undefined : at + 1
+  }
+
   #take(record: RawRecord): void {
     const { lsn, epoch, crc } = record
     const last = this.#records.at(-1)
@@ -149,41 +168,38 @@ export class History {
       )
     const continues = (record.flags & FLAG_CONTINUES) !== 0
     if (!isControl) this.#chain.push(record)
-    if (!isControl && !continues) this.#endTransaction(lsn)
-    this.#records.push({ epoch, crc, isEnd: !continues, keys: this.#keys })
+    if (!isControl && !continues) this.#endTransaction(record)
+    this.#records.push({ epoch, crc, isEnd: !continues, isControl, keys: this.#keys })
   }
 
-  #endTransaction(lsn: Lsn): void {
+  #endTransaction({ lsn, format }: RawRecord): void {
     const payload = Buffer.concat(this.#chain.map((part) => part.payload))
-    const changes = decode(payload)
-    for (const { key, before, after } of changes) {
+    const [kind, changes] = this.#formats.decode(format, payload, () => this.#contents())
+    for (const { key, before, knowsBefore, after } of changes) {
       const versions = this.#values.get(key) ?? []
       const current = versions.at(-1)?.value
-      if (current !== before)
+      if (knowsBefore && current !== before)
         throw new InvariantBreach(
           'I10',
           `record ${lsn} replaces ${key} = ${brief(before)}, but it was ${brief(current)}`,
         )
-      this.#keys += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1)
+      this.#keys += (after === undefined ? 0 : 1) - (current === undefined ? 0 : 1)
       versions.push({ lsn, value: after })
       this.#values.set(key, versions)
     }
-    this.#onTransaction(lsn, changes, this.#chain.length)
+    this.#onTransaction({ lsn, kind, changes, parts: this.#chain.length })
     this.#chain = []
   }
-}
 
-function decode(payload: Uint8Array): MemoryChange[] {
-  const rows = memoryFormat().describe?.(payload) as {
-    key: string
-    before: string | null
-    after: string | null
-  }[]
-  return rows.map(({ key, before, after }) => ({
-    key,
-    before: before ?? undefined,
-    after: after ?? undefined,
-  }))
+  /** All data at the end. */
+  #contents(): Map<string, string> {
+    const contents = new Map<string, string>()
+    for (const [key, versions] of this.#values) {
+      const value = versions.at(-1)?.value
+      if (value !== undefined) contents.set(key, value)
+    }
+    return contents
+  }
 }
 
 function* readRaw(log: Log, from: Lsn, upTo: Lsn): Generator<RawRecord> {

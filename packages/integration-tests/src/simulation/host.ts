@@ -93,6 +93,11 @@ export abstract class Host {
     // Nothing by default.
   }
 
+  /** Called when the log of a life is open, before the storage is compared with the history. */
+  protected opened(_log: Log): void {
+    // Nothing by default.
+  }
+
   start(): void {
     this.#restartAt?.cancel()
     this.#restartAt = undefined
@@ -238,6 +243,7 @@ export abstract class Host {
       intervalMs: shape.checkpointIntervalMs,
       failed: (error) => this.failed(life, error),
     })
+    this.opened(log)
     history.expectState(`${this.name} after its start`, storage)
     this.data = { log, storage, checkpointer }
     this.comparedTo = log.first - 1

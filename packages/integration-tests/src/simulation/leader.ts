@@ -1,15 +1,29 @@
 /** The node that leads, life after life: what `node` composes for a leader, over the storage in memory. */
-import { type LogPoint, type Receipt, type UnderstudyError } from '@understudy/contracts'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Log,
+  type LogFormat,
+  type LogPoint,
+  type Receipt,
+} from '@understudy/contracts'
 import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
 import { Connection, LIMITS, negotiateVersion, type Hello } from '@understudy/protocol'
 import { becomeLeader, Followers, type CommitPipeline } from '@understudy/replication'
-import type { MachineLife, MemoryConnection, MemoryTransaction } from '@understudy/testkit'
-import { Host, type NodeData } from './host.ts'
+import {
+  drawSpan,
+  type MachineLife,
+  type MemoryConnection,
+  type MemoryTransaction,
+} from '@understudy/testkit'
+import { describe, Host, type NodeData } from './host.ts'
 import { CLUSTER, LEADER } from './world.ts'
+
+type Pipeline = CommitPipeline<MemoryTransaction, MemoryConnection>
 
 export interface Leading {
   readonly data: NodeData
-  readonly pipeline: CommitPipeline<MemoryTransaction>
+  readonly pipeline: Pipeline
   readonly followers: Followers
   readonly snapshots: SnapshotServer
 }
@@ -17,7 +31,15 @@ export interface Leading {
 export class LeaderHost extends Host {
   /** While it takes writes. */
   leading: Leading | undefined
+  /** Ends that the format changes by turns. */
+  keepsFormat = false
   readonly #watchers = new Set<() => void>()
+  #crash: 'process' | 'machine' | undefined
+
+  /** The next transaction that is committed before it is logged does not get into the log. */
+  crashAfterCommit(how: 'process' | 'machine'): void {
+    this.#crash = how
+  }
 
   /** Calls once when the present life ends. */
   onEnd(run: () => void): void {
@@ -30,26 +52,33 @@ export class LeaderHost extends Host {
 
   protected override ended(): void {
     this.leading = undefined
+    this.#crash = undefined
     const watchers = [...this.#watchers]
     this.#watchers.clear()
     for (const watcher of watchers) watcher()
   }
 
+  /** What survived counts from now on, whether or not anyone was told of it. */
+  protected override opened(log: Log): void {
+    this.world.history.expectWhole(this.name, log)
+    this.world.history.ingest(log)
+  }
+
   protected override async run(life: MachineLife): Promise<void> {
     const { world } = this
-    const { history, tally, shape, format } = world
+    const { history, tally, shape } = world
     const data = this.openData(life, 1)
     const { log, storage } = data
     this.writeGeneration(life, 1)
-    history.expectWhole(this.name, log)
-    // What survived counts from now on, whether or not anyone was told of it.
-    history.ingest(log)
     let followers: Followers | undefined
+    const { logical } = world.formats
+    const physical = world.formats.watched({ committed: () => this.#committed(life) })
+    const format = this.#isPhysicalFirst() ? physical : logical
     const leadership = await becomeLeader<MemoryConnection, MemoryTransaction>({
       log,
       storage,
       format,
-      formats: [format],
+      formats: [logical, physical],
       cluster: CLUSTER,
       node: LEADER,
       clock: life.clock,
@@ -78,6 +107,46 @@ export class LeaderHost extends Host {
     if (!this.isAlive(life)) return
     world.note(`leading ${leadership.epoch.number} from ${log.end.lsn}`)
     this.leading = { data, pipeline, followers, snapshots }
+    if (shape.formats === 'switching') this.#switchLater(life, pipeline, [logical, physical])
+  }
+
+  /** Whether a life of the leader begins with the physical format. */
+  #isPhysicalFirst(): boolean {
+    const { formats } = this.world.shape
+    return formats === 'physical' || (formats === 'switching' && this.random.chance(0.5))
+  }
+
+  /** A group of the physical format is committed, and nothing of it is logged. */
+  #committed(life: MachineLife): void {
+    const how = this.#crash
+    if (how === undefined || !this.isAlive(life)) return
+    this.world.tally.add('crash between COMMIT and append')
+    this.end(how)
+    throw new UnderstudyError('STORAGE_FAILED', 'The process died between COMMIT and append.')
+  }
+
+  #switchLater(
+    life: MachineLife,
+    pipeline: Pipeline,
+    [now, next]: readonly [LogFormat<MemoryConnection>, LogFormat<MemoryConnection>],
+  ): void {
+    life.clock.schedule(drawSpan(this.random, this.world.shape.switchMs), () => {
+      if (!this.isAlive(life) || this.keepsFormat) return
+      pipeline.switchFormat(next).then(
+        (point) => {
+          if (!this.isAlive(life)) return
+          this.world.tally.add('format switched')
+          this.world.note(`switched to ${next.name} at ${point.lsn}`)
+          this.#switchLater(life, pipeline, [next, now])
+        },
+        (error: unknown) => {
+          if (!this.isAlive(life) || pipeline.failure !== undefined) return
+          if (isUnderstudyError(error, 'NOT_WRITTEN') || isUnderstudyError(error, 'OVERLOADED'))
+            return this.#switchLater(life, pipeline, [now, next])
+          this.world.broken('I14', `the format could not be switched: ${describe(error)}`)
+        },
+      )
+    })
   }
 
   /** A marker: the node shows this position and nothing later. */
@@ -112,14 +181,14 @@ export class LeaderHost extends Host {
     })
   }
 
-  #followers(life: MachineLife, { log }: NodeData, pipeline: CommitPipeline<MemoryTransaction>): Followers {
-    const { format, shape } = this.world
+  #followers(life: MachineLife, { log }: NodeData, pipeline: Pipeline): Followers {
+    const { formats, shape } = this.world
     return new Followers({
       log,
       cluster: CLUSTER,
       node: LEADER,
       clock: life.clock,
-      formats: [{ id: format.id, version: format.version }],
+      formats: formats.all.map(({ id, version }) => ({ id, version })),
       highWatermark: () => pipeline.highWatermark,
       limits: shape.link,
       onMustStopLeading: (error: UnderstudyError) => {

@@ -5,8 +5,8 @@
  * is lost, doubled or invented shows in both.
  */
 import type { Lsn, Position } from '@understudy/contracts'
-import type { MemoryChange } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
+import type { RecordedChange } from './formats.ts'
 
 /** `unknown`: it may or may not be in the history. */
 export type Outcome = 'pending' | 'acknowledged' | 'refused' | 'unknown'
@@ -31,7 +31,7 @@ export class Ledger {
   }
 
   /** A transaction entered the history. */
-  entered(lsn: Lsn, changes: readonly MemoryChange[]): void {
+  entered(lsn: Lsn, changes: readonly RecordedChange[]): void {
     const touched = new Set<string>()
     for (const { key, after } of changes) {
       const id = idOf(key)
@@ -99,7 +99,7 @@ export class Ledger {
     return [...this.#entries.values()].filter((entry) => entry.outcome === outcome).length
   }
 
-  #expectCounter(lsn: Lsn, client: string, changes: readonly MemoryChange[]): void {
+  #expectCounter(lsn: Lsn, client: string, changes: readonly RecordedChange[]): void {
     const counter = changes.find(({ key }) => key === counterKey(client))?.after
     const expected = String(this.#counters.get(client) ?? 0)
     if (counter !== expected)

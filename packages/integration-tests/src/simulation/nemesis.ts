@@ -1,19 +1,20 @@
 /** Draws faults and lets them happen, until it is told to heal. */
 import { drawSpan, type SeededRandom } from '@understudy/testkit'
 import type { Host } from './host.ts'
+import type { LeaderHost } from './leader.ts'
 import type { Fault } from './shape.ts'
 import type { World } from './world.ts'
 
 export class Nemesis {
   readonly #world: World
-  readonly #leader: Host
+  readonly #leader: LeaderHost
   readonly #followers: readonly Host[]
   readonly #random: SeededRandom
   #isOver = false
   /** Faults that happened. */
   count = 0
 
-  constructor(world: World, leader: Host, followers: readonly Host[]) {
+  constructor(world: World, leader: LeaderHost, followers: readonly Host[]) {
     this.#world = world
     this.#leader = leader
     this.#followers = followers
@@ -69,6 +70,8 @@ export class Nemesis {
         return follower.end('process')
       case 'powerLossFollower':
         return follower.end('machine')
+      case 'crashAfterCommit':
+        return leader.crashAfterCommit(this.#random.chance(0.5) ? 'process' : 'machine')
       case 'cutOneWay':
         return this.#random.chance(0.5)
           ? network.cut(leader.name, follower.name)

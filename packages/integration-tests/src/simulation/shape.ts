@@ -20,6 +20,7 @@ export const FAULTS = [
   'failSync',
   'failDirectorySync',
   'slowLink',
+  'crashAfterCommit',
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -28,6 +29,15 @@ export interface Shape {
   readonly clients: number
   /** How long faults come and clients write, in virtual milliseconds. */
   readonly chaosMs: number
+  /**
+   * In which formats the leader writes: the one that is taken before COMMIT, the one that is taken after it, or both by
+   * turns, changed while it leads and at its starts.
+   */
+  readonly formats: 'logical' | 'physical' | 'switching'
+  /** Between two changes of the format. */
+  readonly switchMs: Span
+  /** Changes of a group above which a physical format cannot tell them, so that a base is needed. */
+  readonly pagesMax: number
   /** Between two turns of one client. */
   readonly thinkMs: Span
   /** Writes that a client sends in one turn, at most. */
@@ -71,6 +81,7 @@ export function drawShape(random: SeededRandom): Shape {
   const clients = random.between(1, 5)
   const burstMax = random.pick([1, 3, 10])
   return {
+    ...drawFormats(random.fork('formats')),
     followers: random.between(2, 3),
     clients,
     chaosMs: random.between(2000, 12_000),
@@ -108,7 +119,7 @@ export function drawShape(random: SeededRandom): Shape {
       bytesPerSecondMax: random.pick([0, 50_000, 200_000]),
       flushBytes: random.pick([1024, 8192, 1_000_000]),
     },
-    faults: drawFaults(random),
+    faults: withCrash(drawFaults(random), random.fork('crash')),
     faultGapMs: { min: 1, max: random.pick([100, 400, 1500]) },
     downMs: { min: 0, max: random.pick([20, 500, 2000]) },
     pauseMs: { min: 1, max: random.pick([50, 1000, 4000]) },
@@ -118,10 +129,26 @@ export function drawShape(random: SeededRandom): Shape {
   }
 }
 
+function drawFormats(random: SeededRandom): Pick<Shape, 'formats' | 'switchMs' | 'pagesMax'> {
+  return {
+    formats: random.pick(['logical', 'physical', 'switching']),
+    switchMs: { min: 10, max: random.pick([200, 1000, 4000]) },
+    pagesMax: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 20, 5]),
+  }
+}
+
 /** One seed in twelve has no faults; of the others each keeps a random part of the kinds, always with a way to heal. */
 function drawFaults(random: SeededRandom): Shape['faults'] {
   if (random.chance(1 / 12)) return []
   const keep = random.pick([0.3, 0.6, 1])
-  const kinds = FAULTS.filter((kind) => random.chance(keep) || kind === 'heal')
+  const kinds = FAULTS.filter(
+    (kind) => kind !== 'crashAfterCommit' && (random.chance(keep) || kind === 'heal'),
+  )
   return kinds.map((kind) => ({ kind, weight: random.between(1, 8) }))
+}
+
+/** Strikes only a format that is taken after COMMIT; drawn apart, so that the other draws of a seed are what they were. */
+function withCrash(faults: Shape['faults'], random: SeededRandom): Shape['faults'] {
+  if (faults.length === 0 || random.chance(0.3)) return faults
+  return [...faults, { kind: 'crashAfterCommit', weight: random.between(1, 8) }]
 }

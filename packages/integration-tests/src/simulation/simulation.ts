@@ -49,10 +49,12 @@ export async function simulate(seed: string | number, shape?: Partial<Shape>): P
   nemesis.heal()
   await runFor(world, CALM_MS)
   for (const client of clients) client.stop()
+  leader.keepsFormat = true
   await converge(world, leader, followers)
   world.check(() => watch.look())
   watch.stop()
   for (const host of [leader, ...followers]) world.check(() => expectComplete(world, host))
+  for (const follower of followers) expectEqualPages(world, leader, follower)
   return {
     seed: world.random.seed,
     breach: world.breach,
@@ -75,8 +77,9 @@ async function converge(world: World, leader: LeaderHost, followers: readonly Fo
   const isConverged = (): boolean => {
     const { leading } = leader
     if (leading === undefined || leading.pipeline.queued > 0) return false
-    const { end, durable } = leading.data.log
-    const isQuiet = durable === end.lsn && leading.data.storage.applied.lsn === end.lsn
+    const { log, storage } = leading.data
+    const { end, durable } = log
+    const isQuiet = durable === end.lsn && storage.applied.lsn === end.lsn && !storage.ahead
     return isQuiet && followers.every(({ data }) => data?.storage.applied.lsn === end.lsn)
   }
   while (world.breach === undefined && !isConverged()) {
@@ -90,6 +93,15 @@ async function converge(world: World, leader: LeaderHost, followers: readonly Fo
   }
 }
 
+/** Pages of a physical storage are the leader's, the one with the stored position among them. */
+function expectEqualPages(world: World, leader: LeaderHost, { name, data }: FollowerHost): void {
+  const of = leader.data?.storage
+  if (of === undefined || data === undefined || !of.physical) return
+  const own = JSON.stringify(data.storage.connection.committedNote)
+  const leaders = JSON.stringify(of.connection.committedNote)
+  if (own !== leaders) world.broken('I5', `${name} stores the position ${own}, its leader ${leaders}`)
+}
+
 function expectComplete(world: World, host: LeaderHost | FollowerHost): void {
   const { data, name } = host
   if (data === undefined) return world.broken('I12', `${name} is down at the end`)
@@ -98,6 +110,7 @@ function expectComplete(world: World, host: LeaderHost | FollowerHost): void {
   world.history.compare(name, log, log.first)
   world.history.expectState(name, storage)
   world.ledger.expectAcknowledged(name, (key) => storage.get(key))
+  if (storage.ahead) world.broken('I5', `${name} is ahead of its position at the end`)
   if (log.end.lsn !== world.history.end)
     world.broken('I3', `${name} ends at ${log.end.lsn}, not ${world.history.end}`)
   if (host.disk.paths.filter((path) => path.endsWith('.log') || path.includes('/log/')).length > 4)

@@ -18,6 +18,12 @@ export const RARE_EVENTS = [
   'peer found silent',
   'sync failed',
   'crash during bootstrap',
+  'base logged',
+  'crash between COMMIT and append',
+  'transaction logged after a crash',
+  'format switched',
+  'follower at a base needs a snapshot',
+  'bootstrap after a base',
 ] as const
 export type RareEvent = (typeof RARE_EVENTS)[number]
 

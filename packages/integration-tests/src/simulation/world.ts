@@ -1,14 +1,7 @@
 /** What the parts of one run share: time, network, the drawn shape, the truth to compare with, the counts. */
-import type { LogFormat } from '@understudy/contracts'
-import {
-  memoryFormat,
-  SeededRandom,
-  SimulatedClock,
-  SimulatedNetwork,
-  Trace,
-  type MemoryConnection,
-} from '@understudy/testkit'
+import { SeededRandom, SimulatedClock, SimulatedNetwork, Trace } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
+import { Formats } from './formats.ts'
 import { History } from './history.ts'
 import { Ledger } from './ledger.ts'
 import { drawShape, type Shape } from './shape.ts'
@@ -26,7 +19,7 @@ export class World {
   readonly tally: Tally = new Tally()
   readonly ledger: Ledger = new Ledger()
   readonly history: History
-  readonly format: LogFormat<MemoryConnection> = memoryFormat()
+  readonly formats: Formats
   /** The first broken invariant, or what else went wrong; ends the run. */
   breach: Error | undefined
 
@@ -40,8 +33,11 @@ export class World {
       latencyMs: this.shape.latencyMs,
       trace: this.trace.add,
     })
-    this.history = new History((lsn, changes, parts) => {
+    this.formats = new Formats(this.shape.pagesMax)
+    this.history = new History(this.formats, ({ lsn, kind, changes, parts }) => {
       if (parts > 1) this.tally.add('transaction in parts')
+      if (kind === 'base') this.tally.add('base logged')
+      if (kind === 'recovered') this.tally.add('transaction logged after a crash')
       this.ledger.entered(lsn, changes)
     })
   }

@@ -38,7 +38,7 @@ export interface NodeLife {
   readonly clock: ClockView
   readonly log: Log
   readonly storage: MemoryStorage
-  readonly pipeline: CommitPipeline<MemoryTransaction> | undefined
+  readonly pipeline: CommitPipeline<MemoryTransaction, MemoryConnection> | undefined
   readonly followers: Followers | undefined
   readonly following: Following | undefined
   /** Why it may not go on in its role: a failed pipeline, a final state of following. */

@@ -34,6 +34,7 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
         .all()
       lines.push(...triggers.map((trigger) => `trigger ${String(trigger['sql'])}`))
     }
+    refreshVirtual(connection)
     for (const pragma of ['user_version', 'application_id', 'integrity_check', 'foreign_key_check']) {
       lines.push(`${pragma} ${JSON.stringify(database.prepare(`pragma ${pragma}`).all())}`)
     }
@@ -46,6 +47,20 @@ export function dumpDatabase(connection: SqliteConnection, options: DumpOptions)
       lines.push(...dumpTable(connection, 'sqlite_stat1', false))
     return lines
   })
+}
+
+/**
+ * FTS5 keeps the structure of its index and looks whether another connection changed it only when a query begins; its
+ * part of `integrity_check` does not look, and finds a mismatch where there is none.
+ */
+function refreshVirtual({ database }: SqliteConnection): void {
+  const tables = database
+    .prepare(
+      `select name from sqlite_schema where type = 'table' and sql like 'create virtual%' order by name`,
+    )
+    .all()
+  for (const { name } of tables)
+    database.prepare(`select 1 from "${String(name).replaceAll('"', '""')}" limit 1`).all()
 }
 
 function dumpTable(connection: SqliteConnection, table: string, rowids: boolean): string[] {
