@@ -3,7 +3,7 @@ import { walFormat } from '@understudy/format-wal'
 import { openStorage } from '@understudy/sqlite'
 import { logFormatSuite } from '@understudy/testkit/suites/log-format'
 
-for (const pageBytes of [4096, 512, 65_536]) {
+for (const pageBytes of [4096, 65_536]) {
   logFormatSuite({
     name: `wal, pages of ${pageBytes}`,
     format: walFormat(),

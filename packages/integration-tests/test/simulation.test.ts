@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { simulate, type Outcome } from '../src/simulation/simulation.ts'
 import { CHAINS, CHAIN_SEEDS } from '../src/mutants/cluster-scenarios.ts'
+import type { Shape } from '../src/simulation/shape.ts'
 import { RARE_EVENTS, Tally, type RareEvent } from '../src/simulation/tally.ts'
 
 const SEEDS = 200
@@ -17,6 +18,16 @@ function expectHeld({ seed, breach, trace }: Outcome): void {
     `seed=${seed} ${breach.message}\nreplay: SEED=${seed} npx vitest run test/simulation.test.ts\n${trace.slice(-40).join('\n')}`,
     { cause: breach },
   )
+}
+
+/** Only crashes between COMMIT and append, with a log that holds everything back. */
+const AFTER_COMMIT: Partial<Shape> = {
+  formats: 'physical',
+  pagesMax: Number.POSITIVE_INFINITY,
+  slotBytesMax: 1e9,
+  faults: [{ kind: 'crashAfterCommit', weight: 1 }],
+  faultGapMs: { min: 1, max: 400 },
+  downMs: { min: 0, max: 100 },
 }
 
 const only = process.env['SEED']
@@ -50,10 +61,26 @@ if (only !== undefined) {
       expect(tally.of('unfinished chain cut')).toBeGreaterThan(0)
     })
 
-    test.each([3, 42, 'twice'])('goes the same way twice: seed %s', async (seed) => {
-      const first = await simulate(seed)
-      const second = await simulate(seed)
+    test.each([
+      [3, 'logical'],
+      [42, 'physical'],
+      ['twice', 'switching'],
+    ] as const)('goes the same way twice: seed %s, %s', async (seed, formats) => {
+      const first = await simulate(seed, { formats })
+      const second = await simulate(seed, { formats })
+      expectHeld(first)
       expect(second.traceHash).toBe(first.traceHash)
+    })
+
+    test('logs transactions that a crash kept out of the log after their COMMIT, and goes on from them', async () => {
+      const tally = new Tally()
+      for (const seed of ['after-commit-1', 'after-commit-2', 'after-commit-3']) {
+        const outcome = await simulate(seed, AFTER_COMMIT)
+        expectHeld(outcome)
+        tally.include(outcome.tally)
+      }
+      expect(tally.of('crash between COMMIT and append')).toBeGreaterThan(10)
+      expect(tally.of('transaction logged after a crash')).toBeGreaterThan(5)
     })
 
     test('without faults nothing is refused but what a client asked for, and no node ever bootstraps twice', async () => {
