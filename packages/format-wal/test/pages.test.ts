@@ -1,10 +1,12 @@
 /** Any change of pages, encoded and applied, gives exactly the leader's pages. */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { CommittedPages } from '@understudy/contracts'
 import { lockPage } from '@understudy/sqlite-files'
 import { walFormat } from '../src/index.ts'
 import { Follower } from './helpers.ts'
-import { MemoryLeader, noise, patched } from './memory-leader.ts'
+import { MemoryLeader, noise, patched, recorderOver } from './memory-leader.ts'
+import { MemoryPages } from './memory-pages.ts'
 
 const pageSizes = fc.constantFrom(512, 1024, 4096, 65_536)
 
@@ -123,6 +125,34 @@ test('a page changed from end to end travels whole where that is shorter', () =>
   }
   expect(modes(0.75)).toEqual(['whole 20'])
   expect(modes(1)).toEqual(['runs 492'])
+  const leader = new MemoryLeader(512, noise(512, 1))
+  const payload = leader.payload(new Map([[1, patched(noise(512, 1), 100, ...noise(400, 2))]]))
+  expect(walFormat().describe(payload).pages).toMatchObject([{ mode: 'runs' }])
+})
+
+test('a page that the file did not have travels whole, also when an image of old is at hand', () => {
+  class Remembering extends MemoryPages {
+    override committed(): CommittedPages {
+      return {
+        pageCount: 3,
+        pages: [{ page: 3, image: patched(noise(512, 1), 9, 9), previous: noise(512, 1) }],
+      }
+    }
+  }
+  const recorder = recorderOver(new Remembering(512, 2))
+  recorder.beginGroup()
+  expect(walFormat().describe(recorder.finishGroup()[0] as Uint8Array).pages).toMatchObject([
+    { mode: 'whole' },
+  ])
+})
+
+test('four equal bytes in a word end a run', () => {
+  const pages = (image: Uint8Array) =>
+    walFormat().describe(new MemoryLeader(512, noise(512, 1)).payload(new Map([[1, image]]))).pages
+  const image = noise(512, 1)
+  expect(pages(patched(patched(image, 100, 0), 108, 0))).toMatchObject([{ runs: 2, bytes: 2 }])
+  expect(pages(patched(patched(image, 100, 0), 107, 0))).toMatchObject([{ runs: 1, bytes: 8 }])
+  expect(pages(patched(patched(image, 0, 0), 511, 0))).toMatchObject([{ runs: 2, bytes: 2 }])
 })
 
 test('bodies are compressed from 1 KiB on, when that is a gain', () => {
