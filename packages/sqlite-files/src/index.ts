@@ -30,3 +30,21 @@ export {
   walIndexBlock,
   type WalIndexHeader,
 } from './wal-index.ts'
+export { writeWalFrameHeader, writeWalHeader, type NewWalFrame, type NewWalHeader } from './wal-write.ts'
+export {
+  advanceWalIndexHeader,
+  WAL_INDEX_COPY_BYTES,
+  WalIndexBlock,
+  walIndexBlockOf,
+  writeWalIndexHeader,
+  type Insertion,
+} from './wal-index-write.ts'
+export {
+  foldTransactions,
+  readImage,
+  walTransactions,
+  type ImagePlace,
+  type PageSet,
+  type WalTransaction,
+} from './transactions.ts'
+export { applyToDatabase } from './apply.ts'

@@ -9,9 +9,9 @@
  * 3. wal_autocheckpoint=0 on every connection: nobody moves pages but the checkpointer.
  */
 import { DatabaseSync } from 'node:sqlite'
-import type { SqliteConnection, StatementObserver } from '@understudy/contracts'
+import type { SqliteConnection, SqlitePages, StatementObserver } from '@understudy/contracts'
 import { Guard, OWN_TABLE_PREFIX } from './guard.ts'
-import { openFailure } from './errors.ts'
+import { invalidArgument, openFailure } from './errors.ts'
 import { Statements } from './statements.ts'
 
 /** Registers functions, aggregates and collations; called once for each connection, the writer's first. */
@@ -30,12 +30,24 @@ export class Connection implements SqliteConnection {
   readonly guard: Guard
   readonly statements: Statements
   readonly ownTablePrefix: string = OWN_TABLE_PREFIX
+  #pages: SqlitePages | undefined
 
   constructor(database: DatabaseSync, statementsMax: number) {
     this.database = database
     this.guard = new Guard()
     database.setAuthorizer(this.guard.authorize)
     this.statements = new Statements(database, this.guard, statementsMax)
+  }
+
+  get pages(): SqlitePages {
+    if (this.#pages === undefined)
+      throw invalidArgument('The pages of a database are reached through its writer alone. Nothing was done.')
+    return this.#pages
+  }
+
+  /** Makes this the writer's connection. */
+  usePages(pages: SqlitePages): void {
+    this.#pages = pages
   }
 
   observe(observer: StatementObserver): () => void {

@@ -7,12 +7,16 @@
  * 2. They are closed after every connection of this process is closed, the writer's last. `close` is called by the
  *    storage alone, at that moment.
  * 3. Nobody else gets the numbers except to read or sync through them.
+ * 4. The log and the wal-index are open for writing too, for pages that are appended beneath SQL; who writes holds
+ *    SQLite's write lock. The database file is only read.
  * The `-wal` file carries no locks; it is opened here too, once.
  */
-import { closeSync, openSync, read, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, read, readSync, writeSync } from 'node:fs'
 import {
   readWalIndexHeader,
   WAL_FRAME_HEADER_BYTES,
+  WAL_INDEX_BLOCK_BYTES,
+  WAL_INDEX_COPY_BYTES,
   WAL_INDEX_HEADER_BYTES,
   type WalIndexHeader,
 } from '@understudy/sqlite-files'
@@ -27,6 +31,8 @@ export class Descriptors {
   readonly #wal: number
   readonly #shm: number
   readonly #header = new Uint8Array(WAL_INDEX_HEADER_BYTES)
+  /** The wal-index file has at least so many bytes. */
+  #shmBytes = 0
   #open = true
   #reading = 0
   #idle: (() => void) | undefined
@@ -36,7 +42,8 @@ export class Descriptors {
     this.#path = path
     const opened: number[] = []
     try {
-      for (const suffix of ['', '-wal', '-shm']) opened.push(openSync(path + suffix, 'r'))
+      for (const suffix of ['', '-wal', '-shm'])
+        opened.push(openSync(path + suffix, suffix === '' ? 'r' : 'r+'))
     } catch (error) {
       // Closing them drops the locks of a writer that is open but idle; it is closed next, and nothing was written.
       for (const descriptor of opened) closeSync(descriptor)
@@ -56,6 +63,38 @@ export class Descriptors {
 
   readWal(target: Uint8Array, offset: number): Promise<number> {
     return this.#read(this.#wal, target, offset)
+  }
+
+  readDatabaseSync(target: Uint8Array, offset: number): number {
+    return readSync(this.#database, target, 0, target.length, offset)
+  }
+
+  readWalSync(target: Uint8Array, offset: number): number {
+    return readSync(this.#wal, target, 0, target.length, offset)
+  }
+
+  writeWal(bytes: Uint8Array, offset: number): void {
+    writeAll(this.#wal, bytes, offset)
+  }
+
+  /** Makes the file as long as SQLite must find it to map the block that `offset` is in, then writes. */
+  writeWalIndex(bytes: Uint8Array, offset: number): void {
+    if (offset >= this.#shmBytes) this.#growWalIndex(offset)
+    writeAll(this.#shm, bytes, offset)
+  }
+
+  /** One copy of the header, as it stands. The bytes are the caller's. */
+  walIndexCopy(): Uint8Array {
+    const copy = new Uint8Array(WAL_INDEX_COPY_BYTES)
+    readSync(this.#shm, copy, 0, WAL_INDEX_COPY_BYTES, 0)
+    return copy
+  }
+
+  /** Whether frames are in the log, in a wal-index that may not say its page size yet. */
+  get hasFrames(): boolean {
+    const number = new Uint32Array(1)
+    readSync(this.#shm, number, 0, 4, 16)
+    return number[0] !== 0
   }
 
   readWalIndexSync(target: Uint8Array, offset: number): number {
@@ -87,6 +126,15 @@ export class Descriptors {
     for (const descriptor of [this.#database, this.#wal, this.#shm]) closeSync(descriptor)
   }
 
+  /** Two blocks at a time: with memory pages of 64 KiB, SQLite maps two. */
+  #growWalIndex(offset: number): void {
+    const wanted = (Math.floor(offset / WAL_INDEX_BLOCK_BYTES / 2) + 1) * 2 * WAL_INDEX_BLOCK_BYTES
+    const { size } = fstatSync(this.#shm)
+    // Written, not only sized: a mapped page that the disk has no room for would kill the process that touches it.
+    if (size < wanted) writeAll(this.#shm, new Uint8Array(wanted - size), size)
+    this.#shmBytes = Math.max(size, wanted)
+  }
+
   #read(descriptor: number, target: Uint8Array, offset: number): Promise<number> {
     if (!this.#open) throw closedError('The storage is closed.')
     this.#reading++
@@ -99,4 +147,9 @@ export class Descriptors {
       })
     })
   }
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array, offset: number): void {
+  for (let done = 0; done < bytes.length;)
+    done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done)
 }

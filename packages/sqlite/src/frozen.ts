@@ -7,10 +7,10 @@ import type { LogPoint } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
 import { digestTables, type DigestOptions, type TableDigest } from './digest.ts'
 import { closedError } from './errors.ts'
-import { readPosition } from './writer.ts'
+import { readPosition } from './position.ts'
 
 export class FrozenView implements AsyncDisposable {
-  /** The position row as of this view. */
+  /** The position as of this view; of a physical storage that is ahead, the one before. */
   readonly point: LogPoint
   readonly #connection: Connection
   readonly #released: (view: FrozenView) => void
@@ -18,12 +18,13 @@ export class FrozenView implements AsyncDisposable {
   #working: Promise<unknown> | undefined
   #open = true
 
-  /** `connection` is a reader of its own, without a transaction; it is closed with the view. */
-  constructor(connection: Connection, released: (view: FrozenView) => void) {
+  /** `connection` is a reader of its own, without a transaction; it is closed with the view. `point`: unless the row says it. */
+  constructor(connection: Connection, point: LogPoint | undefined, released: (view: FrozenView) => void) {
     this.#connection = connection
     this.#released = released
     connection.internal(() => connection.database.exec('begin'))
-    this.point = readPosition(connection)
+    const stored = readPosition(connection)
+    this.point = point ?? stored.point
   }
 
   /** Digests every replicated table, in slices. One call at a time. Rejects with `ABORTED` or `CLOSED`. */

@@ -17,7 +17,7 @@ import { backup, DatabaseSync } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
 import type { Setup } from './connection.ts'
 import { invalidArgument, openFailure, sqliteCode } from './errors.ts'
-import { POSITION_TABLE } from './writer.ts'
+import { POSITION_TABLE } from './position.ts'
 
 export interface ImportProgress {
   readonly donePages: number

@@ -25,7 +25,7 @@ import {
 import type { Connection } from './connection.ts'
 import type { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument } from './errors.ts'
-import { readPosition } from './writer.ts'
+import { readPosition } from './position.ts'
 
 /** Pages that lie one after another both in the image and in the log. */
 interface Run {
@@ -49,11 +49,15 @@ export class Snapshot implements SnapshotSource {
   #reading = 0
   #idle: (() => void) | undefined
 
-  /** `connection` is a reader of its own, without a transaction; it is closed with the snapshot. */
+  /**
+   * `connection` is a reader of its own, without a transaction; it is closed with the snapshot. `point`: of a physical
+   * storage, whose row says the position before.
+   */
   constructor(
     connection: Connection,
     descriptors: Descriptors,
     heldBytesMax: number,
+    point: LogPoint | undefined,
     released: (snapshot: Snapshot) => void,
   ) {
     this.#connection = connection
@@ -61,7 +65,9 @@ export class Snapshot implements SnapshotSource {
     this.heldBytesMax = heldBytesMax
     this.#released = released
     connection.internal(() => connection.database.exec('begin'))
-    this.point = readPosition(connection)
+    // Read in any case: this is what fixes what the connection sees.
+    const stored = readPosition(connection)
+    this.point = point ?? stored.point
     this.#header = descriptors.walIndex()
     this.#overlay = overlayOf(this.#header, descriptors)
     this.pageBytes = this.#header.pageBytes

@@ -31,6 +31,7 @@ import { openReader, openWriter, type ConnectionOptions, type Setup } from './co
 import { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
+import { Pages } from './pages.ts'
 import { ReaderPool } from './readers.ts'
 import { Snapshot } from './snapshot.ts'
 import { checkSqliteVersion } from './version.ts'
@@ -51,6 +52,10 @@ export interface StorageOptions {
   readonly busyTimeoutMs?: number
   /** Size of the log file from which it is made to begin anew. Default 64 MiB. */
   readonly walBytesRestart?: number
+  /** Memory for images of pages that physical formats compare with. Default 32 MiB. */
+  readonly pageCacheBytes?: number
+  /** Memory for pages of one transaction before they go to the log file. Default 8 MiB. */
+  readonly stagedBytesMax?: number
 }
 
 /** Uncheckpointed bytes that a snapshot may hold back, unless its taker says otherwise. */
@@ -71,6 +76,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   #checkpointing: Promise<LogPoint | undefined> | undefined
   readonly #snapshots = new Set<Snapshot>()
   readonly #frozen = new Set<FrozenView>()
+  /** Each tries to begin a snapshot, and says whether it is over. */
+  readonly #waiting = new Set<() => boolean>()
   #finishDue = false
   #closing: Promise<void> | undefined
 
@@ -80,11 +87,17 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     this.#connectionOptions = { ...this.#options, setup: options.setup }
     checkClosed(options.path)
     const connection = openWriter(this.#connectionOptions, this.#options)
+    let descriptors: Descriptors | undefined
     try {
       this.#writer = new Writer(options.path, connection)
-      this.#descriptors = new Descriptors(options.path)
+      this.#descriptors = descriptors = new Descriptors(options.path)
+      // Until the log has a frame, the wal-index of a database that was closed in order says neither its page size nor its
+      // page count. Of a database that is ahead it must not begin anew here: its newest transaction may be needed.
+      if (!this.#writer.ahead || !this.#descriptors.hasFrames) this.#writer.touch()
+      this.#writer.usePages(new Pages(this.#descriptors, this.#options, this.#writer))
     } catch (error) {
       connection.close()
+      void descriptors?.close()
       throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
     }
     this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), this.#options.readers)
@@ -97,6 +110,14 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   get applied(): LogPoint {
     return this.#writer.applied
+  }
+
+  get physical(): boolean {
+    return this.#writer.physical
+  }
+
+  get ahead(): boolean {
+    return this.#writer.ahead
   }
 
   /** Why the storage does not write any more; `undefined` while it does. */
@@ -120,9 +141,21 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     this.#writer.mark(point)
   }
 
+  markBefore(point: LogPoint): void {
+    this.#checkOpen()
+    this.#writer.markBefore(point)
+  }
+
+  settle(point: LogPoint): void {
+    this.#checkOpen()
+    this.#writer.settle(point)
+    this.#wake()
+  }
+
   commit(): void {
     this.#checkOpen()
     this.#writer.commit()
+    this.#wake()
   }
 
   rollback(): void {
@@ -143,19 +176,51 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   async checkpoint(): Promise<LogPoint | undefined> {
     this.#checkOpen()
-    this.#checkpointing ??= this.#checkpoint().finally(() => (this.#checkpointing = undefined))
+    this.#checkpointing ??= this.#checkpoint().finally(() => {
+      this.#checkpointing = undefined
+      this.#wake()
+    })
     return await this.#checkpointing
   }
 
   async snapshot(options?: SnapshotOptions): Promise<SnapshotSource> {
     const heldBytesMax = options?.heldBytesMax ?? HELD_BYTES_MAX
     if (!(heldBytesMax >= 0)) throw invalidArgument(`heldBytesMax is ${heldBytesMax}; give 0 or more.`)
-    // The database file must not move under the image, nor nBackfill between its two looks at the files.
-    while (this.#checkpointing !== undefined) await this.#checkpointing.catch(() => {})
     this.#checkOpen()
+    return this.#takeSnapshot(heldBytesMax) ?? (await this.#waitForSnapshot(heldBytesMax))
+  }
+
+  /** The database as of now, for as long as it is open, on a connection of its own. Synchronous, so that it can be taken at an exact position. */
+  freeze(): FrozenView {
+    this.#checkOpen()
+    const point = this.#writer.physical ? this.#writer.applied : undefined
+    const view = new FrozenView(openReader(this.#connectionOptions), point, (ended) =>
+      this.#frozen.delete(ended),
+    )
+    this.#frozen.add(view)
+    return view
+  }
+
+  /** Waits for reads and a checkpoint under way, then closes every connection, then the descriptors. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    // Only now those that wait find that it closes.
+    this.#wake()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** `undefined` while the storage is ahead, or a checkpoint runs. */
+  #takeSnapshot(heldBytesMax: number): Snapshot | undefined {
+    // The database file must not move under the image, nor nBackfill between its two looks at the files.
+    if (this.#checkpointing !== undefined || this.#writer.ahead) return undefined
     const connection = openReader({ ...this.#connectionOptions, setup: undefined })
     try {
-      const snapshot = new Snapshot(connection, this.#descriptors, heldBytesMax, (ended) =>
+      const point = this.#writer.physical ? this.#writer.applied : undefined
+      const snapshot = new Snapshot(connection, this.#descriptors, heldBytesMax, point, (ended) =>
         this.#snapshots.delete(ended),
       )
       this.#snapshots.add(snapshot)
@@ -166,28 +231,34 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     }
   }
 
-  /** The database as of now, for as long as it is open, on a connection of its own. Synchronous, so that it can be taken at an exact position. */
-  freeze(): FrozenView {
-    this.#checkOpen()
-    const view = new FrozenView(openReader(this.#connectionOptions), (ended) => this.#frozen.delete(ended))
-    this.#frozen.add(view)
-    return view
+  #waitForSnapshot(heldBytesMax: number): Promise<Snapshot> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(() => {
+        if (this.#closing !== undefined) {
+          reject(closedError('The storage was closed before the snapshot could begin.'))
+          return true
+        }
+        try {
+          const snapshot = this.#takeSnapshot(heldBytesMax)
+          if (snapshot !== undefined) resolve(snapshot)
+          return snapshot !== undefined
+        } catch (error) {
+          reject(error)
+          return true
+        }
+      })
+    })
   }
 
-  /** Waits for reads and a checkpoint under way, then closes every connection, then the descriptors. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+  /** Lets those that wait for a snapshot try, at once: under steady writes the storage is ahead again a moment later. */
+  #wake(): void {
+    for (const attempt of this.#waiting) if (attempt()) this.#waiting.delete(attempt)
   }
 
   async #checkpoint(): Promise<LogPoint | undefined> {
     if (this.#writer.failure !== undefined) throw this.#writer.failure
     // Read before the checkpoint begins: what is committed meanwhile may or may not be durable.
-    const point = this.#writer.applied
+    const point = this.#writer.stored
     try {
       const large = this.#logFileBytes() >= this.#options.walBytesRestart
       const held = this.#endSnapshotsOverCap() > 0
@@ -219,6 +290,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       this.#writer.failure = storageFailed('A checkpoint failed', error)
       throw this.#writer.failure
     }
+    // SQLite begins the log anew when it writes itself, not when pages are appended beneath it.
+    if (this.#writer.byPages && this.#remainingFrames() === 0) this.#writer.touch()
   }
 
   /** Ends what holds back too much; returns how many snapshots are left. */
@@ -270,6 +343,8 @@ function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 's
     statementsMax: options.statementsMax ?? 256,
     busyTimeoutMs: options.busyTimeoutMs ?? 1000,
     walBytesRestart: options.walBytesRestart ?? 64 * 1024 * 1024,
+    pageCacheBytes: options.pageCacheBytes ?? 32 * 1024 * 1024,
+    stagedBytesMax: options.stagedBytesMax ?? 8 * 1024 * 1024,
   }
   if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
     throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')
@@ -282,9 +357,8 @@ function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 's
   for (const name of ['readers', 'statementsMax', 'walBytesRestart'] as const)
     if (!Number.isSafeInteger(all[name]) || all[name] < 1)
       throw invalidArgument(`${name} is ${String(all[name])}; give a positive integer. Nothing was opened.`)
-  if (!Number.isSafeInteger(all.busyTimeoutMs) || all.busyTimeoutMs < 0)
-    throw invalidArgument(
-      `busyTimeoutMs is ${String(all.busyTimeoutMs)}; give 0 or more. Nothing was opened.`,
-    )
+  for (const name of ['busyTimeoutMs', 'pageCacheBytes', 'stagedBytesMax'] as const)
+    if (!Number.isSafeInteger(all[name]) || all[name] < 0)
+      throw invalidArgument(`${name} is ${String(all[name])}; give 0 or more. Nothing was opened.`)
   return all
 }

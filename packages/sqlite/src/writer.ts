@@ -9,28 +9,24 @@
  *    guard refuses transaction statements, a transaction that SQLite ended is noticed before the next statement.
  * 3. What someone else committed since our last commit is noticed after BEGIN IMMEDIATE, when nobody can add to it.
  * 4. The position row changes in the same transaction as the data.
+ * 5. A transaction of staged pages ends with COMMIT, not ROLLBACK, although SQLite has nothing to write in it: a rollback
+ *    would take over the header of the log as it stands, and leave the pages that this connection has cached in use.
  */
 import type { StatementSync } from 'node:sqlite'
-import {
-  ORIGIN,
-  UnderstudyError,
-  type LogPoint,
-  type Recorder,
-  type WriteTransaction,
-} from '@understudy/contracts'
+import { UnderstudyError, type LogPoint, type Recorder, type WriteTransaction } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
 import { invalidArgument, isFailedSync, isSqlite, SQLITE_CODES, storageFailed } from './errors.ts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
+import type { Pages, TransactionState } from './pages.ts'
+import { ensurePosition, POSITION_TABLE, positionPage, TOUCH } from './position.ts'
 import { SqliteWriteTransaction, transactionLost } from './transactions.ts'
 
-/** Where a database says up to which record it holds its log. */
-export const POSITION_TABLE: string = `${OWN_TABLE_PREFIX}position`
 const SAVEPOINT = `${OWN_TABLE_PREFIX}write`
 const NO_CHANGES = new Uint8Array(0)
 /** SQLITE_CHANGESET_OMIT: the violation is counted here, and rolled back by us. */
 const OMIT = 0
 
-export class Writer {
+export class Writer implements TransactionState {
   /** Set when the storage must not write any more. */
   failure: UnderstudyError | undefined
   readonly connection: Connection
@@ -43,10 +39,21 @@ export class Writer {
   readonly #undo: StatementSync
   readonly #mark: StatementSync
   readonly #dataVersion: StatementSync
+  readonly #pageCount: StatementSync
+  readonly #stored: StatementSync
+  readonly #touch: readonly StatementSync[]
+  #pages: Pages | undefined
   #knownVersion: unknown
+  /** As in the row. */
+  #storedPoint: LogPoint
   #applied: LogPoint
-  #marked: LogPoint | undefined
+  #physical: boolean
+  #ahead: boolean
+  #marked: { readonly point: LogPoint; readonly ahead: boolean } | undefined
   #writing = false
+  #hasSql = false
+  #byPages = false
+  #positionPage: { readonly page: number; readonly generation: number } | undefined
   /** Whether the schema has deferred constraints, in schema generation `#deferredAsOf`. */
   #deferred = false
   #deferredAsOf = -1
@@ -61,8 +68,17 @@ export class Writer {
     this.#savepoint = database.prepare(`savepoint ${SAVEPOINT}`)
     this.#release = database.prepare(`release ${SAVEPOINT}`)
     this.#undo = database.prepare(`rollback to ${SAVEPOINT}`)
-    this.#applied = ensurePosition(connection)
-    this.#mark = database.prepare(`update ${POSITION_TABLE} set epoch = ?, lsn = ?, crc = ?`)
+    const { point, ahead } = ensurePosition(connection)
+    this.#storedPoint = point
+    this.#applied = point
+    this.#physical = ahead
+    this.#ahead = ahead
+    this.#mark = database.prepare(`update ${POSITION_TABLE} set epoch = ?, lsn = ?, crc = ?, ahead = ?`)
+    this.#touch = TOUCH.map((sql) => database.prepare(sql))
+    this.#stored = database.prepare(`select epoch, lsn, crc, ahead from ${POSITION_TABLE}`)
+    this.#stored.setReturnArrays(true)
+    this.#pageCount = database.prepare('pragma page_count')
+    this.#pageCount.setReturnArrays(true)
     this.#dataVersion = database.prepare('pragma data_version')
     this.#dataVersion.setReturnArrays(true)
     this.#knownVersion = this.#version()
@@ -72,8 +88,47 @@ export class Writer {
     return this.#applied
   }
 
+  /** What the row says, which is what a restart would find. */
+  get stored(): LogPoint {
+    return this.#storedPoint
+  }
+
+  get physical(): boolean {
+    return this.#physical
+  }
+
+  get ahead(): boolean {
+    return this.#ahead
+  }
+
+  /** Whether the newest transaction was one of staged pages. */
+  get byPages(): boolean {
+    return this.#byPages
+  }
+
   get inTransaction(): boolean {
     return this.connection.database.isTransaction
+  }
+
+  get hasSql(): boolean {
+    return this.#hasSql
+  }
+
+  pageCount(): number {
+    return (this.#pageCount.get() as unknown as number[])[0] as number
+  }
+
+  positionPage(): number {
+    const { generation } = this.connection.guard
+    if (this.#positionPage?.generation !== generation)
+      this.#positionPage = { page: positionPage(this.connection), generation }
+    return this.#positionPage.page
+  }
+
+  /** Before the first transaction: the pages of the same database. */
+  usePages(pages: Pages): void {
+    this.#pages = pages
+    this.connection.usePages(pages)
   }
 
   begin(): void {
@@ -81,14 +136,38 @@ export class Writer {
     if (this.inTransaction)
       throw invalidArgument('begin: the transaction of a group is open already; nothing was done.')
     this.#marked = undefined
+    this.#hasSql = false
     try {
       this.#begin.run()
     } catch (error) {
       throw isSqlite(error, SQLITE_CODES.BUSY) ? this.#foreignWrite('holds the write lock of', error) : error
     }
-    if (this.#version() === this.#knownVersion) return
+    const version = this.#version()
+    if (version === this.#knownVersion) return
+    if (this.#pages?.isPublished() === true) {
+      // To SQLite what we appended beneath it was someone else's. Nobody can add to it now.
+      this.#knownVersion = version
+      return
+    }
     this.#rollback.run()
     throw this.#foreignWrite('changed', undefined)
+  }
+
+  /** Writes a frame that changes nothing, so that the log has one, or begins anew when it can. */
+  touch(): void {
+    const touch = (): void => {
+      this.begin()
+      try {
+        for (const statement of this.#touch) statement.run()
+        this.#commit.run()
+      } catch (error) {
+        this.failure = storageFailed(`COMMIT in ${this.#path} failed`, error)
+        if (this.inTransaction) this.#rollback.run()
+        throw this.failure
+      }
+    }
+    if (this.#pages === undefined) touch()
+    else this.#pages.aroundTouch(touch)
   }
 
   write<R>(body: (tx: WriteTransaction) => R, recorder: Recorder, alone: boolean): R {
@@ -96,6 +175,7 @@ export class Writer {
     if (this.#writing)
       throw invalidArgument('write: a write callback cannot start another write; nothing was done.')
     this.#checkInTransaction('write')
+    this.#useSql('write')
     const { guard } = this.connection
     const tx = new SqliteWriteTransaction(this.connection)
     this.#writing = true
@@ -119,32 +199,102 @@ export class Writer {
   }
 
   mark(point: LogPoint): void {
-    this.#checkInTransaction('mark')
-    this.#mark.run(point.epoch, point.lsn, point.crc)
-    this.#marked = { epoch: point.epoch, lsn: point.lsn, crc: point.crc }
+    this.#note('mark', point, false)
+  }
+
+  markBefore(point: LogPoint): void {
+    this.#note('markBefore', point, true)
+  }
+
+  settle(point: LogPoint): void {
+    if (this.inTransaction)
+      throw invalidArgument('settle: a transaction is open; commit or roll back first. Nothing was done.')
+    if (!this.#physical)
+      throw invalidArgument(
+        'settle: the database is not physical, so that its position is the stored one. Nothing was done.',
+      )
+    this.#applied = { epoch: point.epoch, lsn: point.lsn, crc: point.crc }
+    this.#ahead = false
   }
 
   commit(): void {
     this.#checkFailure()
     this.#checkInTransaction('commit')
+    const pages = this.#pages
+    if (pages?.isStaging === true) return this.#commitPages(pages)
     try {
       this.#commit.run()
     } catch (error) {
-      this.failure = storageFailed(`COMMIT in ${this.#path} failed`, error)
-      if (this.inTransaction) this.#rollback.run()
-      throw this.failure
+      this.#fail(error)
     }
-    if (this.#marked !== undefined) this.#applied = this.#marked
+    this.#byPages = false
+    if (this.#marked !== undefined) this.#stand(this.#marked)
+    pages?.committedSql(this.#marked !== undefined)
     this.#marked = undefined
     this.connection.guard.settled()
   }
 
   rollback(): void {
     this.#marked = undefined
+    this.#pages?.abandon()
     if (!this.inTransaction) return
     this.#rollback.run()
     this.connection.guard.undone()
     this.connection.guard.settled()
+  }
+
+  #note(call: string, point: LogPoint, ahead: boolean): void {
+    this.#checkInTransaction(call)
+    this.#useSql(call)
+    this.#mark.run(point.epoch, point.lsn, point.crc, ahead ? 1 : 0)
+    this.#marked = { point: { epoch: point.epoch, lsn: point.lsn, crc: point.crc }, ahead }
+  }
+
+  #commitPages(pages: Pages): void {
+    pages.checkComplete()
+    const { generation } = this.connection.guard
+    let isOurs: boolean
+    try {
+      if (pages.publish()) this.connection.guard.generation++
+      this.#commit.run()
+      isOurs = pages.endPublish()
+    } catch (error) {
+      pages.abandon()
+      return this.#fail(error)
+    }
+    if (!isOurs)
+      this.#fail(
+        new Error(
+          'its write-ahead log is not as it was left: SQL was written among pages, or another program wrote',
+        ),
+      )
+    this.#byPages = true
+    // SQLite reads the new pages here, and the new schema when there is one.
+    const [epoch, lsn, crc, ahead] = this.#stored.get() as unknown as number[]
+    const point = { epoch: Number(epoch), lsn: Number(lsn), crc: Number(crc) }
+    this.#stand({ point, ahead: ahead === 1 })
+    if (generation !== this.connection.guard.generation) this.connection.guard.generation++
+  }
+
+  #stand({ point, ahead }: { readonly point: LogPoint; readonly ahead: boolean }): void {
+    this.#storedPoint = point
+    this.#applied = point
+    this.#physical = ahead
+    this.#ahead = ahead
+  }
+
+  #fail(error: unknown): never {
+    this.failure = storageFailed(`COMMIT in ${this.#path} failed`, error)
+    if (this.inTransaction) this.#rollback.run()
+    throw this.failure
+  }
+
+  #useSql(call: string): void {
+    if (this.#pages?.isStaging === true)
+      throw invalidArgument(
+        `${call}: pages are staged in this transaction, which can hold either SQL or pages. Nothing was done.`,
+      )
+    this.#hasSql = true
   }
 
   /** Undoes one write; returns the error that its caller must see. */
@@ -246,40 +396,6 @@ export class Writer {
       { cause, path: this.#path },
     )
   }
-}
-
-function ensurePosition(connection: Connection): LogPoint {
-  const { database } = connection
-  return connection.internal(() => {
-    database.exec('begin immediate')
-    try {
-      // Without PRIMARY KEY, so that sessions do not see it.
-      database.exec(
-        `create table if not exists ${POSITION_TABLE} (epoch integer not null, lsn integer not null, crc integer not null)`,
-      )
-      database.exec(
-        `insert into ${POSITION_TABLE} select 0, 0, 0 where not exists (select 1 from ${POSITION_TABLE})`,
-      )
-      const point = readPosition(connection)
-      // Changes nothing, but puts a frame into the log file: until it has one, the wal-index of a database that was
-      // closed in order says neither its page size nor its page count. An update to equal values would write no frame.
-      database.exec(`update ${POSITION_TABLE} set lsn = lsn + 1; update ${POSITION_TABLE} set lsn = lsn - 1`)
-      database.exec('commit')
-      return point
-    } catch (error) {
-      database.exec('rollback')
-      throw error
-    }
-  })
-}
-
-/** The position row, as the connection sees it. */
-export function readPosition(connection: Connection): LogPoint {
-  const row = connection.internal(() =>
-    connection.database.prepare(`select epoch, lsn, crc from ${POSITION_TABLE}`).get(),
-  )
-  if (row === undefined) return ORIGIN
-  return { epoch: Number(row['epoch']), lsn: Number(row['lsn']), crc: Number(row['crc']) }
 }
 
 function isThenable(value: unknown): boolean {

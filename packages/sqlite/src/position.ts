@@ -1,0 +1,88 @@
+/**
+ * The position row: where a database says up to which record it holds its log.
+ *
+ * Decides: the table, how a database of an older version gets it, what a touch is. Leaves to others: which position is
+ * stored when (`writer.ts`).
+ *
+ * 1. The table has no PRIMARY KEY, so that sessions do not see it, and one row, so that its root page holds it all.
+ * 2. `ahead` is 1 when the transaction that stored the row is the physical one of the record right after the position.
+ * 3. A touch writes the row's page into the log file and leaves it, byte for byte, as it was: `touch` goes to another
+ *    value of two bytes and back, which SQLite overwrites in place. (An update to equal values would write no frame.)
+ * 4. A database that is up to date is not changed at open: its pages may be those of its leader.
+ */
+import { ORIGIN, type LogPoint } from '@understudy/contracts'
+import type { Connection } from './connection.ts'
+import { OWN_TABLE_PREFIX } from './guard.ts'
+
+export const POSITION_TABLE: string = `${OWN_TABLE_PREFIX}position`
+
+/** What the row says. */
+export interface StoredPosition {
+  readonly point: LogPoint
+  readonly ahead: boolean
+}
+
+/** Columns that tables of version 0.1 lack. */
+const LATER_COLUMNS: Readonly<Record<string, string>> = {
+  ahead: 'integer not null default 0',
+  touch: 'integer not null default 300',
+}
+
+/** The two statements of a touch, in one transaction. */
+export const TOUCH: readonly [string, string] = [
+  `update ${POSITION_TABLE} set touch = 301`,
+  `update ${POSITION_TABLE} set touch = 300`,
+]
+
+/** Makes the table and its row, where they are missing. */
+export function ensurePosition(connection: Connection): StoredPosition {
+  const { database } = connection
+  return connection.internal(() => {
+    database.exec('begin immediate')
+    try {
+      database.exec(
+        `create table if not exists ${POSITION_TABLE} (epoch integer not null, lsn integer not null, crc integer not null,
+          ahead integer not null default 0, touch integer not null default 300)`,
+      )
+      addColumns(connection)
+      database.exec(
+        `insert into ${POSITION_TABLE} select 0, 0, 0, 0, 300 where not exists (select 1 from ${POSITION_TABLE})`,
+      )
+      const stored = readPosition(connection)
+      database.exec('commit')
+      return stored
+    } catch (error) {
+      database.exec('rollback')
+      throw error
+    }
+  })
+}
+
+function addColumns({ database }: Connection): void {
+  const columns = database.prepare('select name from pragma_table_info(?)').all(POSITION_TABLE)
+  const names = new Set(columns.map(({ name }) => String(name)))
+  const missing = Object.entries(LATER_COLUMNS).filter(([name]) => !names.has(name))
+  if (missing.length === 0) return
+  for (const [name, type] of missing)
+    database.exec(`alter table ${POSITION_TABLE} add column ${name} ${type}`)
+  // Until a row is written again it is stored without them, and a touch would not find its size unchanged.
+  database.exec(`update ${POSITION_TABLE} set ahead = 0, touch = 300`)
+}
+
+/** The position row, as the connection sees it. */
+export function readPosition(connection: Connection): StoredPosition {
+  const row = connection.internal(() =>
+    connection.database.prepare(`select epoch, lsn, crc, ahead from ${POSITION_TABLE}`).get(),
+  )
+  if (row === undefined) return { point: ORIGIN, ahead: false }
+  const point = { epoch: Number(row['epoch']), lsn: Number(row['lsn']), crc: Number(row['crc']) }
+  return { point, ahead: row['ahead'] === 1 }
+}
+
+/** The page that holds the row. */
+export function positionPage(connection: Connection): number {
+  const row = connection.internal(() =>
+    connection.database.prepare('select rootpage from sqlite_schema where name = ?').get(POSITION_TABLE),
+  )
+  return Number(row?.['rootpage'] ?? 0)
+}
