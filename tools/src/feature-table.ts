@@ -8,7 +8,8 @@
  * 1. A run of the suite is named `format` or `format, variant`. Variants share the column; where they differ, each
  *    outcome is followed by the variants that it holds for.
  * 2. A feature is refused where the tests that the format says so, with this code, passed.
- * 3. A feature that a run neither carried nor refused is none that the format can have: not by nature.
+ * 3. Other groups of tests within a run are no features.
+ * 4. A feature that a run neither carried nor refused is none that the format can have: not by nature.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -57,10 +58,11 @@ function readRuns(report: SuiteReport): Map<string, Outcomes> {
     (file) => file.assertionResults,
   )) {
     const run = SUITE.exec(ancestorTitles[0] ?? '')?.[1]
-    if (run === undefined) continue
+    const group = ancestorTitles[1]
+    const refused = group === undefined ? null : REFUSES.exec(group)
+    if (run === undefined || (group !== undefined && refused === null)) continue
     const outcomes = runs.get(run) ?? new Map<string, string>()
     runs.set(run, outcomes)
-    const refused = REFUSES.exec(ancestorTitles[1] ?? '')
     const feature = refused?.[1] ?? title
     const outcome = refused === null ? 'yes' : `refused: ${refused[2] ?? ''}`
     outcomes.set(feature, worst(outcomes.get(feature), status === 'passed' ? outcome : failing(status)))

@@ -22,6 +22,7 @@ test('each feature is a row, each format a column, in the order of this reposito
     passed(wal, 'triggers'),
     passed(asRows, 'triggers'),
     passed('another suite', 'noise'),
+    passed(wal, 'a base cannot be applied', 'physical'),
     passed(row, 'triggers'),
   ]
   expect(featureTable({ testResults: [{ assertionResults }] })).toBe(

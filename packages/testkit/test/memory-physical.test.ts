@@ -161,6 +161,16 @@ describe('physical memory format', () => {
     }
   })
 
+  test('what one restart found, the next one finds, until a checkpoint', async () => {
+    const { leader } = await pair()
+    commit(leader, (tx) => tx.set('a', 'lost?'))
+    const again = leader.crash({ kept: 2 }).kill().crash()
+    expect(FORMAT.recorder(again.connection).recover?.()).toHaveLength(1)
+    expect(again.get('a')).toBe('lost?')
+    await again.checkpoint()
+    expect(FORMAT.recorder(again.kill().connection).recover?.()).toEqual([])
+  })
+
   test('what a checkpoint took is not found again: only a base helps', async () => {
     const { leader } = await pair()
     commit(leader, (tx) => tx.set('a', 'lost?'))

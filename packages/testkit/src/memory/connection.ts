@@ -39,7 +39,7 @@ export class MemoryConnection {
   prepared = false
   /** The last commit of this life. */
   lastCommit: MemoryCommit | undefined
-  /** After a restart: the newest commit that no checkpoint had taken, as a write-ahead log still shows it. */
+  /** After a restart: the newest commit that no checkpoint had taken, as a write-ahead log still shows it, with changes of some before it. */
   readonly survived: MemoryCommit | undefined
 
   constructor(values: Map<string, string>, note: MemoryNote, survived?: MemoryCommit) {

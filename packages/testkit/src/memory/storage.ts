@@ -52,6 +52,8 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   #settled: LogPoint | undefined
   /** Since the last completed checkpoint, oldest first. */
   #commits: MemoryCommit[] = []
+  /** A checkpoint of this life has taken what earlier ones left. */
+  #isCheckpointed = false
   #state: 'open' | 'failed' | 'closed' = 'open'
   #transactionLost = false
   #commitFails = false
@@ -222,7 +224,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   crash(options: { readonly kept?: number } & MemoryStorageOptions = {}): MemoryStorage {
     this.rollback()
     const kept = options.kept ?? this.#random.below(this.#commits.length + 1)
-    const survived = kept === 0 ? undefined : this.#commits[kept - 1]
+    const survived = this.#newest(kept)
     for (const commit of this.#commits.slice(kept).toReversed()) this.connection.revert(commit)
     this.#state = 'closed'
     return new MemoryStorage({ ...this.#options, random: this.#random, ...options }, this.#image(), survived)
@@ -235,7 +237,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   kill(options: MemoryStorageOptions = {}): MemoryStorage {
     this.rollback()
     this.#state = 'closed'
-    const survived = this.#commits.at(-1)
+    const survived = this.#newest(this.#commits.length)
     const given = { ...this.#options, random: this.#random, ...options }
     const next = new MemoryStorage(given, this.#image(), survived)
     next.#commits = this.#commits
@@ -269,7 +271,20 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
     await this.#later(this.#options.checkpointMs ?? { min: 1, max: 20 })
     if (this.#snapshots.size > 0 || this.#state !== 'open') return undefined
     this.#commits.splice(0, covered)
+    this.#isCheckpointed = true
     return point
+  }
+
+  /**
+   * What a write-ahead log still shows of the first `kept` commits after a restart: the newest one, with changes of some
+   * before it, as its pages cannot be told from theirs.
+   */
+  #newest(kept: number): MemoryCommit | undefined {
+    const newest = this.#commits[kept - 1]
+    if (newest === undefined) return this.#isCheckpointed ? undefined : this.connection.survived
+    const from = Math.max(0, kept - 1 - this.#random.below(3))
+    const changes = this.#commits.slice(from, kept).flatMap((commit) => commit.changes)
+    return { ...newest, changes }
   }
 
   #image(): MemoryImage {

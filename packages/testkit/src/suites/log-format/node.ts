@@ -45,7 +45,11 @@ export class SuiteNode {
     this.#formats = formats
     this.#format = formats[0] as LogFormat<SqliteConnection>
     this.#storage = storage
-    if (storage.ahead) storage.settle(this.#next())
+  }
+
+  /** What a start does that finds the record of the last transaction in its log. */
+  settle(): void {
+    if (this.#storage.ahead) this.#storage.settle(this.#next())
   }
 
   /** Ends leading or following, and records from here on. */
@@ -88,6 +92,43 @@ export class SuiteNode {
         throw thrown ?? new Error('a write that must fail did not')
     }
     return this.#format.physical === true ? this.#commitThenTake(recorder) : this.#takeThenCommit(recorder)
+  }
+
+  /** Physical: runs a write and commits it, and nothing gets into a log. */
+  commitUnlogged(sql: string): void {
+    const recorder = this.#recorder
+    if (recorder === undefined) throw new Error('this node does not lead')
+    this.#storage.begin()
+    recorder.beginGroup()
+    this.#storage.write((tx) => tx.exec(sql), recorder, { alone: true })
+    this.#storage.markBefore(this.#storage.applied)
+    this.#storage.commit()
+  }
+
+  /** Physical: what a start finds of a transaction that was committed and never logged; names its position. */
+  recover(): SuiteRecord[] {
+    const recorder = this.#recorder
+    if (recorder === undefined || !this.#storage.ahead) throw new Error('this node is not ahead of a log')
+    const payloads = (recorder.recover?.() ?? []).map((payload) => new Uint8Array(payload))
+    this.#storage.settle(this.#next())
+    return payloads.map((payload) => ({ formatId: this.#format.id, payload }))
+  }
+
+  /** Physical. */
+  base(): SuiteRecord {
+    const payload = this.#recorder?.base?.()
+    expectBase(payload)
+    return { formatId: this.#format.id, payload: new Uint8Array(payload as Uint8Array) }
+  }
+
+  /** Physical: whether the file is as this record, the last one, left it. */
+  holds({ payload }: SuiteRecord): boolean | undefined {
+    const applier = this.#format.applier(this.#storage.connection)
+    try {
+      return applier.holds?.(payload)
+    } finally {
+      applier.close()
+    }
   }
 
   apply({ formatId, payload }: SuiteRecord): void {
