@@ -333,3 +333,55 @@ test('a follower goes on as a leader, and the old leader follows', async () => {
   leader.apply(follower.group('delete from t where id = 1'))
   await expectEqualFiles(nodes)
 })
+
+test('a group that says it changed nothing has changed no page', async () => {
+  const { leader } = await cluster({}, `${SCHEMA}; create virtual table f using fts5 (body)`)
+  leader.group(
+    `with recursive s (n) as (select 1 union all select n + 1 from s where n < 2000) insert into t select n, n, n, n from s`,
+    `insert into f values ('some words')`,
+  )
+  const told: Record<string, boolean> = {}
+  for (const sql of [
+    'select * from t, w',
+    `select * from f where f match 'words'`,
+    'select * from pragma_optimize',
+    'select * from pragma_optimize(0x10002)',
+    'select * from pragma_user_version',
+    'pragma integrity_check',
+    'pragma table_info(t)',
+    'pragma optimize',
+    'pragma incremental_vacuum',
+    'explain delete from t',
+    'delete from t where id < 0 returning id',
+    `update t set n = 0 where id = -1`,
+    `update t set n = 0 where id = 5`,
+    'create table if not exists t (x)',
+    'drop table if exists absent',
+    'values (1)',
+  ]) {
+    const { recorder, storage } = leader
+    storage.begin()
+    recorder.beginGroup()
+    try {
+      storage.write((tx) => tx.exec(sql), recorder, { alone: true })
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'WRITE_FORBIDDEN' })
+    }
+    told[sql] = recorder.changed()
+    storage.commit()
+    const pages = [...(storage.connection.pages.committed()?.pages ?? [])]
+    if (!told[sql]) expect([sql, pages.map(({ page }) => page)]).toEqual([sql, []])
+  }
+  expect(told['update t set n = 0 where id = 5']).toBe(true)
+  expect(Object.values(told).filter((changed) => !changed).length).toBeGreaterThan(8)
+})
+
+test('the fingerprint of a real file: equal for copies, refused for another page size', async () => {
+  const { leader, follower } = await cluster()
+  const other = await cluster({ pageBytes: 8192 })
+  const own = format.fingerprint(leader.storage.connection)
+  expect(format.fingerprint(follower.storage.connection)).toBe(own)
+  expect(format.accepts(own, format.fingerprint(other.leader.storage.connection))).toContain(
+    'page size 4096 here and 8192 there',
+  )
+})
