@@ -1,8 +1,9 @@
 /**
- * The log formats of a simulated cluster: one that is taken before COMMIT and one that is taken after it.
+ * The log formats of a simulated cluster: one that is taken before COMMIT, one like it whose recorder gives some groups to
+ * the first, one that is taken after COMMIT.
  *
  * Decides: what a base stood for (its record names all data, and carries none), where a crash between COMMIT and append
- * strikes. Leaves to others: when formats change, when crashes come.
+ * strikes, which groups are given to another format. Leaves to others: when formats change, when crashes come.
  */
 import { FORMAT_CONTROL, type LogFormat, type Recorder } from '@understudy/contracts'
 import { memoryFormat, type MemoryConnection } from '@understudy/testkit'
@@ -29,18 +30,26 @@ export type RecordKind = 'logical' | 'physical' | 'recovered' | 'base'
 
 export class Formats {
   readonly logical: LogFormat<MemoryConnection> = memoryFormat()
+  readonly mixed: LogFormat<MemoryConnection>
   readonly physical: LogFormat<MemoryConnection>
   /** What the records of bases stand for, by their payload in hexadecimal. */
   readonly #bases = new Map<string, Contents>()
 
-  /** A group of more than `pagesMax` changes needs a base. */
-  constructor(pagesMax: number) {
+  /** A group of more than `pagesMax` changes needs a base. `onGiven`: a group was given to another format. */
+  constructor(pagesMax: number, onGiven: () => void) {
+    const { logical } = this
+    this.mixed = {
+      ...logical,
+      id: 65_002,
+      name: 'memory-mixed',
+      recorder: (connection) => giveSome(logical.recorder(connection), logical.id, onGiven),
+    }
     this.physical = memoryFormat({ physical: true, changesMax: pagesMax })
   }
 
   /** Every format, for nodes that apply. */
   get all(): readonly LogFormat<MemoryConnection>[] {
-    return [this.logical, this.physical]
+    return [this.logical, this.mixed, this.physical]
   }
 
   /** The physical format as one life of the leader records in it. */
@@ -55,7 +64,8 @@ export class Formats {
   /** What a whole transaction changes, given the data before it. */
   decode(format: number, payload: Uint8Array, before: () => Contents): [RecordKind, RecordedChange[]] {
     if (format === FORMAT_CONTROL) throw new TypeError('a control record changes nothing')
-    if (format === this.logical.id) return ['logical', known(this.logical.describe?.(payload) as Row[])]
+    if (format === this.logical.id || format === this.mixed.id)
+      return ['logical', known(this.logical.describe?.(payload) as Row[])]
     const rows = this.physical.describe?.(payload) as Row[] | { readonly base: string }
     if ('base' in rows) return ['base', this.#difference(before(), payload)]
     return rows.some((row) => 'before' in row) || rows.length === 0
@@ -65,11 +75,7 @@ export class Formats {
 
   #watched(recorder: Recorder, connection: MemoryConnection, watch: RecorderWatch): Recorder {
     return {
-      beginGroup: () => recorder.beginGroup(),
-      beginWrite: () => recorder.beginWrite(),
-      endWrite: () => recorder.endWrite(),
-      abandonWrite: () => recorder.abandonWrite(),
-      abandonGroup: () => recorder.abandonGroup(),
+      ...hooks(recorder),
       changed: () => recorder.changed?.() ?? true,
       finishGroup: () => {
         watch.committed()
@@ -81,7 +87,6 @@ export class Formats {
         return payload
       },
       recover: () => recorder.recover?.() ?? [],
-      close: () => recorder.close(),
     }
   }
 
@@ -92,6 +97,37 @@ export class Formats {
     return [...keys]
       .filter((key) => before.get(key) !== after.get(key))
       .map((key) => ({ key, before: before.get(key), knowsBefore: true, after: after.get(key) }))
+  }
+}
+
+type Hooks = Omit<Recorder, 'finishGroup' | 'finishedFormat' | 'changed' | 'base' | 'recover'>
+
+function hooks(recorder: Recorder): Hooks {
+  return {
+    beginGroup: () => recorder.beginGroup(),
+    beginWrite: () => recorder.beginWrite(),
+    endWrite: () => recorder.endWrite(),
+    abandonWrite: () => recorder.abandonWrite(),
+    abandonGroup: () => recorder.abandonGroup(),
+    close: () => recorder.close(),
+  }
+}
+
+/** Every third group by its bytes, so that equal seeds give the same ones away. */
+function giveSome(recorder: Recorder, formatId: number, onGiven: () => void): Recorder {
+  let given: number | undefined
+  return {
+    ...hooks(recorder),
+    finishGroup: () => {
+      const payloads = recorder.finishGroup()
+      const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0)
+      given = bytes > 0 && bytes % 3 === 0 ? formatId : undefined
+      if (given !== undefined) onGiven()
+      return payloads
+    },
+    get finishedFormat() {
+      return given
+    },
   }
 }
 

@@ -19,6 +19,7 @@ import {
 import { describe, Host, type NodeData } from './host.ts'
 import { CLUSTER, LEADER } from './world.ts'
 
+type Format = LogFormat<MemoryConnection>
 type Pipeline = CommitPipeline<MemoryTransaction, MemoryConnection>
 
 export interface Leading {
@@ -71,14 +72,14 @@ export class LeaderHost extends Host {
     const { log, storage } = data
     this.writeGeneration(life, 1)
     let followers: Followers | undefined
-    const { logical } = world.formats
     const physical = world.formats.watched({ committed: () => this.#committed(life) })
-    const format = this.#isPhysicalFirst() ? physical : logical
+    const own = [world.formats.logical, world.formats.mixed, physical]
+    const format = this.#firstOf(own)
     const leadership = await becomeLeader<MemoryConnection, MemoryTransaction>({
       log,
       storage,
       format,
-      formats: [logical, physical],
+      formats: own,
       cluster: CLUSTER,
       node: LEADER,
       clock: life.clock,
@@ -107,13 +108,16 @@ export class LeaderHost extends Host {
     if (!this.isAlive(life)) return
     world.note(`leading ${leadership.epoch.number} from ${log.end.lsn}`)
     this.leading = { data, pipeline, followers, snapshots }
-    if (shape.formats === 'switching') this.#switchLater(life, pipeline, [logical, physical])
+    if (shape.formats === 'switching') this.#switchLater(life, pipeline, own)
   }
 
-  /** Whether a life of the leader begins with the physical format. */
-  #isPhysicalFirst(): boolean {
+  /** The format that a life of the leader begins with. */
+  #firstOf([logical, mixed, physical]: readonly Format[]): Format {
     const { formats } = this.world.shape
-    return formats === 'physical' || (formats === 'switching' && this.random.chance(0.5))
+    const chosen = { logical, mixed, physical, switching: this.random.pick([logical, mixed, physical]) }[
+      formats
+    ]
+    return chosen as Format
   }
 
   /** A group of the physical format is committed, and nothing of it is logged. */
@@ -125,24 +129,21 @@ export class LeaderHost extends Host {
     throw new UnderstudyError('STORAGE_FAILED', 'The process died between COMMIT and append.')
   }
 
-  #switchLater(
-    life: MachineLife,
-    pipeline: Pipeline,
-    [now, next]: readonly [LogFormat<MemoryConnection>, LogFormat<MemoryConnection>],
-  ): void {
+  #switchLater(life: MachineLife, pipeline: Pipeline, formats: readonly Format[]): void {
     life.clock.schedule(drawSpan(this.random, this.world.shape.switchMs), () => {
       if (!this.isAlive(life) || this.keepsFormat) return
+      const next = this.random.pick(formats)
       pipeline.switchFormat(next).then(
         (point) => {
           if (!this.isAlive(life)) return
           this.world.tally.add('format switched')
           this.world.note(`switched to ${next.name} at ${point.lsn}`)
-          this.#switchLater(life, pipeline, [next, now])
+          this.#switchLater(life, pipeline, formats)
         },
         (error: unknown) => {
           if (!this.isAlive(life) || pipeline.failure !== undefined) return
           if (isUnderstudyError(error, 'NOT_WRITTEN') || isUnderstudyError(error, 'OVERLOADED'))
-            return this.#switchLater(life, pipeline, [now, next])
+            return this.#switchLater(life, pipeline, formats)
           this.world.broken('I14', `the format could not be switched: ${describe(error)}`)
         },
       )

@@ -30,10 +30,10 @@ export interface Shape {
   /** How long faults come and clients write, in virtual milliseconds. */
   readonly chaosMs: number
   /**
-   * In which formats the leader writes: the one that is taken before COMMIT, the one that is taken after it, or both by
-   * turns, changed while it leads and at its starts.
+   * In which formats the leader writes: the one that is taken before COMMIT, the one that gives some groups to that one,
+   * the one that is taken after COMMIT, or all by turns, changed while it leads and at its starts.
    */
-  readonly formats: 'logical' | 'physical' | 'switching'
+  readonly formats: 'logical' | 'mixed' | 'physical' | 'switching'
   /** Between two changes of the format. */
   readonly switchMs: Span
   /** Changes of a group above which a physical format cannot tell them, so that a base is needed. */
@@ -131,7 +131,7 @@ export function drawShape(random: SeededRandom): Shape {
 
 function drawFormats(random: SeededRandom): Pick<Shape, 'formats' | 'switchMs' | 'pagesMax'> {
   return {
-    formats: random.pick(['logical', 'physical', 'switching']),
+    formats: random.pick(['logical', 'mixed', 'physical', 'physical', 'switching', 'switching']),
     switchMs: { min: 10, max: random.pick([200, 1000, 4000]) },
     pagesMax: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 20, 5]),
   }

@@ -22,6 +22,7 @@ export const RARE_EVENTS = [
   'crash between COMMIT and append',
   'transaction logged after a crash',
   'format switched',
+  'group given to another format',
   'follower at a base needs a snapshot',
   'bootstrap after a base',
 ] as const

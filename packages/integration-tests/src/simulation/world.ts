@@ -33,7 +33,7 @@ export class World {
       latencyMs: this.shape.latencyMs,
       trace: this.trace.add,
     })
-    this.formats = new Formats(this.shape.pagesMax)
+    this.formats = new Formats(this.shape.pagesMax, () => this.tally.add('group given to another format'))
     this.history = new History(this.formats, ({ lsn, kind, changes, parts }) => {
       if (parts > 1) this.tally.add('transaction in parts')
       if (kind === 'base') this.tally.add('base logged')
