@@ -12,9 +12,11 @@ export interface Checksum {
   second: number
 }
 
+const LITTLE_ENDIAN_MACHINE = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
 /** Whether this machine stores the low byte first. */
 export function isLittleEndianMachine(): boolean {
-  return new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+  return LITTLE_ENDIAN_MACHINE
 }
 
 /** Adds `bytes[start, end)`, whose length is a multiple of 8, to `sum`. */

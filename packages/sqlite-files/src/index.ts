@@ -37,7 +37,6 @@ export {
   WalIndexBlock,
   walIndexBlockOf,
   writeWalIndexHeader,
-  type Insertion,
 } from './wal-index-write.ts'
 export {
   foldTransactions,

@@ -4,7 +4,7 @@
  * Decides: the bytes, and the order in which the two copies of the header are written. Leaves to others: the write lock of
  * SQLite, which whoever writes must hold; the file itself, which must be long enough before the header says so.
  *
- * 1. A page number is written before the slot of the hash table that leads to it, both before the header.
+ * 1. A page number is written before, or with, the slot of the hash table that leads to it, both before the header.
  * 2. The second copy of the header is written before the first: readers read them the other way round, and take a header
  *    only when both are equal.
  * 3. Slots are filled exactly as SQLite fills them, so that it can go on from them: hash 383 · page modulo 8192, linear
@@ -27,16 +27,6 @@ export function walIndexBlockOf(frame: number): number {
   return Math.floor((frame - 1 + HEADER_WORDS) / 4096)
 }
 
-/** Where in the block an insertion wrote. */
-export interface Insertion {
-  /** Offset in the block of the page number, 4 bytes. */
-  readonly pageOffset: number
-  /** Offset in the block of the slot, 2 bytes. */
-  readonly slotOffset: number
-  /** More than these two places changed: the block must be written whole, from `WalIndexBlock.start` on. */
-  readonly whole: boolean
-}
-
 /** One block of the `-shm` file, in memory. */
 export class WalIndexBlock {
   /** The whole block: of the first one, the bytes of the header are only a place. */
@@ -47,6 +37,8 @@ export class WalIndexBlock {
   readonly lastFrame: number
   readonly #pages: Uint32Array
   readonly #slots: Uint16Array
+  /** Page → slot of its last frame. Pages that every transaction changes fill long chains; this skips them. */
+  readonly #lastSlots = new Map<number, number>()
 
   constructor(number: number) {
     const { firstFrame, frames } = walIndexBlock(number)
@@ -67,6 +59,8 @@ export class WalIndexBlock {
   /** The last frame of this block, at or below `upTo`, that holds `page`; 0 for none. */
   find(page: number, upTo: number): number {
     const last = upTo - this.firstFrame + 1
+    const known = this.#slots[this.#lastSlots.get(page) ?? -1]
+    if (known !== undefined && known <= last) return known + this.firstFrame - 1
     let found = 0
     for (let slot = hash(page); ; slot = (slot + 1) % SLOTS) {
       const index = this.#slots[slot] as number
@@ -76,23 +70,27 @@ export class WalIndexBlock {
     return found === 0 ? 0 : found + this.firstFrame - 1
   }
 
-  /** Adds `frame`, which must be of this block and the next one of the log. */
-  insert(frame: number, page: number): Insertion {
+  /**
+   * Adds `frame`, which must be of this block and the next one of the log. Returns the offset in the block from which on
+   * its bytes, up to the end, must be written.
+   */
+  insert(frame: number, page: number): number {
     const index = frame - this.firstFrame + 1
-    let whole = false
+    const changedFrom = this.start + 4 * (index - 1)
     if (index === 1) {
       this.#pages.fill(0)
       this.#slots.fill(0)
-      whole = true
+      this.#lastSlots.clear()
     } else if (this.#pages[index - 1] !== 0) {
       this.clearAfter(frame - 1)
-      whole = true
     }
-    let slot = hash(page)
+    // Every slot from the page's own to that of its last frame is taken.
+    let slot = this.#lastSlots.get(page) ?? hash(page)
     while (this.#slots[slot] !== 0) slot = (slot + 1) % SLOTS
     this.#pages[index - 1] = page
     this.#slots[slot] = index
-    return { pageOffset: this.start + 4 * (index - 1), slotOffset: SLOTS_OFFSET + 2 * slot, whole }
+    this.#lastSlots.set(page, slot)
+    return changedFrom
   }
 
   /** Forgets every frame above `frame`, as SQLite does with what a rollback or a crash left. */
@@ -100,6 +98,12 @@ export class WalIndexBlock {
     const last = Math.max(0, frame - this.firstFrame + 1)
     for (let slot = 0; slot < SLOTS; slot++) if ((this.#slots[slot] as number) > last) this.#slots[slot] = 0
     this.#pages.fill(0, last)
+    this.#lastSlots.clear()
+  }
+
+  /** To be called when `bytes` were changed from outside, as by reading the block from its file. */
+  reloaded(): void {
+    this.#lastSlots.clear()
   }
 }
 

@@ -24,10 +24,6 @@ import {
 } from '@understudy/sqlite-files'
 import type { Descriptors } from './descriptors.ts'
 
-/** From so many frames on, writing a block whole is cheaper than slot by slot. */
-const WHOLE_BLOCK_FRAMES = 12
-const SLOTS_OFFSET = WAL_INDEX_BLOCK_BYTES / 2
-
 export class LogFile {
   readonly descriptors: Descriptors
   readonly #blocks: WalIndexBlock[] = []
@@ -114,28 +110,14 @@ export class LogFile {
     return copy
   }
 
-  /** Frames of one block: their page numbers first, then the slots that lead to them. */
+  /** Frames of one block. In one write from their first page number to the end of the slots: a write for each slot costs more. */
   #index(first: number, last: number, pages: ArrayLike<number>, from: number): void {
     const block = this.#block(first)
+    let start = WAL_INDEX_BLOCK_BYTES
+    for (let frame = first; frame <= last; frame++)
+      start = Math.min(start, block.insert(frame, pages[from + frame - first] as number))
     const base = walIndexBlockOf(first) * WAL_INDEX_BLOCK_BYTES
-    const slots: number[] = []
-    let whole = last - first >= WHOLE_BLOCK_FRAMES
-    let pageOffset = 0
-    for (let frame = first; frame <= last; frame++) {
-      const insertion = block.insert(frame, pages[from + frame - first] as number)
-      if (frame === first) ({ pageOffset } = insertion)
-      slots.push(insertion.slotOffset)
-      whole ||= insertion.whole
-    }
-    const write = (start: number, end: number): void =>
-      this.descriptors.writeWalIndex(block.bytes.subarray(start, end), base + start)
-    if (whole) {
-      write(block.start, SLOTS_OFFSET)
-      write(SLOTS_OFFSET, WAL_INDEX_BLOCK_BYTES)
-    } else {
-      write(pageOffset, pageOffset + 4 * (last - first + 1))
-      for (const slot of slots) write(slot, slot + 2)
-    }
+    this.descriptors.writeWalIndex(block.bytes.subarray(start), base + start)
   }
 
   #block(frame: number): WalIndexBlock {
@@ -154,6 +136,7 @@ export class LogFile {
         number * WAL_INDEX_BLOCK_BYTES + block.start,
       )
       block.bytes.fill(0, block.start + got)
+      block.reloaded()
     }
     this.#known = header.mxFrame
   }
