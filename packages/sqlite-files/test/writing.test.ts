@@ -299,7 +299,7 @@ test('page numbers and hash tables are those of SQLite, over several blocks and 
     'pragma page_size = 512; pragma journal_mode = wal; pragma wal_autocheckpoint = 0',
   )
   source.exec('create table t (id integer primary key, v)')
-  for (let round = 0; round < 14; round++) {
+  for (let round = 0; round < 20; round++) {
     source.exec(
       round % 3 === 0
         ? ROWS
