@@ -11,6 +11,7 @@ test(
   () => {
     const result = fuzzPayloads({ runs, seed })
     process.stdout.write(`${JSON.stringify(result)}\n`)
+    expect(result.memoryBytesMax).toBeLessThan(1024 ** 3)
     expect(Object.keys(result.outcomes)).toEqual(
       expect.arrayContaining([
         'DIVERGED',
