@@ -15,10 +15,8 @@ async function pair(seed = 1): Promise<{ world: World; leader: TestLeader; follo
 /** A copy of a node's log and storage: what a backup of its disk would hold. */
 function copyOf({ log, storage }: Disk): Disk {
   const copy = log.crash()
-  const image = new MemoryStorage(
-    {},
-    { point: storage.applied, entries: storage.connection.committedEntries() },
-  )
+  const { committedNote: note, committedPreparedFor: preparedFor } = storage.connection
+  const image = new MemoryStorage({}, { note, preparedFor, entries: storage.connection.committedEntries() })
   return { log: copy, storage: image }
 }
 

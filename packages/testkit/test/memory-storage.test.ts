@@ -160,6 +160,53 @@ describe('memory format', () => {
   })
 })
 
+describe('what an applier prepared', () => {
+  const refused = expect.objectContaining({ code: 'INVALID_ARGUMENT' })
+  const inTransaction = (storage: MemoryStorage, run: () => void): void => {
+    storage.begin()
+    try {
+      run()
+      storage.commit()
+    } finally {
+      storage.rollback()
+    }
+  }
+
+  test('stays over restarts and in snapshots until it is restored; a crash takes it back with its commit', async () => {
+    const storage = new MemoryStorage()
+    inTransaction(storage, () => memoryFormat().applier(storage.connection).prepare())
+    expect(storage.crash({ kept: 0 }).connection.prepared).toBe(false)
+    const other = new MemoryStorage()
+    inTransaction(other, () => memoryFormat().applier(other.connection).prepare())
+    const survivor = other.kill()
+    expect(survivor.connection.preparedFor).toBe('memory')
+    await using snapshot = await survivor.snapshot()
+    const image = new Uint8Array(snapshot.totalBytes)
+    await snapshot.read(image, 0)
+    expect(MemoryStorage.fromImage(image).connection.preparedFor).toBe('memory')
+    inTransaction(survivor, () => memoryFormat().applier(survivor.connection).restore())
+    expect(survivor.connection.prepared).toBe(false)
+  })
+
+  test('keeps recorders and appliers of other formats out', () => {
+    const storage = new MemoryStorage()
+    const other = memoryFormat({ id: 65_010 })
+    const leader = new MemoryStorage()
+    const [payload] = group(leader, 1, (tx) => tx.set('a', '1'))
+    inTransaction(storage, () => memoryFormat().applier(storage.connection).prepare())
+    expect(() => memoryFormat().recorder(storage.connection).beginGroup()).toThrow(refused)
+    expect(() => inTransaction(storage, () => other.applier(storage.connection).prepare())).toThrow(refused)
+    expect(() =>
+      inTransaction(storage, () => other.applier(storage.connection).apply(payload as Uint8Array)),
+    ).toThrow(refused)
+    inTransaction(storage, () => other.applier(storage.connection).restore())
+    expect(storage.connection.prepared).toBe(true)
+    expect(() => other.describe?.(payload as Uint8Array)).toThrow(
+      expect.objectContaining({ code: 'RECORD_CORRUPT' }),
+    )
+  })
+})
+
 describe('memory storage', () => {
   function committed(count: number, random: SeededRandom): MemoryStorage {
     const storage = new MemoryStorage({ random })

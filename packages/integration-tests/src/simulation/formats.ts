@@ -38,11 +38,10 @@ export class Formats {
   /** A group of more than `pagesMax` changes needs a base. `onGiven`: a group was given to another format. */
   constructor(pagesMax: number, onGiven: () => void) {
     const { logical } = this
+    const other = memoryFormat({ id: 65_002 })
     this.mixed = {
-      ...logical,
-      id: 65_002,
-      name: 'memory-mixed',
-      recorder: (connection) => giveSome(logical.recorder(connection), logical.id, onGiven),
+      ...other,
+      recorder: (connection) => giveSome(other.recorder(connection), [logical, connection], onGiven),
     }
     this.physical = memoryFormat({ physical: true, changesMax: pagesMax })
   }
@@ -64,8 +63,10 @@ export class Formats {
   /** What a whole transaction changes, given the data before it. */
   decode(format: number, payload: Uint8Array, before: () => Contents): [RecordKind, RecordedChange[]] {
     if (format === FORMAT_CONTROL) throw new TypeError('a control record changes nothing')
-    if (format === this.logical.id || format === this.mixed.id)
-      return ['logical', known(this.logical.describe?.(payload) as Row[])]
+    if (format !== this.physical.id) {
+      const logical = format === this.logical.id ? this.logical : this.mixed
+      return ['logical', known(logical.describe?.(payload) as Row[])]
+    }
     const rows = this.physical.describe?.(payload) as Row[] | { readonly base: string }
     if ('base' in rows) return ['base', this.#difference(before(), payload)]
     return rows.some((row) => 'before' in row) || rows.length === 0
@@ -114,16 +115,23 @@ function hooks(recorder: Recorder): Hooks {
 }
 
 /** Every third group by its bytes, so that equal seeds give the same ones away. */
-function giveSome(recorder: Recorder, formatId: number, onGiven: () => void): Recorder {
+function giveSome(
+  recorder: Recorder,
+  [format, connection]: readonly [LogFormat<MemoryConnection>, MemoryConnection],
+  onGiven: () => void,
+): Recorder {
   let given: number | undefined
   return {
     ...hooks(recorder),
     finishGroup: () => {
       const payloads = recorder.finishGroup()
       const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0)
-      given = bytes > 0 && bytes % 3 === 0 ? formatId : undefined
-      if (given !== undefined) onGiven()
-      return payloads
+      given = bytes > 0 && bytes % 3 === 0 ? format.id : undefined
+      if (given === undefined) return payloads
+      onGiven()
+      const another = format.recorder(connection)
+      another.beginGroup()
+      return another.finishGroup()
     },
     get finishedFormat() {
       return given

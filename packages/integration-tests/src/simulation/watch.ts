@@ -119,7 +119,9 @@ export class Watch {
     const { pipeline, followers, data } = leading
     if (pipeline.queued > (shape.pipeline.queueWritesMax ?? 0))
       this.#world.broken('I13', `${pipeline.queued} writes wait`)
-    const frameMax = shape.link.frameBytes + 2 * shape.bigValueBytesMax + 20_000
+    // A frame goes on to the end of a record, which may hold many values: those of transactions found after a crash, too.
+    const recordMax = Math.max(2 * shape.bigValueBytesMax + 20_000, shape.pipeline.recordBytesMax ?? 0)
+    const frameMax = shape.link.frameBytes + recordMax
     for (const { name, unackedBytes } of followers.status()) {
       if (unackedBytes > shape.link.windowBytes + frameMax)
         this.#world.broken('I13', `${unackedBytes} bytes are on their way to ${name}`)

@@ -26,6 +26,7 @@ export interface MemoryCommit {
   readonly changes: readonly MemoryChange[]
   readonly noteBefore: MemoryNote
   readonly note: MemoryNote
+  readonly preparedBefore: string | undefined
 }
 
 /** What formats see of a `MemoryStorage`. */
@@ -35,17 +36,46 @@ export class MemoryConnection {
   #note: MemoryNote
   #newNote: MemoryNote | undefined
   #inTransaction = false
-  /** Between `prepare` and `restore` of an applier. */
-  prepared = false
+  #preparedFor: string | undefined
+  /** What the open transaction made of it. */
+  #newPreparedFor: { readonly name: string | undefined } | undefined
   /** The last commit of this life. */
   lastCommit: MemoryCommit | undefined
   /** After a restart: the newest commit that no checkpoint had taken, as a write-ahead log still shows it, with changes of some before it. */
   readonly survived: MemoryCommit | undefined
 
-  constructor(values: Map<string, string>, note: MemoryNote, survived?: MemoryCommit) {
+  constructor(
+    values: Map<string, string>,
+    note: MemoryNote,
+    preparedFor: string | undefined,
+    survived?: MemoryCommit,
+  ) {
     this.#values = values
     this.#note = note
+    this.#preparedFor = preparedFor
     this.survived = survived
+  }
+
+  /**
+   * Name of the format whose applier prepared the storage and did not restore it, in this life or before: stored with the
+   * data, as triggers are that were taken out of a database.
+   */
+  get preparedFor(): string | undefined {
+    return this.#newPreparedFor === undefined ? this.#preparedFor : this.#newPreparedFor.name
+  }
+
+  get prepared(): boolean {
+    return this.preparedFor !== undefined
+  }
+
+  get committedPreparedFor(): string | undefined {
+    return this.#preparedFor
+  }
+
+  /** Used by appliers. */
+  setPreparedFor(name: string | undefined): void {
+    this.#checkTransaction()
+    this.#newPreparedFor = { name }
   }
 
   /** As the open transaction left it. */
@@ -128,10 +158,17 @@ export class MemoryConnection {
 
   /** Used by the storage: ends the transaction; its changes stay. Returns them. */
   commit(): MemoryCommit {
-    const commit = { changes: this.#journal.splice(0), noteBefore: this.#note, note: this.note }
-    this.#inTransaction = false
-    this.#note = commit.note
+    const commit = {
+      changes: this.#journal.splice(0),
+      noteBefore: this.#note,
+      note: this.note,
+      preparedBefore: this.#preparedFor,
+    }
+    this.#preparedFor = this.preparedFor
+    this.#newPreparedFor = undefined
+    this.#note = this.note
     this.#newNote = undefined
+    this.#inTransaction = false
     this.lastCommit = commit
     return commit
   }
@@ -145,13 +182,15 @@ export class MemoryConnection {
   rollback(): void {
     this.undoTo(0)
     this.#newNote = undefined
+    this.#newPreparedFor = undefined
     this.#inTransaction = false
   }
 
   /** Used by the storage: takes back a commit, the newest one. */
-  revert({ changes, noteBefore }: MemoryCommit): void {
+  revert({ changes, noteBefore, preparedBefore }: MemoryCommit): void {
     undo(this.#values, changes)
     this.#note = noteBefore
+    this.#preparedFor = preparedBefore
   }
 
   /** Used by the storage: changes a value behind the back of every transaction. */

@@ -1,10 +1,11 @@
 /**
  * The log formats of `MemoryStorage`. The logical one is here: the net changes of a group, each with the value that it
- * replaces. Its payload: number of changes, then each (changes.ts). The physical one: physical-format.ts.
+ * replaces. Its payload: its id unless that is the default one, number of changes, then each (changes.ts). The physical one: physical-format.ts.
  *
  * 1. Old values make the applier strict: a payload that is applied twice, too early, too late or to other data throws
  *    `DIVERGED`. So a test that ends without error has applied every payload once and in order.
- * 2. The recorder throws when its hooks are not called in the order of the contract.
+ * 2. The recorder throws when its hooks are not called in the order of the contract, and while an applier has the storage
+ *    prepared; an applier while that of another format has.
  */
 import { UnderstudyError, type Applier, type LogFormat, type Recorder } from '@understudy/contracts'
 import { ByteReader, ByteWriter } from './bytes.ts'
@@ -15,37 +16,49 @@ import { physicalMemoryFormat } from './physical-format.ts'
 export interface MemoryFormatOptions {
   /** Taken after COMMIT, as pages of a file are, and applied to a physical storage only. Default false. */
   readonly physical?: boolean
+  /** Logical: the format's id, so that there can be several. Default 65000, named `memory`; another is part of the name. */
+  readonly id?: number
   /** Logical: a group with more changes becomes several payloads. Default no limit. */
   readonly changesPerPayloadMax?: number
   /** Physical: a group with more changes becomes none, so that only a base helps. Default no limit. */
   readonly changesMax?: number
 }
 
+const DEFAULT_ID = 65_000
+
 /** Id 65000, 65001 for the physical one: in the range that is free for users. */
 export function memoryFormat(options: MemoryFormatOptions = {}): LogFormat<MemoryConnection> {
   if (options.physical === true) return physicalMemoryFormat(options.changesMax ?? Number.POSITIVE_INFINITY)
+  const { id = DEFAULT_ID, changesPerPayloadMax = Number.POSITIVE_INFINITY } = options
+  const name = id === DEFAULT_ID ? 'memory' : `memory-${id}`
   return {
-    id: 65_000,
-    name: 'memory',
+    id,
+    name,
     version: 1,
-    recorder: (connection) =>
-      new MemoryRecorder(connection, options.changesPerPayloadMax ?? Number.POSITIVE_INFINITY),
-    applier: (connection) => new MemoryApplier(connection),
-    describe: (payload) => decodeChanges(payload).map(describeChange),
+    recorder: (connection) => new MemoryRecorder(connection, id, changesPerPayloadMax),
+    applier: (connection) => new MemoryApplier(connection, id, name),
+    describe: (payload) => decodeChanges(payload, id).map(describeChange),
   }
 }
 
 class MemoryRecorder implements Recorder {
   readonly #connection: MemoryConnection
+  readonly #id: number
   readonly #changesMax: number
   #state: 'idle' | 'group' | 'write' | 'closed' = 'idle'
 
-  constructor(connection: MemoryConnection, changesMax: number) {
+  constructor(connection: MemoryConnection, id: number, changesMax: number) {
     this.#connection = connection
+    this.#id = id
     this.#changesMax = changesMax
   }
 
   beginGroup(): void {
+    if (this.#connection.prepared)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `The storage is prepared for applying ${this.#connection.preparedFor}; nothing was begun. Restore it first.`,
+      )
     this.#move('beginGroup', ['idle'], 'group')
   }
 
@@ -66,7 +79,7 @@ class MemoryRecorder implements Recorder {
     const changes = netChanges(this.#connection.journal)
     const payloads: Uint8Array[] = []
     for (let from = 0; from < changes.length; from += this.#changesMax) {
-      payloads.push(encodeChanges(changes.slice(from, from + this.#changesMax)))
+      payloads.push(encodeChanges(this.#id, changes.slice(from, from + this.#changesMax)))
     }
     return payloads
   }
@@ -92,21 +105,31 @@ class MemoryRecorder implements Recorder {
 
 class MemoryApplier implements Applier {
   readonly #connection: MemoryConnection
+  readonly #id: number
+  readonly #name: string
 
-  constructor(connection: MemoryConnection) {
+  constructor(connection: MemoryConnection, id: number, name: string) {
     this.#connection = connection
+    this.#id = id
+    this.#name = name
   }
 
   prepare(): void {
     this.#checkTransaction('prepare')
-    this.#connection.prepared = true
+    const { preparedFor } = this.#connection
+    if (preparedFor !== undefined && preparedFor !== this.#name)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        `The storage is prepared for ${preparedFor}, not for ${this.#name}; nothing was done. Restore it first.`,
+      )
+    this.#connection.setPreparedFor(this.#name)
   }
 
   apply(payload: Uint8Array): void {
     this.#checkTransaction('apply')
-    if (!this.#connection.prepared)
+    if (this.#connection.preparedFor !== this.#name)
       throw new UnderstudyError('INVALID_ARGUMENT', 'Applier.apply needs prepare first.')
-    for (const { key, before, after } of decodeChanges(payload)) {
+    for (const { key, before, after } of decodeChanges(payload, this.#id)) {
       const found = this.#connection.get(key)
       if (found !== before) {
         throw new UnderstudyError(
@@ -122,7 +145,7 @@ class MemoryApplier implements Applier {
 
   restore(): void {
     this.#checkTransaction('restore')
-    this.#connection.prepared = false
+    if (this.#connection.preparedFor === this.#name) this.#connection.setPreparedFor(undefined)
   }
 
   close(): void {
@@ -138,14 +161,17 @@ class MemoryApplier implements Applier {
   }
 }
 
-function encodeChanges(changes: readonly MemoryChange[]): Uint8Array {
+function encodeChanges(id: number, changes: readonly MemoryChange[]): Uint8Array {
   const writer = new ByteWriter()
+  if (id !== DEFAULT_ID) writer.integer(id)
   writeChanges(writer, changes)
   return writer.finish()
 }
 
-function decodeChanges(payload: Uint8Array): MemoryChange[] {
+function decodeChanges(payload: Uint8Array, id: number): MemoryChange[] {
   const reader = new ByteReader(payload, 'RECORD_CORRUPT')
+  const found = id === DEFAULT_ID ? id : reader.integer()
+  if (found !== id) reader.fail(`it is of format ${found}, not ${id}`)
   const changes = readChanges(reader)
   if (reader.left > 0) reader.fail('bytes follow the last change')
   return changes

@@ -2,7 +2,8 @@
  * The byte image of a `MemoryStorage`: what a snapshot carries.
  *
  * Layout: the magic `UNDMEMO2`; length of the body and its CRC-32, 32 bits each, little-endian; the body (epoch, LSN and
- * CRC of the stored position, 1 when it is that before a physical transaction and else 0, number of entries, then key and
+ * CRC of the stored position, 1 when it is that before a physical transaction and else 0, name of
+ * the format that an applier prepared it for or an empty text, number of entries, then key and
  * value of each, by key); zeros up to a multiple of the page. Equal data at equal positions give equal bytes.
  */
 import { crc32 } from 'node:zlib'
@@ -18,12 +19,14 @@ const HEADER_BYTES = MAGIC.byteLength + 8
 
 export interface MemoryImage {
   readonly note: MemoryNote
+  readonly preparedFor?: string | undefined
   readonly entries: readonly (readonly [string, string])[]
 }
 
-export function encodeImage({ note, entries }: MemoryImage): Uint8Array {
+export function encodeImage({ note, preparedFor, entries }: MemoryImage): Uint8Array {
   const writer = new ByteWriter()
   writeNote(writer, note)
+  writer.text(preparedFor ?? '')
   writer.integer(entries.length)
   for (const [key, value] of entries) {
     writer.text(key)
@@ -50,10 +53,11 @@ export function decodeImage(bytes: Uint8Array): MemoryImage {
   if (crc32(body) !== image.readUInt32LE(MAGIC.byteLength + 4)) throw malformed('its checksum is wrong')
   const reader = new ByteReader(body, 'FILE_MALFORMED')
   const note = readNote(reader)
+  const preparedFor = reader.text()
   const count = reader.integer()
   const entries: [string, string][] = []
   for (let index = 0; index < count; index++) entries.push([reader.text(), reader.text()])
-  return { note, entries }
+  return { note, preparedFor: preparedFor === '' ? undefined : preparedFor, entries }
 }
 
 export function writeNote(writer: ByteWriter, { point, physical }: MemoryNote): void {

@@ -62,6 +62,8 @@ class PhysicalRecorder implements Recorder {
   }
 
   beginGroup(): void {
+    if (this.#connection.prepared)
+      refuse(`The storage is prepared for applying ${this.#connection.preparedFor}.`)
     this.#move('beginGroup', ['idle'], 'group')
   }
 
@@ -155,6 +157,7 @@ class PhysicalApplier implements Applier {
         'SNAPSHOT_REQUIRED',
         'From this record on the storage as a whole counts; nothing was applied. Make it equal to the leader first.',
       )
+    if (connection.prepared) refuse(`The storage is prepared for applying ${connection.preparedFor}.`)
     if (!connection.note.physical) refuse('Pages can be applied to a physical storage only.')
     if (payload.kind === 'transaction') {
       if (!sameNotes(payload.noteBefore, connection.note)) throw diverged('the stored position')

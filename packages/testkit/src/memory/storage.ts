@@ -65,7 +65,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   constructor(options: MemoryStorageOptions = {}, image: MemoryImage = EMPTY, survived?: MemoryCommit) {
     this.#options = options
     this.#random = options.random ?? new SeededRandom(0)
-    this.connection = new MemoryConnection(new Map(image.entries), image.note, survived)
+    this.connection = new MemoryConnection(new Map(image.entries), image.note, image.preparedFor, survived)
   }
 
   /** The storage that a snapshot was taken of. Throws `FILE_MALFORMED`. */
@@ -288,7 +288,8 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
   }
 
   #image(): MemoryImage {
-    return { note: this.connection.committedNote, entries: this.connection.committedEntries() }
+    const { committedNote: note, committedPreparedFor: preparedFor } = this.connection
+    return { note, preparedFor, entries: this.connection.committedEntries() }
   }
 
   #later(span: Span): Promise<void> {
