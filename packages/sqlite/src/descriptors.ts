@@ -11,7 +11,7 @@
  *    SQLite's write lock. The database file is only read.
  * The `-wal` file carries no locks; it is opened here too, once.
  */
-import { closeSync, fstatSync, openSync, read, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fstatSync, openSync, read, readSync, writeSync } from 'node:fs'
 import {
   readWalIndexHeader,
   WAL_FRAME_HEADER_BYTES,
@@ -75,6 +75,10 @@ export class Descriptors {
 
   writeWal(bytes: Uint8Array, offset: number): void {
     writeAll(this.#wal, bytes, offset)
+  }
+
+  syncWal(): void {
+    fdatasyncSync(this.#wal)
   }
 
   /** Makes the file as long as SQLite must find it to map the block that `offset` is in, then writes. */

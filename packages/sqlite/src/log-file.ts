@@ -13,10 +13,12 @@ import {
   advanceWalIndexHeader,
   sameSalts,
   WAL_FRAME_HEADER_BYTES,
+  WAL_HEADER_BYTES,
   WAL_INDEX_BLOCK_BYTES,
   WalIndexBlock,
   walFrameOffset,
   walIndexBlockOf,
+  writeWalHeader,
   writeWalIndexHeader,
   type Checksum,
   type Salts,
@@ -79,6 +81,22 @@ export class LogFile {
   readDatabasePage(target: Uint8Array, page: number): void {
     const got = this.descriptors.readDatabaseSync(target, (page - 1) * target.length)
     if (got < target.length) target.fill(0, got)
+  }
+
+  /**
+   * `header`, ready for frames after its last one. A log that began anew by a transaction that was then rolled back has
+   * none: SQLite would write the file's header with the first one.
+   */
+  prepared(header: WalIndexHeader): WalIndexHeader {
+    if (header.mxFrame > 0) return header
+    const bytes = new Uint8Array(WAL_HEADER_BYTES)
+    this.descriptors.readWalSync(bytes, 0)
+    const checkpointSequence = (new DataView(bytes.buffer).getUint32(12) + 1) >>> 0
+    const frameChecksum = writeWalHeader(bytes, { ...header, checkpointSequence })
+    this.descriptors.writeWal(bytes, 0)
+    // Else a power loss may leave the old header with some of the old frames, which say what pages were long ago.
+    this.descriptors.syncWal()
+    return { ...header, frameChecksum }
   }
 
   /** Writes frames, header and image each, so that the first of them is `frame`. They count for nothing yet. */

@@ -6,13 +6,19 @@
  *
  * 1. `#mark` is the state of the log up to which everything was taken, or was put there by us; the cache holds images as
  *    of the mark, and is used for nothing else.
- * 2. The log begins anew only by a write of our own. What it held is known to be taken when at most one transaction was
- *    committed since the mark: then that one made it begin anew, and all of its frames are in the new life.
+ * 2. The change counter of the wal-index counts commits. When the log began anew since the mark, what it held is known to
+ *    be taken only if as many transactions were committed since as the new log holds.
  * 3. A touch leaves every page as it was: the mark moves over it.
  * 4. A transaction holds either SQL or staged pages: SQLite would write its frames over ours.
  */
 import type { CommittedPages, SqlitePages } from '@understudy/contracts'
-import { lockPage, readWalFrameHeader, sameSalts, type WalIndexHeader } from '@understudy/sqlite-files'
+import {
+  lockPage,
+  readWalFrameHeader,
+  sameSalts,
+  WAL_FRAME_HEADER_BYTES,
+  type WalIndexHeader,
+} from '@understudy/sqlite-files'
 import { CapturedPages, type Before, type CaptureMemory } from './captured.ts'
 import type { Descriptors } from './descriptors.ts'
 import { invalidArgument } from './errors.ts'
@@ -46,11 +52,8 @@ export class Pages implements SqlitePages {
   readonly #captureMemory: CaptureMemory
   readonly #stagingMemory: StagingMemory = { frames: new Uint8Array(0) }
   readonly #scratch: Uint8Array
+  readonly #frameHeader = new Uint8Array(WAL_FRAME_HEADER_BYTES)
   #mark: WalIndexHeader
-  /** Transactions of SQL that were committed since the mark. */
-  #commits = 0
-  /** Frames above the mark are gone. */
-  #missed = false
   #walk: CapturedPages | undefined
   #staging: Staging | undefined
   /** The header as we wrote it last, while it is the newest change of the log that is ours. */
@@ -82,9 +85,9 @@ export class Pages implements SqlitePages {
     const header = this.#log.header()
     const mark = this.#mark
     const sameLife = sameSalts(header.salts, mark.salts)
-    const lost = this.#missed || (!sameLife && this.#commits > 1)
-    this.#advance(header)
-    if (lost) {
+    this.#mark = header
+    const commits = commitsBetween(mark, header)
+    if (!sameLife && commits !== 1 && commits !== this.#commitsInLog(header)) {
       this.#cache.clear()
       return undefined
     }
@@ -170,7 +173,7 @@ export class Pages implements SqlitePages {
     const staging = this.#staging
     this.#staging = undefined
     if (staging === undefined || staging.isEmpty) return true
-    this.#advance(this.#log.header())
+    this.#mark = this.#log.header()
     return this.isPublished()
   }
 
@@ -182,21 +185,12 @@ export class Pages implements SqlitePages {
     return now.every((byte, index) => byte === published[index])
   }
 
-  /** SQL was committed, with a position or without one. */
-  committedSql(hasPosition: boolean): void {
-    // A group that stores no position has changed nothing, as a rule.
-    if (hasPosition || this.#commits > 0 || !this.#isMark(this.#log.header())) this.#commits++
-  }
-
   /** Runs a touch: a transaction that leaves every page as it was. */
   aroundTouch(touch: () => void): void {
     this.#endWalk()
-    const before = this.#log.header()
-    const atMark = this.#isMark(before)
+    const atMark = this.#isMark(this.#log.header())
     touch()
-    const after = this.#log.header()
-    if (atMark) this.#mark = after
-    else if (!sameSalts(before.salts, after.salts)) this.#missed = true
+    if (atMark) this.#mark = this.#log.header()
   }
 
   #changesSchema(staging: Staging): boolean {
@@ -214,7 +208,7 @@ export class Pages implements SqlitePages {
       throw invalidArgument(
         `${call}: SQL has written in this transaction, which can hold either SQL or pages. Nothing was done; roll back.`,
       )
-    const header = this.#log.header()
+    const header = this.#log.prepared(this.#log.header())
     const staging = new Staging(this.#log, header, this.#stagingMemory, this.#options.stagedBytesMax)
     this.#staging = staging
     return staging
@@ -234,14 +228,18 @@ export class Pages implements SqlitePages {
     for (const page of walk.rest()) this.#cache.delete(page)
   }
 
-  #advance(header: WalIndexHeader): void {
-    this.#mark = header
-    this.#commits = 0
-    this.#missed = false
+  #isMark(header: WalIndexHeader): boolean {
+    if (commitsBetween(this.#mark, header) !== 0) return false
+    return sameSalts(header.salts, this.#mark.salts)
+      ? header.mxFrame === this.#mark.mxFrame
+      : header.mxFrame === 0
   }
 
-  #isMark(header: WalIndexHeader): boolean {
-    return header.mxFrame === this.#mark.mxFrame && sameSalts(header.salts, this.#mark.salts) && !this.#missed
+  /** Transactions that the log holds: those since it began anew. */
+  #commitsInLog(header: WalIndexHeader): number {
+    let count = 0
+    for (let frame = 1; frame <= header.mxFrame; frame++) if (this.#isCommit(frame)) count++
+    return count
   }
 
   #committedImage(page: number, header: WalIndexHeader): Uint8Array | undefined {
@@ -269,9 +267,8 @@ export class Pages implements SqlitePages {
   }
 
   #isCommit(frame: number): boolean {
-    const bytes = new Uint8Array(24)
-    this.#log.readFrames(bytes, frame, this.pageBytes)
-    return readWalFrameHeader(bytes).commitPages !== 0
+    this.#log.readFrames(this.#frameHeader, frame, this.pageBytes)
+    return readWalFrameHeader(this.#frameHeader).commitPages !== 0
   }
 }
 
@@ -283,4 +280,9 @@ function checkPage(page: number): void {
 /** The schema cookie in an image of page 1: every change of the schema changes it. */
 function readCookie(image: Uint8Array | undefined): number {
   return image === undefined ? 0 : new DataView(image.buffer, image.byteOffset).getUint32(40)
+}
+
+/** The counter has 32 bits, and starts over. */
+function commitsBetween(before: WalIndexHeader, after: WalIndexHeader): number {
+  return (after.change - before.change) >>> 0
 }

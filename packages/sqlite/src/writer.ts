@@ -229,7 +229,6 @@ export class Writer implements TransactionState {
     }
     this.#byPages = false
     if (this.#marked !== undefined) this.#stand(this.#marked)
-    pages?.committedSql(this.#marked !== undefined)
     this.#marked = undefined
     this.connection.guard.settled()
   }
@@ -269,10 +268,16 @@ export class Writer implements TransactionState {
         ),
       )
     this.#byPages = true
-    // SQLite reads the new pages here, and the new schema when there is one.
-    const [epoch, lsn, crc, ahead] = this.#stored.get() as unknown as number[]
-    const point = { epoch: Number(epoch), lsn: Number(lsn), crc: Number(crc) }
-    this.#stand({ point, ahead: ahead === 1 })
+    try {
+      // SQLite reads the new pages here, and the new schema when there is one.
+      const [epoch, lsn, crc, ahead] = this.#stored.get() as unknown as number[]
+      this.#stand({
+        point: { epoch: Number(epoch), lsn: Number(lsn), crc: Number(crc) },
+        ahead: ahead === 1,
+      })
+    } catch (error) {
+      this.#fail(error)
+    }
     if (generation !== this.connection.guard.generation) this.connection.guard.generation++
   }
 

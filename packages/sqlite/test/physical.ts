@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { CommittedPages, LogPoint, WriteTransaction } from '@understudy/contracts'
 import { openStorage, type SqliteStorage, type StorageOptions } from '../src/index.ts'
 import { opened, point, readImage, recorder, temporaryFolder } from './helpers.ts'
@@ -110,4 +110,17 @@ export function integrity(storage: SqliteStorage): unknown {
   }
   database.close()
   return answer
+}
+
+/** Runs SQL on the writer past the storage, as the project's own code can. */
+export function past(storage: SqliteStorage, sql: string): void {
+  storage.connection.internal(() => storage.connection.database.exec(sql))
+}
+
+/** Expects the follower's file to be the leader's, byte for byte. */
+export async function expectSameFile(copy: SqliteStorage, storage: SqliteStorage): Promise<void> {
+  expect(integrity(copy)).toBe('ok')
+  const [theirs, ours] = [await fileOf(copy), await fileOf(storage)]
+  expect(theirs.length).toBe(ours.length)
+  expect(Buffer.compare(theirs, ours)).toBe(0)
 }
