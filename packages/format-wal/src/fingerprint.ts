@@ -41,8 +41,8 @@ export function refusalOf(own: string, theirs: string): string | undefined {
   const what = found.length > 0 ? found.join(', ') : `"${own}" here and "${theirs}" there`
   return (
     `pages of this database do not fit into the peer's: ${what}. The wal format copies pages of the file as they are, and ` +
-    `needs files of one page size, encoding and file format: that is its price. Make the peer's database anew with the ` +
-    `same settings (an empty directory takes them from the leader), or use the row format`
+    `needs files of one page size, encoding and file format: that is its price. Give the peer an empty directory and the ` +
+    `same settings, or use the row format`
   )
 }
 
