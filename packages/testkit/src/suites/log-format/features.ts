@@ -6,6 +6,7 @@ import { KEY_FEATURES } from './key-features.ts'
 import { LARGE_FEATURES } from './large-features.ts'
 import { ROW_FEATURES } from './row-features.ts'
 import { SCHEMA_FEATURES } from './schema-features.ts'
+import { STATEMENT_FEATURES } from './statement-features.ts'
 import { VALUE_FEATURES } from './value-features.ts'
 import { VIRTUAL_FEATURES } from './virtual-features.ts'
 import type { Feature } from './types.ts'
@@ -17,6 +18,7 @@ export const FEATURES: readonly Feature[] = [
   ...VIRTUAL_FEATURES,
   ...SCHEMA_FEATURES,
   ...ALTER_FEATURES,
+  ...STATEMENT_FEATURES,
   ...KEY_FEATURES,
   ...CONTEXT_FEATURES,
   ...LARGE_FEATURES,
