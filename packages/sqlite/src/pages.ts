@@ -131,6 +131,11 @@ export class Pages implements SqlitePages {
     this.#begin('resize').pageCount = pageCount
   }
 
+  /** The image that is staged for `page`; a view, valid until the next call. */
+  stagedImage(page: number): Uint8Array | undefined {
+    return this.#staging?.read(page, this.#scratch)
+  }
+
   /** The transaction was rolled back. */
   abandon(): void {
     this.#staging = undefined

@@ -86,3 +86,39 @@ export function positionPage(connection: Connection): number {
   )
   return Number(row?.['rootpage'] ?? 0)
 }
+
+/** Bytes of an integer by its serial type; 8 and 9 are the constants 0 and 1. */
+const INTEGER_BYTES: Readonly<Record<number, number>> = { 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0 }
+const LEAF_OF_TABLE = 0x0d
+
+/**
+ * The row in an image of its page (https://sqlite.org/fileformat2.html#record_format), which spares a query for each
+ * transaction of pages. `undefined` when it is anything but what SQLite makes of the one row: then a query tells.
+ */
+export function readPositionImage(image: Uint8Array): StoredPosition | undefined {
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
+  if (image[0] !== LEAF_OF_TABLE || view.getUint16(3) !== 1) return undefined
+  // Payload size and rowid, each one byte, then the header of the record: its size, five types.
+  const cell = view.getUint16(8)
+  if (cell + 8 > image.length || (image[cell] ?? 128) > 127 || (image[cell + 1] ?? 128) > 127)
+    return undefined
+  if (image[cell + 2] !== 6) return undefined
+  let offset = cell + 8
+  const values: number[] = []
+  for (let column = 0; column < 4; column++) {
+    const type = image[cell + 3 + column] ?? 0
+    const bytes = INTEGER_BYTES[type]
+    if (bytes === undefined || offset + bytes > image.length) return undefined
+    values.push(type === 8 ? 0 : type === 9 ? 1 : readInteger(view, offset, bytes))
+    offset += bytes
+  }
+  const [epoch, lsn, crc, ahead] = values as [number, number, number, number]
+  return { point: { epoch, lsn, crc }, ahead: ahead === 1 }
+}
+
+/** Big-endian, two's complement. */
+function readInteger(view: DataView, offset: number, bytes: number): number {
+  let value = view.getInt8(offset)
+  for (let index = 1; index < bytes; index++) value = value * 256 + view.getUint8(offset + index)
+  return value
+}

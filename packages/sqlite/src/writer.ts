@@ -18,7 +18,14 @@ import type { Connection } from './connection.ts'
 import { invalidArgument, isFailedSync, isSqlite, SQLITE_CODES, storageFailed } from './errors.ts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
 import type { Pages, TransactionState } from './pages.ts'
-import { ensurePosition, POSITION_TABLE, positionPage, TOUCH } from './position.ts'
+import {
+  ensurePosition,
+  POSITION_TABLE,
+  positionPage,
+  readPositionImage,
+  TOUCH,
+  type StoredPosition,
+} from './position.ts'
 import { SqliteWriteTransaction, transactionLost } from './transactions.ts'
 
 const SAVEPOINT = `${OWN_TABLE_PREFIX}write`
@@ -49,7 +56,7 @@ export class Writer implements TransactionState {
   #applied: LogPoint
   #physical: boolean
   #ahead: boolean
-  #marked: { readonly point: LogPoint; readonly ahead: boolean } | undefined
+  #marked: StoredPosition | undefined
   #writing = false
   #hasSql = false
   #byPages = false
@@ -251,10 +258,12 @@ export class Writer implements TransactionState {
 
   #commitPages(pages: Pages): void {
     pages.checkComplete()
-    const { generation } = this.connection.guard
+    const image = pages.stagedImage(this.positionPage())
+    let stored = image === undefined ? undefined : readPositionImage(image)
     let isOurs: boolean
+    let schemaChanged: boolean
     try {
-      if (pages.publish()) this.connection.guard.generation++
+      schemaChanged = pages.publish()
       this.#commit.run()
       isOurs = pages.endPublish()
     } catch (error) {
@@ -268,20 +277,24 @@ export class Writer implements TransactionState {
         ),
       )
     this.#byPages = true
+    if (schemaChanged) this.connection.guard.generation++
     try {
-      // SQLite reads the new pages here, and the new schema when there is one.
-      const [epoch, lsn, crc, ahead] = this.#stored.get() as unknown as number[]
-      this.#stand({
-        point: { epoch: Number(epoch), lsn: Number(lsn), crc: Number(crc) },
-        ahead: ahead === 1,
-      })
+      // With a new schema the row may be in another page, and a query makes SQLite read the schema.
+      if (schemaChanged || (image !== undefined && stored === undefined)) stored = this.#queryPosition()
     } catch (error) {
       this.#fail(error)
     }
-    if (generation !== this.connection.guard.generation) this.connection.guard.generation++
+    this.#stand(stored ?? { point: this.#storedPoint, ahead: this.#physical })
+    // Statements compiled before that may still have seen the old schema.
+    if (schemaChanged) this.connection.guard.generation++
   }
 
-  #stand({ point, ahead }: { readonly point: LogPoint; readonly ahead: boolean }): void {
+  #queryPosition(): StoredPosition {
+    const [epoch, lsn, crc, ahead] = this.#stored.get() as unknown as number[]
+    return { point: { epoch: Number(epoch), lsn: Number(lsn), crc: Number(crc) }, ahead: ahead === 1 }
+  }
+
+  #stand({ point, ahead }: StoredPosition): void {
     this.#storedPoint = point
     this.#applied = point
     this.#physical = ahead
