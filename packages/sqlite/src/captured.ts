@@ -47,6 +47,8 @@ export class CapturedPages implements CommittedPages {
   readonly #before: Before | undefined
   readonly #memory: CaptureMemory
   readonly #frameBytes: number
+  /** Called when the last page was walked. */
+  readonly #done: (() => void) | undefined
   /** Pages in order, and the frame of each. */
   readonly #pages: Float64Array
   readonly #frames: Float64Array
@@ -61,12 +63,14 @@ export class CapturedPages implements CommittedPages {
     first: number,
     before: Before | undefined,
     memory: CaptureMemory,
+    done?: () => void,
   ) {
     this.#log = log
     this.#header = header
     this.#first = first
     this.#before = before
     this.#memory = memory
+    this.#done = done
     this.#frameBytes = header.pageBytes + WAL_FRAME_HEADER_BYTES
     this.pageCount = header.pageCount
     const count = header.mxFrame - first + 1
@@ -94,6 +98,7 @@ export class CapturedPages implements CommittedPages {
       this.#before?.cache.put(page, image)
       this.#next++
     }
+    this.#done?.()
   }
 
   #learn(count: number): void {

@@ -78,6 +78,11 @@ function readState(path: string): ClosedState | undefined {
   }
 }
 
+/** Removes what an earlier close remembered: of a shared database nothing is claimed. */
+export function forgetClosed(path: string): void {
+  if (readState(path) !== undefined) forget(path)
+}
+
 function forget(path: string): void {
   try {
     // Not rmSync, whose error says nothing of a read-only file system but its text.

@@ -89,6 +89,13 @@ export function openReader(options: ConnectionOptions): Connection {
   })
 }
 
+/** Opens a connection that can move frames to the database file, but not write. The writer must be open. */
+export function openPin(options: ConnectionOptions): Connection {
+  return opened(options.path, false, options, (database) => {
+    database.exec('pragma synchronous = normal; pragma query_only = on; pragma wal_autocheckpoint = 0')
+  })
+}
+
 function opened(
   path: string,
   readOnly: boolean,

@@ -11,7 +11,7 @@
  *    SQLite's write lock. The database file is only read.
  * The `-wal` file carries no locks; it is opened here too, once.
  */
-import { closeSync, fdatasyncSync, fstatSync, openSync, read, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fstatSync, openSync, read, readSync, writeSync, type Stats } from 'node:fs'
 import {
   readWalIndexHeader,
   WAL_FRAME_HEADER_BYTES,
@@ -55,6 +55,12 @@ export class Descriptors {
   /** Number of the database's descriptor, for a sync in another thread. */
   get database(): number {
     return this.#database
+  }
+
+  /** Whether `named`, what a path names now, is the file that is open here. */
+  isOpen(suffix: '' | '-wal', named: Pick<Stats, 'dev' | 'ino'>): boolean {
+    const open = fstatSync(suffix === '' ? this.#database : this.#wal)
+    return open.ino === named.ino && open.dev === named.dev
   }
 
   readDatabase(target: Uint8Array, offset: number): Promise<number> {

@@ -9,7 +9,9 @@
  * 2. The change counter of the wal-index counts commits. When the log began anew since the mark, what it held is known to
  *    be taken only if as many transactions were committed since as the new log holds.
  * 3. A touch leaves every page as it was: the mark moves over it.
- * 4. A transaction holds either SQL or staged pages: SQLite would write its frames over ours.
+ * 4. Of a shared database all that others commit is taken with the next call, their frames being kept until then
+ *    (`shared-log.ts`). What they did before it was opened is not known: the first call says so.
+ * 5. A transaction holds either SQL or staged pages: SQLite would write its frames over ours.
  */
 import type { CommittedPages, SqlitePages } from '@understudy/contracts'
 import {
@@ -29,6 +31,8 @@ import { Staging, type StagingMemory } from './staging.ts'
 export interface PagesOptions {
   readonly pageCacheBytes: number
   readonly stagedBytesMax: number
+  /** Another program writes the database too. */
+  readonly shared: boolean
 }
 
 /** What the pages must know of the writer's transaction. */
@@ -58,12 +62,17 @@ export class Pages implements SqlitePages {
   #staging: Staging | undefined
   /** The header as we wrote it last, while it is the newest change of the log that is ours. */
   #published: Uint8Array | undefined
+  /** What another program did before the mark is unknown. */
+  #lost: boolean
+  /** Called when every frame up to the mark was taken. */
+  onTaken: (() => void) | undefined
 
   constructor(descriptors: Descriptors, options: PagesOptions, transaction: TransactionState) {
     this.#log = new LogFile(descriptors)
     this.#options = options
     this.#transaction = transaction
     this.#mark = this.#log.header()
+    this.#lost = options.shared
     this.pageBytes = this.#mark.pageBytes
     this.#cache = new PageCache(this.pageBytes, options.pageCacheBytes)
     this.#captureMemory = { frames: new Uint8Array(0), previous: new Uint8Array(this.pageBytes) }
@@ -73,6 +82,11 @@ export class Pages implements SqlitePages {
   get pageCount(): number {
     if (this.#staging !== undefined) return this.#staging.pageCount
     return this.#transaction.inTransaction ? this.#transaction.pageCount() : this.#log.header().pageCount
+  }
+
+  /** Whether everything that was committed was taken. */
+  get isTaken(): boolean {
+    return this.#isMark(this.#log.header())
   }
 
   /** Whether pages are staged in the open transaction. */
@@ -87,8 +101,11 @@ export class Pages implements SqlitePages {
     const sameLife = sameSalts(header.salts, mark.salts)
     this.#mark = header
     const commits = commitsBetween(mark, header)
-    if (!sameLife && commits !== 1 && commits !== this.#commitsInLog(header)) {
+    const inNewLog = sameLife || commits === 1 || commits === this.#commitsInLog(header)
+    if (this.#lost || !inNewLog) {
+      this.#lost = false
       this.#cache.clear()
+      this.onTaken?.()
       return undefined
     }
     const before: Before = {
@@ -100,6 +117,8 @@ export class Pages implements SqlitePages {
   }
 
   recover(): CommittedPages | undefined {
+    // Of a shared database nobody knows how many transactions the log lacks.
+    if (this.#options.shared) return undefined
     this.#endWalk()
     const header = this.#log.header()
     const first = this.#newestTransaction(header)
@@ -195,7 +214,9 @@ export class Pages implements SqlitePages {
     this.#endWalk()
     const atMark = this.#isMark(this.#log.header())
     touch()
-    if (atMark) this.#mark = this.#log.header()
+    const header = this.#log.header()
+    // Of a shared database others may have committed just before, or since.
+    if (atMark && commitsBetween(this.#mark, header) === 1) this.#mark = header
   }
 
   #changesSchema(staging: Staging): boolean {
@@ -207,6 +228,10 @@ export class Pages implements SqlitePages {
 
   #begin(call: string): Staging {
     if (this.#staging !== undefined) return this.#staging
+    if (this.#options.shared)
+      throw invalidArgument(
+        `${call}: another program writes this database too, so that it cannot be a follower's. Nothing was done.`,
+      )
     if (!this.#transaction.inTransaction)
       throw invalidArgument(`${call}: no transaction is open; call begin first. Nothing was done.`)
     if (this.#transaction.hasSql)
@@ -220,7 +245,8 @@ export class Pages implements SqlitePages {
   }
 
   #capture(header: WalIndexHeader, first: number, before: Before | undefined): CapturedPages {
-    const walk = new CapturedPages(this.#log, header, first, before, this.#captureMemory)
+    const done = before === undefined ? undefined : (): void => this.#endWalk()
+    const walk = new CapturedPages(this.#log, header, first, before, this.#captureMemory, done)
     if (before !== undefined) this.#walk = walk
     return walk
   }
@@ -231,6 +257,7 @@ export class Pages implements SqlitePages {
     if (walk === undefined) return
     this.#walk = undefined
     for (const page of walk.rest()) this.#cache.delete(page)
+    this.onTaken?.()
   }
 
   #isMark(header: WalIndexHeader): boolean {
@@ -252,7 +279,9 @@ export class Pages implements SqlitePages {
     const cacheIsOfNow = this.#isMark(header)
     const cached = cacheIsOfNow ? this.#cache.get(page) : undefined
     if (cached !== undefined) return cached
-    const frame = this.#log.find(page, header.mxFrame, header)
+    // Frames of a log that is moved as a whole may be overwritten by another program.
+    const moved = header.nBackfill === header.mxFrame
+    const frame = moved ? 0 : this.#log.find(page, header.mxFrame, header)
     if (frame > 0) this.#log.readImage(this.#scratch, frame)
     else this.#log.readDatabasePage(this.#scratch, page)
     if (cacheIsOfNow) this.#cache.put(page, this.#scratch)

@@ -26,13 +26,14 @@ import type {
 import { isUnderstudyError } from '@understudy/contracts'
 import { isPageSize, WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
 import { Checkpointer } from './checkpointer.ts'
-import { checkClosed, rememberClosed } from './closed-state.ts'
-import { openReader, openWriter, type ConnectionOptions, type Setup } from './connection.ts'
+import { checkClosed, forgetClosed, rememberClosed } from './closed-state.ts'
+import { openPin, openReader, openWriter, type ConnectionOptions, type Setup } from './connection.ts'
 import { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
 import { Pages } from './pages.ts'
 import { ReaderPool } from './readers.ts'
+import { SharedLog } from './shared-log.ts'
 import { Snapshot } from './snapshot.ts'
 import { checkSqliteVersion } from './version.ts'
 import { Writer } from './writer.ts'
@@ -56,6 +57,11 @@ export interface StorageOptions {
   readonly pageCacheBytes?: number
   /** Memory for pages of one transaction before they go to the log file. Default 8 MiB. */
   readonly stagedBytesMax?: number
+  /**
+   * Another, unmodified program writes the database too: that is no `FOREIGN_WRITE`, and what it commits is taken with the
+   * next physical transaction. Such a storage cannot be a follower's. Default false.
+   */
+  readonly shared?: boolean
 }
 
 /** Uncheckpointed bytes that a snapshot may hold back, unless its taker says otherwise. */
@@ -71,6 +77,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   readonly #connectionOptions: ConnectionOptions
   readonly #writer: Writer
   readonly #descriptors: Descriptors
+  readonly #pages: Pages
+  readonly #shared: SharedLog | undefined
   readonly #readers: ReaderPool
   readonly #checkpointer: Checkpointer
   #checkpointing: Promise<LogPoint | undefined> | undefined
@@ -85,16 +93,20 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     checkSqliteVersion(process.versions['sqlite'])
     this.#options = withDefaults(options)
     this.#connectionOptions = { ...this.#options, setup: options.setup }
-    checkClosed(options.path)
+    const { shared } = this.#options
+    if (shared) forgetClosed(options.path)
+    else checkClosed(options.path)
     const connection = openWriter(this.#connectionOptions, this.#options)
     let descriptors: Descriptors | undefined
     try {
-      this.#writer = new Writer(options.path, connection)
+      this.#writer = new Writer(options.path, connection, shared)
       this.#descriptors = descriptors = new Descriptors(options.path)
       // Until the log has a frame, the wal-index of a database that was closed in order says neither its page size nor its
       // page count. Of a database that is ahead it must not begin anew here: its newest transaction may be needed.
       if (!this.#writer.ahead || !this.#descriptors.hasFrames) this.#writer.touch()
-      this.#writer.usePages(new Pages(this.#descriptors, this.#options, this.#writer))
+      this.#pages = new Pages(this.#descriptors, this.#options, this.#writer)
+      this.#writer.usePages(this.#pages)
+      if (shared) this.#shared = this.#openSharedLog()
     } catch (error) {
       connection.close()
       void descriptors?.close()
@@ -125,8 +137,19 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return this.#writer.failure
   }
 
+  /**
+   * Of a `shared` database: whether anybody has committed since the pages were taken last; cheap enough to ask every few
+   * milliseconds. Throws `STORAGE_FAILED` when the files were replaced. False of any other.
+   */
+  foreignChange(): boolean {
+    this.#checkOpen()
+    if (this.#writer.failure !== undefined) throw this.#writer.failure
+    return this.#shared?.foreignChange() ?? false
+  }
+
   begin(): void {
     this.#checkOpen()
+    this.#shared?.checkFiles()
     if (this.#finishDue) this.#finishLog()
     this.#writer.begin()
   }
@@ -213,10 +236,34 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return this.close()
   }
 
-  /** `undefined` while the storage is ahead, or a checkpoint runs. */
+  #openSharedLog(): SharedLog {
+    const shared = new SharedLog(this.#options.path, this.#writer, this.#pages, this.#descriptors, () =>
+      openPin(this.#connectionOptions),
+    )
+    this.#pages.onTaken = () => {
+      shared.renew()
+      // Under steady writes of the other program this is when most likely nothing is left to take.
+      if (this.#finishDue && !this.#writer.inTransaction) this.#finishLog()
+    }
+    return shared
+  }
+
+  /** `undefined` while the storage is ahead, a checkpoint runs, or another program has committed what was not taken. */
   #takeSnapshot(heldBytesMax: number): Snapshot | undefined {
     // The database file must not move under the image, nor nBackfill between its two looks at the files.
     if (this.#checkpointing !== undefined || this.#writer.ahead) return undefined
+    if (this.#shared === undefined) return this.#newSnapshot(heldBytesMax)
+    // The image must be as of the position: nobody may commit between the look and the beginning.
+    const inTransaction = this.#writer.inTransaction
+    if (!inTransaction) this.#writer.begin()
+    try {
+      return this.#pages.isTaken ? this.#newSnapshot(heldBytesMax) : undefined
+    } finally {
+      if (!inTransaction) this.#writer.rollback()
+    }
+  }
+
+  #newSnapshot(heldBytesMax: number): Snapshot {
     const connection = openReader({ ...this.#connectionOptions, setup: undefined })
     try {
       const point = this.#writer.physical ? this.#writer.applied : undefined
@@ -266,8 +313,9 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       if (large && !held) {
         for (let round = 1; round < ROUNDS_MAX && this.#remainingFrames() > INLINE_FRAMES_MAX; round++)
           complete = await this.#checkpointer.run(false, true)
-        this.#finishDue = complete
-        if (complete && !this.#writer.inTransaction) this.#finishLog()
+        // Of a shared database the last frames are moved when nobody else can add to them.
+        this.#finishDue = complete || this.#shared !== undefined
+        if (this.#finishDue && !this.#writer.inTransaction) this.#finishLog()
       }
     } catch (error) {
       this.#writer.failure ??= isUnderstudyError(error) ? error : storageFailed('A checkpoint failed', error)
@@ -283,6 +331,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     // The longer the log file has grown, the more the writer moves itself: a writer that outruns the thread is slowed down.
     const framesMax = (INLINE_FRAMES_MAX * this.#logFileBytes()) / this.#options.walBytesRestart
     if (this.#snapshots.size > 0 || mxFrame - nBackfill > framesMax) return
+    if (this.#shared !== undefined) {
+      this.#finishDue = !this.#shared.restart(framesMax)
+      return
+    }
     const { database } = this.#writer.connection
     try {
       this.#writer.connection.internal(() => database.exec('pragma wal_checkpoint(passive)'))
@@ -320,9 +372,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     await this.#readers.close()
     await this.#checkpointing?.catch(() => {})
     await this.#checkpointer.close()
+    this.#shared?.close()
     this.#writer.connection.close()
     await this.#descriptors.close()
-    if (this.#writer.failure === undefined) rememberClosed(this.#options.path)
+    if (this.#writer.failure === undefined && !this.#options.shared) rememberClosed(this.#options.path)
   }
 
   #checkOpen(): void {
@@ -330,7 +383,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   }
 }
 
-/** Opens the database at `path` as a node's storage. Throws `UNSUPPORTED_RUNTIME`, `READ_ONLY_DISK`, `DISK_FULL`, `DATABASE_UNSUITABLE`, `FOREIGN_WRITE`, `STORAGE_FAILED`, `INVALID_ARGUMENT`. */
+/** Opens the database at `path` as a node's storage. Throws `UNSUPPORTED_RUNTIME`, `READ_ONLY_DISK`, `DISK_FULL`, `DATABASE_UNSUITABLE`, `FOREIGN_WRITE`, `STORAGE_FAILED`, `TIMEOUT`, `INVALID_ARGUMENT`. */
 export function openStorage(options: StorageOptions): SqliteStorage {
   return new SqliteStorage(options)
 }
@@ -345,6 +398,7 @@ function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 's
     walBytesRestart: options.walBytesRestart ?? 64 * 1024 * 1024,
     pageCacheBytes: options.pageCacheBytes ?? 32 * 1024 * 1024,
     stagedBytesMax: options.stagedBytesMax ?? 8 * 1024 * 1024,
+    shared: options.shared ?? false,
   }
   if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
     throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')

@@ -38,6 +38,7 @@ export class Writer implements TransactionState {
   failure: UnderstudyError | undefined
   readonly connection: Connection
   readonly #path: string
+  readonly #shared: boolean
   readonly #begin: StatementSync
   readonly #commit: StatementSync
   readonly #rollback: StatementSync
@@ -65,8 +66,10 @@ export class Writer implements TransactionState {
   #deferred = false
   #deferredAsOf = -1
 
-  constructor(path: string, connection: Connection) {
+  /** `shared`: another program may write too. */
+  constructor(path: string, connection: Connection, shared: boolean) {
     this.#path = path
+    this.#shared = shared
     this.connection = connection
     const { database } = connection
     this.#begin = database.prepare('begin immediate')
@@ -147,10 +150,18 @@ export class Writer implements TransactionState {
     try {
       this.#begin.run()
     } catch (error) {
-      throw isSqlite(error, SQLITE_CODES.BUSY) ? this.#foreignWrite('holds the write lock of', error) : error
+      if (!isSqlite(error, SQLITE_CODES.BUSY)) throw error
+      throw this.#shared ? this.#lockTimeout(error) : this.#foreignWrite('holds the write lock of', error)
     }
     const version = this.#version()
     if (version === this.#knownVersion) return
+    if (this.#shared) {
+      this.#knownVersion = version
+      // The other program may have changed the schema: the query makes SQLite read it.
+      this.#queryPosition()
+      this.connection.guard.generation++
+      return
+    }
     if (this.#pages?.isPublished() === true) {
       // To SQLite what we appended beneath it was someone else's. Nobody can add to it now.
       this.#knownVersion = version
@@ -402,6 +413,15 @@ export class Writer implements TransactionState {
   #checkInTransaction(call: string): void {
     if (!this.inTransaction)
       throw invalidArgument(`${call}: no transaction is open; call begin first. Nothing was done.`)
+  }
+
+  #lockTimeout(cause: unknown): UnderstudyError {
+    return new UnderstudyError(
+      'TIMEOUT',
+      `Another program held the write lock of ${this.#path} for longer than busyTimeoutMs. Nothing of this group was ` +
+        `written. Write again.`,
+      { cause, path: this.#path },
+    )
   }
 
   #foreignWrite(did: string, cause: unknown): UnderstudyError {
