@@ -288,7 +288,6 @@ export class Writer implements TransactionState {
         ),
       )
     this.#byPages = true
-    if (schemaChanged) this.connection.guard.generation++
     try {
       // With a new schema the row may be in another page, and a query makes SQLite read the schema.
       if (schemaChanged || (image !== undefined && stored === undefined)) stored = this.#queryPosition()
@@ -296,7 +295,7 @@ export class Writer implements TransactionState {
       this.#fail(error)
     }
     this.#stand(stored ?? { point: this.#storedPoint, ahead: this.#physical })
-    // Statements compiled before that may still have seen the old schema.
+    // What was analysed before that is of the old schema.
     if (schemaChanged) this.connection.guard.generation++
   }
 

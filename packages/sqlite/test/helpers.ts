@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -80,4 +80,12 @@ export async function readImage(
 /** Copies a file that a connection of this process may have open: in another process, so that no lock is dropped. */
 export function copyElsewhere(from: string, to: string): void {
   execFileSync('cp', [from, to])
+}
+
+/** The database and its log as a crash would leave them now, elsewhere. */
+export function crashed(path: string, bytes?: number): string {
+  const to = join(temporaryFolder(), 'data.db')
+  for (const suffix of ['', '-wal']) copyElsewhere(path + suffix, to + suffix)
+  if (bytes !== undefined) writeFileSync(`${to}-wal`, readFileSync(`${to}-wal`).subarray(0, bytes))
+  return to
 }

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { openStorage } from '../src/index.ts'
-import { commitOne, copyElsewhere, opened, point, temporaryFolder } from './helpers.ts'
+import { commitOne, crashed, opened, point, temporaryFolder } from './helpers.ts'
 import { apply, commitBefore, copied, expectSameFile, follower, leader, past, pathOf } from './physical.ts'
 
 const PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536]
@@ -70,14 +70,6 @@ test('a position of version 0.1 gets the columns it lacks, and stays what it was
   await again.close()
   expect(Buffer.compare(readFileSync(path), before)).toBe(0)
 })
-
-/** The database and its log as a crash would leave them now, elsewhere. */
-function crashed(path: string, bytes?: number): string {
-  const to = join(temporaryFolder(), 'data.db')
-  for (const suffix of ['', '-wal']) copyElsewhere(path + suffix, to + suffix)
-  if (bytes !== undefined) writeFileSync(`${to}-wal`, readFileSync(`${to}-wal`).subarray(0, bytes))
-  return to
-}
 
 test('after a crash the pages of the transaction that the log lacks are told again', () => {
   const { storage, write, path } = leader()
