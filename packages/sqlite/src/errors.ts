@@ -103,3 +103,25 @@ export function closedError(what: string): UnderstudyError {
 export function invalidArgument(message: string): UnderstudyError {
   return new UnderstudyError('INVALID_ARGUMENT', message)
 }
+
+/** Someone else wrote, or is about to, where only the node may. */
+export function foreignWrite(path: string, did: string, cause: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'FOREIGN_WRITE',
+    `Another connection ${did} ${path}, which only its node may write. Nothing of this group was written; the ` +
+      `change itself was kept. Stop the other program. If it has committed, the followers lack its change: on a ` +
+      `leader, start a new cluster from this file (import it) and let the followers bootstrap; on a follower, ` +
+      `delete its directory and let it bootstrap.`,
+    { cause, path },
+  )
+}
+
+/** Of a shared database: the other program does not let us write. */
+export function lockTimeout(path: string, cause: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'TIMEOUT',
+    `Another program held the write lock of ${path} for longer than busyTimeoutMs. Nothing of this group was ` +
+      `written. Write again.`,
+    { cause, path },
+  )
+}

@@ -1,4 +1,5 @@
-export { openStorage, type SqliteStorage, type StorageOptions } from './storage.ts'
+export { openStorage, type SqliteStorage } from './storage.ts'
+export type { StorageOptions } from './options.ts'
 export type { Setup } from './connection.ts'
 export { digestTables, type DigestOptions, type TableDigest } from './digest.ts'
 export type { FrozenView } from './frozen.ts'

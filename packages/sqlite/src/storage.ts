@@ -10,8 +10,6 @@
  *    writes the checkpointing thread never catches the last frames, and only a fully moved log begins anew.
  * 4. After a failed COMMIT or sync nothing is written any more.
  */
-import { existsSync } from 'node:fs'
-import { dirname } from 'node:path'
 import type {
   LogPoint,
   ReadTransaction,
@@ -24,45 +22,20 @@ import type {
   WriteTransaction,
 } from '@understudy/contracts'
 import { isUnderstudyError } from '@understudy/contracts'
-import { isPageSize, WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
+import { WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
 import { Checkpointer } from './checkpointer.ts'
 import { checkClosed, forgetClosed, rememberClosed } from './closed-state.ts'
-import { openPin, openReader, openWriter, type ConnectionOptions, type Setup } from './connection.ts'
+import { openPin, openReader, openWriter, type ConnectionOptions } from './connection.ts'
 import { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
+import { withDefaults, type Settings, type StorageOptions } from './options.ts'
 import { Pages } from './pages.ts'
 import { ReaderPool } from './readers.ts'
 import { SharedLog } from './shared-log.ts'
 import { Snapshot } from './snapshot.ts'
 import { checkSqliteVersion } from './version.ts'
 import { Writer } from './writer.ts'
-
-export interface StorageOptions {
-  /** The database file; made when missing. Its directory must exist. */
-  readonly path: string
-  /** Registers functions, aggregates and collations, on the writer and on each reader. */
-  readonly setup?: Setup | undefined
-  /** Connections that read at once. Default 4. */
-  readonly readers?: number
-  /** Page size of a new database, in bytes. Default 4096. */
-  readonly pageBytes?: number
-  /** Compiled statements kept for each connection. Default 256. */
-  readonly statementsMax?: number
-  /** How long to wait, blocking, for a lock that someone else holds. Default 1000. */
-  readonly busyTimeoutMs?: number
-  /** Size of the log file from which it is made to begin anew. Default 64 MiB. */
-  readonly walBytesRestart?: number
-  /** Memory for images of pages that physical formats compare with. Default 32 MiB. */
-  readonly pageCacheBytes?: number
-  /** Memory for pages of one transaction before they go to the log file. Default 8 MiB. */
-  readonly stagedBytesMax?: number
-  /**
-   * Another, unmodified program writes the database too: that is no `FOREIGN_WRITE`, and what it commits is taken with the
-   * next physical transaction. Such a storage cannot be a follower's. Default false.
-   */
-  readonly shared?: boolean
-}
 
 /** Uncheckpointed bytes that a snapshot may hold back, unless its taker says otherwise. */
 const HELD_BYTES_MAX = 1024 ** 3
@@ -73,7 +46,7 @@ const ROUNDS_MAX = 4
 
 /** The storage on `node:sqlite`. Made by `openStorage`. */
 export class SqliteStorage implements Storage<SqliteConnection> {
-  readonly #options: Required<Omit<StorageOptions, 'setup'>>
+  readonly #options: Settings
   readonly #connectionOptions: ConnectionOptions
   readonly #writer: Writer
   readonly #descriptors: Descriptors
@@ -386,33 +359,4 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 /** Opens the database at `path` as a node's storage. Throws `UNSUPPORTED_RUNTIME`, `READ_ONLY_DISK`, `DISK_FULL`, `DATABASE_UNSUITABLE`, `FOREIGN_WRITE`, `STORAGE_FAILED`, `TIMEOUT`, `INVALID_ARGUMENT`. */
 export function openStorage(options: StorageOptions): SqliteStorage {
   return new SqliteStorage(options)
-}
-
-function withDefaults(options: StorageOptions): Required<Omit<StorageOptions, 'setup'>> {
-  const all = {
-    path: options.path,
-    readers: options.readers ?? 4,
-    pageBytes: options.pageBytes ?? 4096,
-    statementsMax: options.statementsMax ?? 256,
-    busyTimeoutMs: options.busyTimeoutMs ?? 1000,
-    walBytesRestart: options.walBytesRestart ?? 64 * 1024 * 1024,
-    pageCacheBytes: options.pageCacheBytes ?? 32 * 1024 * 1024,
-    stagedBytesMax: options.stagedBytesMax ?? 8 * 1024 * 1024,
-    shared: options.shared ?? false,
-  }
-  if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
-    throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')
-  if (!existsSync(dirname(all.path)))
-    throw invalidArgument(`The directory of ${all.path} does not exist. Nothing was opened. Make it first.`)
-  if (!isPageSize(all.pageBytes))
-    throw invalidArgument(
-      `pageBytes is ${all.pageBytes}; give a power of two from 512 to 65536. Nothing was opened.`,
-    )
-  for (const name of ['readers', 'statementsMax', 'walBytesRestart'] as const)
-    if (!Number.isSafeInteger(all[name]) || all[name] < 1)
-      throw invalidArgument(`${name} is ${String(all[name])}; give a positive integer. Nothing was opened.`)
-  for (const name of ['busyTimeoutMs', 'pageCacheBytes', 'stagedBytesMax'] as const)
-    if (!Number.isSafeInteger(all[name]) || all[name] < 0)
-      throw invalidArgument(`${name} is ${String(all[name])}; give 0 or more. Nothing was opened.`)
-  return all
 }

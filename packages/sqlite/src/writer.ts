@@ -15,7 +15,15 @@
 import type { StatementSync } from 'node:sqlite'
 import { UnderstudyError, type LogPoint, type Recorder, type WriteTransaction } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
-import { invalidArgument, isFailedSync, isSqlite, SQLITE_CODES, storageFailed } from './errors.ts'
+import {
+  foreignWrite,
+  invalidArgument,
+  isFailedSync,
+  isSqlite,
+  lockTimeout,
+  SQLITE_CODES,
+  storageFailed,
+} from './errors.ts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
 import type { Pages, TransactionState } from './pages.ts'
 import {
@@ -151,7 +159,9 @@ export class Writer implements TransactionState {
       this.#begin.run()
     } catch (error) {
       if (!isSqlite(error, SQLITE_CODES.BUSY)) throw error
-      throw this.#shared ? this.#lockTimeout(error) : this.#foreignWrite('holds the write lock of', error)
+      throw this.#shared
+        ? lockTimeout(this.#path, error)
+        : foreignWrite(this.#path, 'holds the write lock of', error)
     }
     const version = this.#version()
     if (version === this.#knownVersion) return
@@ -168,7 +178,7 @@ export class Writer implements TransactionState {
       return
     }
     this.#rollback.run()
-    throw this.#foreignWrite('changed', undefined)
+    throw foreignWrite(this.#path, 'changed', undefined)
   }
 
   /** Writes a frame that changes nothing, so that the log has one, or begins anew when it can. */
@@ -412,26 +422,6 @@ export class Writer implements TransactionState {
   #checkInTransaction(call: string): void {
     if (!this.inTransaction)
       throw invalidArgument(`${call}: no transaction is open; call begin first. Nothing was done.`)
-  }
-
-  #lockTimeout(cause: unknown): UnderstudyError {
-    return new UnderstudyError(
-      'TIMEOUT',
-      `Another program held the write lock of ${this.#path} for longer than busyTimeoutMs. Nothing of this group was ` +
-        `written. Write again.`,
-      { cause, path: this.#path },
-    )
-  }
-
-  #foreignWrite(did: string, cause: unknown): UnderstudyError {
-    return new UnderstudyError(
-      'FOREIGN_WRITE',
-      `Another connection ${did} ${this.#path}, which only its node may write. Nothing of this group was written; the ` +
-        `change itself was kept. Stop the other program. If it has committed, the followers lack its change: on a ` +
-        `leader, start a new cluster from this file (import it) and let the followers bootstrap; on a follower, ` +
-        `delete its directory and let it bootstrap.`,
-      { cause, path: this.#path },
-    )
   }
 }
 
