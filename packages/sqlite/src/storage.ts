@@ -316,7 +316,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       throw this.#writer.failure
     }
     // SQLite begins the log anew when it writes itself, not when pages are appended beneath it.
-    if (this.#writer.byPages && this.#remainingFrames() === 0) this.#writer.touch()
+    if (this.#writer.byPages && mxFrame > 1 && this.#remainingFrames() === 0) this.#writer.touch()
   }
 
   /** Ends what holds back too much; returns how many snapshots are left. */
