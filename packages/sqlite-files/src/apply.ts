@@ -21,9 +21,9 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { UnderstudyError, type ErrorCode } from '@understudy/contracts'
+import { isUnderstudyError, UnderstudyError, type ErrorCode } from '@understudy/contracts'
 import { DATABASE_HEADER_BYTES, lockPage, readDatabaseHeader } from './database-header.ts'
-import { readImage, type PageSet } from './transactions.ts'
+import { readImage, type ImagePlace, type PageSet } from './transactions.ts'
 
 /** SQLite's lock bytes in a database file, as in the lines of /proc/locks. */
 const LOCK_BYTES = [0x4000_0000, 0x4000_01ff] as const
@@ -108,11 +108,25 @@ function write(descriptor: number, { pageBytes, pageCount, pages }: PageSet): vo
   // In the order of the file: that is how disks like it.
   for (const [page, place] of [...pages].sort(([a], [b]) => a - b)) {
     if (page > pageCount || page === lockPage(pageBytes)) continue
-    readImage(place, image)
+    read(place, image)
     for (let done = 0; done < pageBytes;)
       done += writeSync(descriptor, image, done, pageBytes - done, (page - 1) * pageBytes + done)
   }
   ftruncateSync(descriptor, pageCount * pageBytes)
+}
+
+function read(place: ImagePlace, image: Uint8Array): void {
+  try {
+    readImage(place, image)
+  } catch (error) {
+    if (!isUnderstudyError(error, 'FILE_MALFORMED')) throw error
+    throw new UnderstudyError(
+      'FILE_MALFORMED',
+      'The log ends before an image that it held when it was looked at. Some pages may be written. Apply the same ' +
+        'pages again, from the whole log.',
+      { cause: error, ...error.details },
+    )
+  }
 }
 
 const SYSTEM_CODES: Readonly<Record<string, ErrorCode>> = {

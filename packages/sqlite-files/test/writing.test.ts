@@ -1,8 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
+  closeSync,
   copyFileSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   truncateSync,
@@ -16,6 +19,7 @@ import {
   advanceWalIndexHeader,
   applyToDatabase,
   foldTransactions,
+  lockPage,
   readImage,
   readWalHeader,
   readWalIndexHeader,
@@ -231,6 +235,22 @@ test('a log that is cut after it was read is told', () => {
   expect(() => readImage({ source: cut, offset: place.offset + 4096 }, new Uint8Array(4096))).toThrow(
     expect.objectContaining({ code: 'FILE_MALFORMED' }),
   )
+})
+
+test('the page at 1 GiB is neither wanted nor written', () => {
+  const { copy } = shipment('pragma page_size = 65536', 'create table t (id integer primary key, v)', [ROWS])
+  const lock = lockPage(65_536)
+  truncateSync(copy, (lock - 2) * 65_536)
+  const source = new Uint8Array(65_536).fill(7)
+  const pages = new Map([lock - 1, lock, lock + 1].map((page) => [page, { source, offset: 0 }]))
+  applyToDatabase(copy, { pageBytes: 65_536, pageCount: lock + 1, pages })
+  pages.delete(lock)
+  applyToDatabase(copy, { pageBytes: 65_536, pageCount: lock + 1, pages })
+  const descriptor = openSync(copy, 'r')
+  onTestFinished(() => closeSync(descriptor))
+  const tail = Buffer.alloc(4 * 65_536)
+  expect(readSync(descriptor, tail, 0, tail.length, (lock - 2) * 65_536)).toBe(3 * 65_536)
+  expect([0, 65_536, 2 * 65_536].map((offset) => tail[offset])).toEqual([7, 0, 7])
 })
 
 test.each(PAGE_SIZES)(
