@@ -1,1 +1,10 @@
-export {}
+/** The statement-based log format: SQL with the context that makes it replay identically. */
+export { explainSafety, statementFormat } from './statement-format.ts'
+export type { StatementFormat, StatementFormatOptions } from './statement-format.ts'
+export type { UnsafePolicy } from './recorder.ts'
+export { SAFETY_REASONS } from './reasons.ts'
+export type { Safety, SafetyReason, SafetyReasonCode, SafetyVerdict } from './reasons.ts'
+export type { UnsafeWarning } from './warnings.ts'
+export type { DivergedTable, DivergenceReport, ReportedChange } from './divergence.ts'
+export type { DescribedPayload, DescribedStatement } from './describe.ts'
+export type { DescribedValue } from './values.ts'

@@ -1,0 +1,347 @@
+/**
+ * In which order a program goes over rows, and where that order decides about the result.
+ *
+ * Decides: which instructions run once for each of several rows, and what fixes the order of those rows.
+ * Leaves to others: what follows from it for a statement (`safety.ts`).
+ *
+ * Two degrees are told apart:
+ * - **specified**: by ORDER BY over columns that no two rows share, by GROUP BY, or by the index that serves the ORDER BY.
+ * - **shared**: by what nodes have in common. Followers have the same schema, statistics and build, so they go over a
+ *   table in the same way; that is the order of its key, unless the table has none: rowids that nobody sees may differ.
+ *
+ * 1. Reading the program is conservative: what is not understood has no order.
+ * 2. An ORDER BY that an index serves leaves no trace in a program. So the statement is compiled a second time with
+ *    `PRAGMA reverse_unordered_selects`: a loop that then runs backwards was not asked to run in any order.
+ */
+import type { Instruction, Programs } from './explain.ts'
+import type { BTree } from './schema.ts'
+
+type Program = readonly Instruction[]
+
+interface Loop {
+  readonly start: number
+  readonly end: number
+  readonly kind: 'tree' | 'sorter' | 'temporary' | 'virtual' | 'coroutine' | 'queue' | 'rowset'
+  /** Cursor, or register of a coroutine or row set. */
+  readonly subject: number
+}
+
+const STEPS: ReadonlySet<string> = new Set(['Next', 'Prev', 'VNext', 'SorterNext'])
+
+export class Ordering {
+  readonly #program: Program
+  readonly #reversed: Program
+  readonly #trees: ReadonlyMap<number, BTree>
+  readonly #cursors = new Map<number, BTree>()
+  readonly #temporary = new Map<number, Instruction>()
+  readonly #loops: readonly Loop[]
+  /** Virtual tables of this statement keep their order. */
+  readonly #virtualOrdered: boolean
+
+  constructor(
+    program: Program,
+    reversed: Program,
+    trees: ReadonlyMap<number, BTree>,
+    virtualOrdered: boolean,
+  ) {
+    this.#program = program
+    this.#reversed = reversed
+    this.#trees = trees
+    this.#virtualOrdered = virtualOrdered
+    for (const instruction of program) this.#open(instruction)
+    this.#loops = program.flatMap((instruction) => this.#loopOf(instruction))
+  }
+
+  /** The b-tree behind a cursor. */
+  treeOf(cursor: number): BTree | undefined {
+    return this.#cursors.get(cursor)
+  }
+
+  /** Whether the instruction runs once for each of several rows. */
+  repeats(address: number): boolean {
+    return this.#around(address).length > 0
+  }
+
+  /** Whether every loop around the instruction has an order that the statement asked for. `from`: only loops that begin after it. */
+  specified(address: number, from: number = -1): boolean {
+    return this.#around(address, from).every((loop) => this.#isSpecified(loop, address, new Set()))
+  }
+
+  /** Whether nodes go through the loops around the instruction in the same order. */
+  shared(address: number): boolean {
+    return this.#around(address).every((loop) => this.#isShared(loop, new Set()))
+  }
+
+  /** Whether a temporary b-tree is sorted by columns that no two rows share. */
+  sortsTotally(cursor: number): boolean {
+    const opened = this.#temporary.get(cursor)
+    const keys = Number(/^k\((\d+)/.exec(opened?.p4 ?? '')?.[1] ?? 0)
+    if (keys === 0) return false
+    return this.#insertsInto(cursor).every((insert) => this.#keyIsUnique(insert, keys))
+  }
+
+  /** Where the register that counts down a LIMIT was set, before `address`. */
+  counterSet(register: number, address: number): number {
+    let found = -1
+    for (const { address: at, opcode, p1, p2 } of this.#program) {
+      if (at >= address) break
+      if ((opcode === 'Integer' && p2 === register) || (opcode === 'MustBeInt' && p1 === register)) found = at
+    }
+    return found
+  }
+
+  #open(instruction: Instruction): void {
+    const { opcode, p1, p2, p3 } = instruction
+    if (opcode === 'OpenRead' || opcode === 'OpenWrite' || opcode === 'ReopenIdx') {
+      const tree = p3 === 0 ? this.#trees.get(p2) : undefined
+      if (tree !== undefined) this.#cursors.set(p1, tree)
+    } else if (opcode === 'OpenEphemeral' || opcode === 'SorterOpen' || opcode === 'OpenAutoindex') {
+      this.#temporary.set(p1, instruction)
+    }
+  }
+
+  #loopOf({ address, opcode, p1, p2 }: Instruction): Loop[] {
+    if (p2 >= address) return []
+    const loop = (kind: Loop['kind'], subject: number): Loop[] => [{ start: p2, end: address, kind, subject }]
+    if (STEPS.has(opcode)) {
+      if (opcode === 'VNext') return loop('virtual', p1)
+      if (opcode === 'SorterNext') return loop('sorter', p1)
+      return loop(this.#temporary.has(p1) ? 'temporary' : 'tree', p1)
+    }
+    if (opcode !== 'Goto') return []
+    const target = this.#program[p2]
+    if (target?.opcode === 'Yield') return loop('coroutine', target.p1)
+    if (target?.opcode === 'RowSetRead') return loop('rowset', target.p1)
+    return target?.opcode === 'Rewind' && this.#temporary.has(target.p1) ? loop('queue', target.p1) : []
+  }
+
+  /** Loops that run the instruction, through subroutines and coroutines too. */
+  #around(address: number, from: number = -1, seen: Set<number> = new Set()): Loop[] {
+    if (seen.has(address)) return []
+    seen.add(address)
+    const loops = this.#loops.filter(
+      ({ start, end }) => start <= address && address <= end && !(start <= from && from <= end),
+    )
+    for (const call of this.#callsOf(address)) loops.push(...this.#around(call, from, seen))
+    return loops
+  }
+
+  /** Gosubs that reach the instruction. */
+  #callsOf(address: number): number[] {
+    const calls: number[] = []
+    for (const { address: at, opcode, p1, p2 } of this.#program) {
+      if (opcode !== 'Gosub' || p2 > address) continue
+      const isInside = this.#program.some(
+        (other) => other.opcode === 'Return' && other.p1 === p1 && other.address >= address,
+      )
+      if (isInside) calls.push(at)
+    }
+    return calls
+  }
+
+  #isSpecified(loop: Loop, address: number, seen: Set<Loop>): boolean {
+    if (seen.has(loop)) return true
+    seen.add(loop)
+    switch (loop.kind) {
+      case 'tree': {
+        if (this.#isReversed(loop)) return false
+        return this.#cursors.get(loop.subject)?.table.keyed === true
+      }
+      case 'sorter': {
+        // What is run at the end of a group comes in the order of the groups.
+        const isInside = loop.start <= address && address <= loop.end
+        return (!isInside && this.#groups(loop)) || this.sortsTotally(loop.subject)
+      }
+      case 'temporary':
+        if (this.#isSorted(loop)) return this.sortsTotally(loop.subject)
+        return (
+          !this.#isReversed(loop) &&
+          this.#producersHold(loop, (each, at) => this.#isSpecified(each, at, seen))
+        )
+      case 'coroutine':
+        return this.#yieldsHold(loop, (each, at) => this.#isSpecified(each, at, seen))
+      case 'virtual':
+        return this.#virtualOrdered
+      case 'queue':
+      case 'rowset':
+        return true
+    }
+  }
+
+  #isShared(loop: Loop, seen: Set<Loop>): boolean {
+    if (seen.has(loop)) return true
+    seen.add(loop)
+    switch (loop.kind) {
+      case 'tree':
+        return this.#cursors.get(loop.subject)?.table.keyed === true
+      case 'sorter':
+      case 'temporary':
+        return (
+          this.sortsTotally(loop.subject) || this.#producersHold(loop, (each) => this.#isShared(each, seen))
+        )
+      case 'coroutine':
+        return this.#yieldsHold(loop, (each) => this.#isShared(each, seen))
+      case 'virtual':
+        return this.#virtualOrdered
+      case 'queue':
+        return true
+      case 'rowset':
+        return this.#program
+          .filter(({ opcode, p1 }) => opcode === 'RowSetAdd' && p1 === loop.subject)
+          .every(({ address }) => this.#around(address).every((each) => this.#isShared(each, seen)))
+    }
+  }
+
+  #producersHold(loop: Loop, holds: (each: Loop, address: number) => boolean): boolean {
+    return this.#insertsInto(loop.subject).every(({ address }) =>
+      this.#around(address)
+        .filter((each) => each !== loop)
+        .every((each) => holds(each, address)),
+    )
+  }
+
+  #yieldsHold(loop: Loop, holds: (each: Loop, address: number) => boolean): boolean {
+    const begin = this.#program.find(({ opcode, p1 }) => opcode === 'InitCoroutine' && p1 === loop.subject)
+    const end = this.#program.find(({ opcode, p1 }) => opcode === 'EndCoroutine' && p1 === loop.subject)
+    if (begin === undefined || end === undefined) return false
+    return this.#program
+      .filter(
+        ({ address, opcode, p1 }) =>
+          opcode === 'Yield' && p1 === loop.subject && address > begin.address && address < end.address,
+      )
+      .every(({ address }) => this.#around(address).every((each) => holds(each, address)))
+  }
+
+  #isReversed({ end }: Loop): boolean {
+    if (this.#reversed.length !== this.#program.length) return true
+    return this.#reversed[end]?.opcode !== this.#program[end]?.opcode
+  }
+
+  /** The rows of a sorter are compared with the one before: GROUP BY. */
+  #groups({ start, end, subject }: Loop): boolean {
+    const keys = /^k\((\d+)/.exec(this.#temporary.get(subject)?.p4 ?? '')?.[1]
+    return this.#program.some(
+      ({ address, opcode, p4 }) =>
+        opcode === 'Compare' && address >= start && address <= end && /^k\((\d+)/.exec(p4)?.[1] === keys,
+    )
+  }
+
+  /** A temporary b-tree that is gone over in the order of its key. */
+  #isSorted({ start, subject }: Loop): boolean {
+    const isSort = this.#program.some(
+      ({ address, opcode, p1 }) => opcode === 'Sort' && p1 === subject && address < start + 1,
+    )
+    const keys = this.#temporary.get(subject)?.p4.startsWith('k(') === true
+    const before = this.#program[start - 1]
+    return isSort || (keys && before?.opcode === 'Rewind' && before.p1 === subject)
+  }
+
+  #insertsInto(cursor: number): Instruction[] {
+    return this.#program.filter(
+      ({ opcode, p1 }) =>
+        p1 === cursor && (opcode === 'SorterInsert' || opcode === 'IdxInsert' || opcode === 'Insert'),
+    )
+  }
+
+  /** Whether the sort key of an inserted record identifies a row of every table that is looped over. */
+  #keyIsUnique(insert: Instruction, keys: number): boolean {
+    const record = this.#program.findLast(
+      ({ address, opcode, p3 }) => opcode === 'MakeRecord' && p3 === insert.p2 && address < insert.address,
+    )
+    if (record === undefined) return false
+    const sources = Array.from({ length: Math.min(keys, record.p2) }, (_, index) =>
+      this.#source(record.p1 + index, record.address),
+    )
+    return this.#around(insert.address).every((loop) => {
+      if (loop.kind !== 'tree') return false
+      const tree = this.#cursors.get(loop.subject)
+      if (tree === undefined) return false
+      const cursors = this.#sameRow(loop.subject)
+      const columns = new Set<number>()
+      for (const source of sources) {
+        if (source === undefined || !cursors.has(source.cursor)) continue
+        const of = this.#cursors.get(source.cursor)
+        if (source.column === 'rowid') columns.add(tree.table.rowidColumn)
+        else columns.add(of?.columns[source.column] ?? tree.table.rowidColumn)
+      }
+      return tree.table.uniques.some((unique) => unique.every((column) => column >= 0 && columns.has(column)))
+    })
+  }
+
+  /** Cursors that stand on the row of a loop's cursor: the table behind an index. */
+  #sameRow(cursor: number): Set<number> {
+    const cursors = new Set([cursor])
+    for (const { opcode, p1, p3 } of this.#program) {
+      if (opcode === 'DeferredSeek' && p1 === cursor) cursors.add(p3)
+    }
+    return cursors
+  }
+
+  /** The column that a register was read from. */
+  #source(register: number, before: number): { cursor: number; column: number | 'rowid' } | undefined {
+    for (let at = before - 1; at >= 0; at -= 1) {
+      const instruction = this.#program[at] as Instruction
+      const { opcode, p1, p2, p3 } = instruction
+      if (opcode === 'Column' && p3 === register) return { cursor: p1, column: p2 }
+      if ((opcode === 'Rowid' || opcode === 'IdxRowid') && p2 === register)
+        return { cursor: p1, column: 'rowid' }
+      if ((opcode === 'SCopy' || opcode === 'Copy') && p2 === register) return this.#source(p1, at)
+      if (opcode === 'Sequence' && p2 === register) return undefined
+    }
+    return undefined
+  }
+}
+
+/** Whether a column is taken from whichever row of a group comes first. Returns its place. */
+export function bareColumn(program: Program): number | undefined {
+  if (!program.some(({ opcode }) => opcode === 'AggStep' || opcode === 'Compare')) return undefined
+  for (const { address, opcode, p1, p2 } of program) {
+    if (opcode !== 'If' || p2 <= address + 1) continue
+    const target = program[p2]
+    const before = program[address - 1]
+    // Columns beside aggregates are kept under a flag: "a row was seen", or what min() and max() say of this row.
+    const isFlagged = target?.opcode === 'Integer' && target.p1 === 1 && target.p2 === p1
+    const isExtreme =
+      before?.opcode === 'AggStep' && program.some((each) => each.opcode === 'CollSeq' && each.p1 === p1)
+    if (!isFlagged && !isExtreme) continue
+    const grouped = groupColumns(program, address)
+    const bare = program
+      .slice(address + 1, p2)
+      .find((each) => ['Column', 'Rowid', 'VColumn'].includes(each.opcode) && !grouped.has(placeOf(each)))
+    if (bare !== undefined) return bare.address
+  }
+  return undefined
+}
+
+/** Columns that the groups are told apart by. */
+function groupColumns(program: Program, before: number): ReadonlySet<string> {
+  const compare = program.findLast(({ address, opcode }) => opcode === 'Compare' && address < before)
+  if (compare === undefined) return new Set()
+  const places = new Set<string>()
+  for (let index = 0; index < compare.p3; index += 1) {
+    const register = compare.p2 + index
+    const source = program.findLast(
+      ({ address, opcode, p2, p3 }) =>
+        address < compare.address &&
+        ((opcode === 'Column' && p3 === register) ||
+          (opcode === 'VColumn' && p3 === register) ||
+          (opcode === 'Rowid' && p2 === register)),
+    )
+    if (source !== undefined) places.add(placeOf(source))
+  }
+  return places
+}
+
+function placeOf({ opcode, p1, p2 }: Instruction): string {
+  return opcode === 'Rowid' ? `${p1}.rowid` : `${p1}.${p2}`
+}
+
+/** Whether any program can go over several rows at all. */
+export function hasLoops(programs: Programs): boolean {
+  return programs.some((program) =>
+    program.some(
+      ({ address, opcode, p2 }) =>
+        p2 < address && (STEPS.has(opcode) || (opcode === 'Goto' && address < program.length - 1)),
+    ),
+  )
+}

@@ -1,0 +1,439 @@
+/**
+ * Leader side of the statement format: what the writes of a group ran, as one payload.
+ *
+ * Decides: which statements are logged, what happens to unsafe ones. Leaves to others: the judgement (`safety.ts`), the
+ * results of functions (`overrides.ts`), digests (`tripwire.ts`), numbers of texts (`dictionary.ts`), bytes.
+ *
+ * 1. Nothing else writes through the connection between `beginGroup` and `finishGroup`.
+ * 2. A statement is written down when it has run; a write that is rolled back is cut off again.
+ * 3. A statement that began and did not end has failed. SQLite undid it, or it left changes behind (OR FAIL): the count
+ *    of all changes tells, and then its write cannot be replayed.
+ * 4. In policy `row` a recorder of rows runs beside this one, and its payloads are taken for a group that has a
+ *    statement which is not safe.
+ */
+import type { StatementSync } from 'node:sqlite'
+import {
+  UnderstudyError,
+  type LogFormat,
+  type Recorder,
+  type SqliteConnection,
+  type StatementInfo,
+  type StatementObserver,
+} from '@understudy/contracts'
+import { ByteWriter } from './bytes.ts'
+import { Dictionary } from './dictionary.ts'
+import { Overrides } from './overrides.ts'
+import {
+  DIGEST_BYTES,
+  DIGEST_ROWS,
+  encodePayload,
+  writeEnd,
+  writeStatement,
+  type TextEntry,
+} from './payload.ts'
+import { SAFETY_REASONS, type SafetyReason } from './reasons.ts'
+import { Classifier, type Judgement } from './safety.ts'
+import { SeenTexts } from './seen-texts.ts'
+import { Tripwire } from './tripwire.ts'
+import { CARRIED_PRAGMAS } from './verdicts.ts'
+import type { Warnings } from './warnings.ts'
+
+/** What to do with a statement that is not safe. */
+export type UnsafePolicy = 'refuse' | 'row' | 'allow'
+
+export interface RecorderOptions {
+  readonly unsafe: UnsafePolicy
+  readonly row: LogFormat<SqliteConnection> | undefined
+  readonly declared: ReadonlySet<string>
+  readonly allowsOtherSqlite: boolean
+  readonly warnings: Warnings
+}
+
+const PARTIAL: SafetyReason = { code: 'PARTIAL_FAILURE', detail: 'a statement that failed' }
+
+export class StatementRecorder implements Recorder, StatementObserver {
+  readonly #connection: SqliteConnection
+  readonly #options: RecorderOptions
+  readonly #overrides: Overrides
+  readonly #dictionary: Dictionary
+  readonly #tripwire: Tripwire
+  readonly #classifier: Classifier
+  readonly #rows: Recorder | undefined
+  readonly #totalChanges: StatementSync
+  readonly #schemaVersion: StatementSync
+  readonly #unobserve: () => void
+  readonly #seen = new SeenTexts()
+  readonly #body = new ByteWriter()
+  readonly #payload = new ByteWriter()
+  #closed = false
+  #version = -1
+  // Of the group:
+  #isOpen = false
+  #flushes = false
+  #texts: string[] = []
+  #textIndex = new Map<string, number>()
+  #textUses: number[] = []
+  #statements = 0
+  /** All changes of the connection, as of the last statement that ended. */
+  #total = 0
+  /** Something was rolled back or failed, which leaves its mark on sessions. */
+  #disturbed = false
+  #escalated = false
+  // Of the write:
+  #markBody = 0
+  #markTexts = 0
+  #markStatements = 0
+  #wasEscalated = false
+  #ran = false
+  #touchedSchema = false
+  #partial = false
+  #defers: { readonly sql: string; readonly parameters: StatementInfo['parameters'] } | undefined
+  // Of the statement that is running:
+  #running: Judgement | undefined
+  #pragmaBefore: unknown
+
+  constructor(connection: SqliteConnection, options: RecorderOptions) {
+    const { database, ownTablePrefix } = connection
+    this.#connection = connection
+    this.#options = options
+    this.#tripwire = new Tripwire(database, ownTablePrefix)
+    this.#overrides = new Overrides(connection)
+    this.#dictionary = new Dictionary(connection)
+    this.#classifier = new Classifier(database, {
+      ownPrefix: ownTablePrefix,
+      overridden: () => this.#overrides.signatures,
+      declared: options.declared,
+      allowsOtherSqlite: options.allowsOtherSqlite,
+    })
+    try {
+      this.#overrides.install()
+      this.#overrides.engage()
+    } catch (error) {
+      this.#tripwire.close()
+      throw error
+    }
+    const { totalChanges, schemaVersion } = connection.internal(() => ({
+      totalChanges: arrays(database.prepare('select total_changes()')),
+      schemaVersion: arrays(database.prepare('pragma main.schema_version')),
+    }))
+    this.#totalChanges = totalChanges
+    this.#schemaVersion = schemaVersion
+    this.#unobserve = connection.observe(this)
+    this.#rows = options.unsafe === 'row' ? options.row?.recorder(connection) : undefined
+  }
+
+  /** The group that was finished last, when it was escalated. */
+  get finishedFormat(): number | undefined {
+    return this.#escalated ? this.#options.row?.id : undefined
+  }
+
+  beginGroup(): void {
+    this.#connection.internal(() => {
+      if (!this.#overrides.current) {
+        this.#overrides.install()
+        this.#dictionary.forget()
+        this.#classifier.forget()
+      }
+      this.#overrides.engage()
+      this.#readSchema(false)
+      this.#dictionary.sync()
+      this.#total = first(this.#totalChanges)
+    })
+    this.#rows?.beginGroup()
+    this.#tripwire.open()
+    this.#texts = []
+    this.#textIndex.clear()
+    this.#textUses = []
+    this.#body.reset()
+    this.#statements = 0
+    this.#disturbed = false
+    this.#escalated = false
+    this.#isOpen = true
+    this.#beginWrite()
+  }
+
+  beginWrite(): void {
+    this.#rows?.beginWrite()
+    if (this.#flushes) this.#connection.internal(() => flush(this.#connection))
+    this.#beginWrite()
+  }
+
+  endWrite(): void {
+    if (this.#running !== undefined) this.#failed()
+    this.#overrides.statementEnds()
+    if (this.#partial) {
+      // Replayed, the statement would fail: even with a warning it cannot be logged as one.
+      if (this.#rows === undefined) throw partial()
+      this.#escalated = true
+    }
+    this.#rows?.endWrite()
+    writeEnd(this.#body)
+  }
+
+  abandonWrite(): void {
+    this.#running = undefined
+    this.#overrides.statementEnds()
+    this.#rows?.abandonWrite()
+    this.#body.reset(this.#markBody)
+    for (const text of this.#texts.slice(this.#markTexts)) this.#textIndex.delete(text)
+    this.#texts.length = this.#markTexts
+    this.#textUses.length = this.#markTexts
+    this.#statements = this.#markStatements
+    this.#escalated = this.#wasEscalated
+    if (this.#ran) this.#disturbed = true
+    if (!this.#touchedSchema) return
+    this.#connection.internal(() => this.#readSchema(true))
+  }
+
+  finishGroup(): readonly Uint8Array[] {
+    const rows = this.#rows?.finishGroup() ?? []
+    this.#isOpen = false
+    this.#overrides.statementEnds()
+    if (this.#escalated) {
+      this.#tripwire.drop()
+      return rows
+    }
+    if (this.#statements === 0) {
+      this.#tripwire.drop()
+      return []
+    }
+    const kind = this.#options.allowsOtherSqlite || this.#disturbed ? DIGEST_ROWS : DIGEST_BYTES
+    return [
+      this.#connection.internal(() => {
+        const digest = this.#tripwire.take(kind)
+        this.#tripwire.drop()
+        const texts = this.#number()
+        return encodePayload(this.#payload, texts, this.#body.bytes(), this.#flushes, digest)
+      }),
+    ]
+  }
+
+  abandonGroup(): void {
+    this.#isOpen = false
+    this.#running = undefined
+    this.#escalated = false
+    this.#overrides.statementEnds()
+    this.#tripwire.drop()
+    this.#rows?.abandonGroup()
+    this.#dictionary.forget()
+    // The schema may be an older one again, under a version that was used for another.
+    this.#version = -1
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#unobserve()
+    this.#rows?.close()
+    this.#tripwire.close()
+    this.#overrides.release()
+  }
+
+  before(statement: StatementInfo): void {
+    if (this.#running !== undefined) this.#failed()
+    const judgement = this.#connection.internal(() => this.#classifier.judge(statement.sql))
+    if (statement.effect === 'read' || judgement.verdict === 'local') {
+      this.#overrides.passes(judgement.pure)
+      return
+    }
+    const { verdict, reasons } = judgement
+    if (verdict === 'refused') throw unsupported(reasons)
+    if (verdict === 'unsafe') this.#judged(reasons, judgement.verb)
+    if (!this.#isOpen) return
+    if (statement.effect === 'pragma') this.#pragmaBefore = this.#pragmaValue(statement)
+    if (statement.effect === 'schema') this.#touchedSchema = true
+    this.#ran = true
+    this.#running = judgement
+    this.#overrides.captures(judgement.counters, judgement.pure)
+  }
+
+  after(statement: StatementInfo): void {
+    const judgement = this.#running
+    this.#running = undefined
+    if (judgement === undefined) {
+      this.#overrides.statementEnds()
+      return
+    }
+    const { captured } = this.#overrides
+    const total = first(this.#totalChanges)
+    const changes = total - this.#total
+    this.#total = total
+    const version = this.#version
+    if (statement.effect === 'schema' || judgement.touchesStatistics) {
+      this.#connection.internal(() => {
+        if (judgement.touchesStatistics && judgement.verb !== 'drop') reloadStatistics(this.#connection)
+        this.#readSchema(true)
+        this.#total = first(this.#totalChanges)
+      })
+    }
+    if (this.#hasEffect(statement, judgement, changes, version)) this.#log(statement, judgement, changes)
+    this.#overrides.statementEnds()
+    if (captured.length > 0) captured.length = 0
+  }
+
+  #beginWrite(): void {
+    this.#markBody = this.#body.length
+    this.#markTexts = this.#texts.length
+    this.#markStatements = this.#statements
+    this.#wasEscalated = this.#escalated
+    this.#ran = false
+    this.#touchedSchema = false
+    this.#partial = false
+    this.#defers = undefined
+    this.#running = undefined
+  }
+
+  #hasEffect(statement: StatementInfo, judgement: Judgement, changes: number, version: number): boolean {
+    if (statement.effect === 'schema') {
+      return changes > 0 || this.#version !== version || judgement.verb === 'analyze'
+    }
+    if (statement.effect !== 'pragma') return changes > 0
+    if (statement.pragma?.name === 'defer_foreign_keys') {
+      // It changes nothing by itself: it goes along with the next statement of its write.
+      this.#defers = { sql: statement.sql, parameters: statement.parameters }
+      return false
+    }
+    return this.#pragmaValue(statement) !== this.#pragmaBefore
+  }
+
+  #log({ sql, parameters }: StatementInfo, judgement: Judgement, changes: number): void {
+    if (this.#escalated) return
+    if (this.#defers !== undefined) {
+      writeStatement(this.#body, this.#textOf(this.#defers.sql), 0, this.#defers.parameters, [])
+      this.#defers = undefined
+      this.#statements += 1
+    }
+    // ANALYZE counts the project's own tables too, which nodes need not have alike.
+    const counted = judgement.verb === 'analyze' ? 0 : changes
+    writeStatement(this.#body, this.#textOf(sql), counted, parameters, this.#overrides.captured)
+    this.#statements += 1
+  }
+
+  #textOf(sql: string): number {
+    const known = this.#textIndex.get(sql)
+    if (known !== undefined) {
+      this.#textUses[known] = (this.#textUses[known] ?? 0) + 1
+      return known
+    }
+    const index = this.#texts.length
+    this.#texts.push(sql)
+    this.#textUses.push(1)
+    this.#textIndex.set(sql, index)
+    return index
+  }
+
+  /** Texts of the group with their numbers; those met for the second time get one. */
+  #number(): TextEntry[] {
+    const dictionary = this.#dictionary
+    this.#seen.advance(this.#body.length)
+    const before = dictionary.highest
+    const entries = this.#texts.map((text, index) => {
+      const number = dictionary.numberOf(text)
+      if (number !== undefined) return { number, text: this.#seen.mustRepeat(number) ? text : undefined }
+      if (!this.#seen.deservesNumber(text, this.#textUses[index] ?? 1)) return { number: 0, text }
+      const given = dictionary.define(text)
+      this.#seen.sent(given)
+      return { number: given, text }
+    })
+    // Making the table is a change of the schema that concerns no statement.
+    if (before === 0 && dictionary.highest > 0) this.#version = first(this.#schemaVersion)
+    return entries
+  }
+
+  /** The statement that was running did not end. */
+  #failed(): void {
+    this.#running = undefined
+    this.#disturbed = true
+    const total = first(this.#totalChanges)
+    if (total === this.#total) return
+    this.#total = total
+    this.#partial = true
+  }
+
+  #judged(reasons: readonly SafetyReason[], verb: string): void {
+    switch (this.#options.unsafe) {
+      case 'refuse':
+        throw unsafe(reasons, verb)
+      case 'row':
+        this.#escalated = true
+        return
+      case 'allow':
+        this.#options.warnings.warn(reasons)
+    }
+  }
+
+  /** Reads the version of the schema; what was judged under another one is void. */
+  #readSchema(changed: boolean): void {
+    const version = first(this.#schemaVersion)
+    if (!changed && version === this.#version) return
+    this.#version = version
+    this.#classifier.forget()
+    // Once there were virtual tables in a group it stays so: what is written down twice does no harm.
+    this.#flushes = hasVirtualTables(this.#connection) || (this.#isOpen && this.#flushes)
+  }
+
+  #pragmaValue({ pragma }: StatementInfo): unknown {
+    if (pragma === undefined || !CARRIED_PRAGMAS.has(pragma.name)) return undefined
+    return this.#connection.internal(() =>
+      first(arrays(this.#connection.database.prepare(`pragma main.${pragma.name}`))),
+    )
+  }
+}
+
+/** Makes full-text tables write down what they hold in memory, as the beginning of a savepoint does. */
+export function flush({ database }: SqliteConnection): void {
+  database.exec('savepoint _understudy_flush; release _understudy_flush')
+}
+
+export function hasVirtualTables({ database }: SqliteConnection): boolean {
+  const sql = `select 1 from main.sqlite_schema where type = 'table' and rootpage = 0 limit 1`
+  return database.prepare(sql).get() !== undefined
+}
+
+/** What the planner knows is what the table of statistics says, on every node. */
+export function reloadStatistics({ database }: SqliteConnection): void {
+  database.exec('analyze main.sqlite_schema')
+}
+
+function arrays(statement: StatementSync): StatementSync {
+  statement.setReturnArrays(true)
+  return statement
+}
+
+function first(statement: StatementSync): number {
+  return Number((statement.get() as unknown as unknown[])[0])
+}
+
+function unsafe(reasons: readonly SafetyReason[], verb: string): UnderstudyError {
+  return new UnderstudyError(
+    'STATEMENT_UNSAFE',
+    `The ${verb.toUpperCase()} could do something else on a follower than here: ${sentences(reasons)} It was not run, and ` +
+      'the write may go on without it. Rewrite it (give it an ORDER BY over a unique key, or values as parameters), declare ' +
+      'its functions to statementFormat({ functions }), or let such writes be logged as rows: ' +
+      "statementFormat({ unsafe: 'row', row: rowFormat() }).",
+    { reasons: reasons.map(({ code }) => code), details: reasons },
+  )
+}
+
+function unsupported(reasons: readonly SafetyReason[]): UnderstudyError {
+  return new UnderstudyError(
+    'STATEMENT_UNSUPPORTED',
+    `A statement has an effect that no record can carry to the other nodes: ${sentences(reasons)} It was not run, and the ` +
+      'write may go on without it. Settings belong into setup(), alike on every node.',
+    { reasons: reasons.map(({ code }) => code), details: reasons },
+  )
+}
+
+function partial(): UnderstudyError {
+  return new UnderstudyError(
+    'STATEMENT_UNSAFE',
+    `A write went on after a statement had failed: ${SAFETY_REASONS.PARTIAL_FAILURE} What a follower would keep of it is ` +
+      'not certain, so the write was rolled back and left no trace. Let the error end the write, or use ABORT (the ' +
+      "default) instead of FAIL; or let such writes be logged as rows: statementFormat({ unsafe: 'row', row: rowFormat() }).",
+    { reasons: [PARTIAL.code], details: [PARTIAL] },
+  )
+}
+
+function sentences(reasons: readonly SafetyReason[]): string {
+  return reasons.map(({ code, detail }) => `${SAFETY_REASONS[code]} (${code}: ${detail})`).join(' ')
+}
