@@ -55,8 +55,10 @@ function supported({ format, supports }: LogFormatSuiteOptions): LogFormatSuppor
     keylessTables: true,
     nullKeys: true,
     hiddenRowids: true,
+    namedRowids: true,
     undeclaredFunctions: true,
     unorderedEffects: true,
+    partialFailures: true,
     equalFiles: format.physical === true,
     ...supports,
   }

@@ -108,4 +108,36 @@ export const REFUSALS: readonly Refusal[] = [
     run: (tx) => tx.exec('delete from s where id in (select id from s limit 1)'),
     code: 'STATEMENT_UNSAFE',
   },
+  {
+    name: 'UPDATE … FROM',
+    of: 'effects that depend on the order in which rows are visited',
+    lacks: 'unorderedEffects',
+    given: `create table s (id integer primary key, v); create table t (id integer primary key, v);
+      insert into s values (1, 1), (2, 2); insert into t values (1, 0)`,
+    run: (tx) => tx.exec('update t set v = s.v from s where s.id > 0'),
+    code: 'STATEMENT_UNSAFE',
+  },
+  {
+    name: 'INSERT that names a hidden rowid',
+    of: 'rowids that no column shows',
+    lacks: 'namedRowids',
+    given: 'create table t (k text primary key, v)',
+    run: (tx) => tx.exec(`insert into t (rowid, k) values (100, 'a')`),
+    code: 'STATEMENT_UNSAFE',
+  },
+  {
+    name: 'OR FAIL that fails in a write that goes on',
+    of: 'statements that fail half-way and keep what they did',
+    lacks: 'partialFailures',
+    given: 'create table t (id integer primary key, v); insert into t values (3, 0)',
+    run: (tx) => {
+      try {
+        tx.exec('insert or fail into t values (1, 1), (2, 2), (3, 3)')
+      } catch {
+        // Two rows were kept.
+      }
+      tx.exec('insert into t values (5, 5)')
+    },
+    code: 'STATEMENT_UNSAFE',
+  },
 ]

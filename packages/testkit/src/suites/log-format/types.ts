@@ -47,10 +47,14 @@ export interface LogFormatSupport {
   readonly nullKeys: boolean
   /** Rowids that no column shows are the leader's. Nothing is refused without it. */
   readonly hiddenRowids: boolean
+  /** Statements may name rowids that no column shows. */
+  readonly namedRowids: boolean
   /** Functions of the user that the format was not told of, whose results may differ. */
   readonly undeclaredFunctions: boolean
   /** Statements whose effect depends on the order in which SQLite happens to visit rows. */
   readonly unorderedEffects: boolean
+  /** A write may go on after a statement that failed and kept what it did until then (`OR FAIL`). */
+  readonly partialFailures: boolean
   /** Database files end byte for byte as the leader's. Nothing is refused without it. */
   readonly equalFiles: boolean
 }
