@@ -14,6 +14,7 @@ logFormatSuite({
     undeclaredFunctions: false,
     unorderedEffects: false,
     partialFailures: false,
+    drawnIds: false,
   },
 })
 

@@ -59,6 +59,7 @@ function supported({ format, supports }: LogFormatSuiteOptions): LogFormatSuppor
     undeclaredFunctions: true,
     unorderedEffects: true,
     partialFailures: true,
+    drawnIds: true,
     equalFiles: format.physical === true,
     ...supports,
   }

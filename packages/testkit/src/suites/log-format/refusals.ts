@@ -140,4 +140,12 @@ export const REFUSALS: readonly Refusal[] = [
     },
     code: 'STATEMENT_UNSAFE',
   },
+  {
+    name: 'INSERT without an id into a table that holds the largest one',
+    of: 'ids that SQLite draws, after the largest one is taken',
+    lacks: 'drawnIds',
+    given: 'create table t (id integer primary key, v); insert into t values (9223372036854775807, 0)',
+    run: (tx) => tx.exec('insert into t (v) values (1)'),
+    code: 'STATEMENT_UNSAFE',
+  },
 ]

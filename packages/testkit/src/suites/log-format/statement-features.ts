@@ -105,6 +105,7 @@ export const STATEMENT_FEATURES: readonly Feature[] = [
   },
   {
     name: 'ids that SQLite draws, after the largest one is taken',
+    needs: 'drawnIds',
     given: 'create table t (id integer primary key, v)',
     groups: [
       [

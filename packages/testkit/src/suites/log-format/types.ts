@@ -55,6 +55,8 @@ export interface LogFormatSupport {
   readonly unorderedEffects: boolean
   /** A write may go on after a statement that failed and kept what it did until then (`OR FAIL`). */
   readonly partialFailures: boolean
+  /** Ids that SQLite draws at random, once a table holds the largest one there is. */
+  readonly drawnIds: boolean
   /** Database files end byte for byte as the leader's. Nothing is refused without it. */
   readonly equalFiles: boolean
 }
