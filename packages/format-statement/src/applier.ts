@@ -17,6 +17,7 @@ import { Dictionary } from './dictionary.ts'
 import {
   differingTables,
   diverged,
+  isConstraint,
   refused,
   type DivergedTable,
   type DivergenceReport,
@@ -173,7 +174,10 @@ export class StatementApplier implements Applier {
     if (plan.digest.kind !== DIGEST_NONE) this.#tripwire.open()
     this.#total = this.#changesSoFar()
     for (const write of plan.writes) {
-      if (plan.flushes) flush(this.#connection)
+      if (plan.flushes) {
+        flush(this.#connection)
+        this.#total = this.#changesSoFar()
+      }
       for (const statement of write) this.#statement(statement, texts[statement.text] as string)
       if (this.#defers) {
         this.#defers = false
@@ -198,18 +202,22 @@ export class StatementApplier implements Applier {
     }
     const reached = captured.some(({ code }) => COUNTER_CODES.has(code)) ? COUNTERS : NO_COUNTERS
     this.#overrides.replays(captured, reached)
+    let cause: unknown
     try {
       if (Array.isArray(parameters)) prepared.statement.run(...(parameters as SQLInputValue[]))
       else prepared.statement.run(parameters as Record<string, SQLInputValue>)
-    } catch (cause) {
-      const mismatch = this.#overrides.replayMismatch()
-      this.#overrides.statementEnds()
+    } catch (error) {
+      cause = error
+    }
+    const mismatch = this.#overrides.replayMismatch()
+    this.#overrides.statementEnds()
+    if (cause !== undefined && !(planned.fails && isConstraint(cause))) {
       throw mismatch !== undefined && cause instanceof Error && cause.message === mismatch
         ? diverged(mismatch, { cause })
         : refused('a statement failed that succeeded on the leader', cause)
     }
-    const mismatch = this.#overrides.replayMismatch()
-    this.#overrides.statementEnds()
+    if (cause === undefined && planned.fails)
+      throw diverged('a statement succeeded that failed on the leader')
     if (mismatch !== undefined) throw diverged(mismatch)
     if (!this.#connection.database.isTransaction) throw diverged('a statement ended the transaction')
     if (prepared.defers) this.#defers = true

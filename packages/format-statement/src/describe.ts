@@ -10,6 +10,8 @@ export interface DescribedStatement {
   readonly number?: number
   readonly parameters: readonly DescribedValue[] | Readonly<Record<string, DescribedValue>>
   readonly changes: number
+  /** It failed on the leader part way, and kept what it had changed. */
+  readonly fails?: true
   /** Results of functions, in order. */
   readonly captured: readonly {
     readonly function: string
@@ -46,7 +48,7 @@ export function describePayload(payload: Uint8Array): DescribedPayload {
 
 function describe(statement: PlannedStatement, texts: readonly TextEntry[]): DescribedStatement {
   const { number, text } = texts[statement.text] as TextEntry
-  const { parameters, changes, captured } = statement
+  const { parameters, changes, captured, fails } = statement
   return {
     sql: text,
     ...(number > 0 && { number }),
@@ -54,6 +56,7 @@ function describe(statement: PlannedStatement, texts: readonly TextEntry[]): Des
       ? parameters.map(describeValue)
       : Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, describeValue(value)])),
     changes,
+    ...(fails && { fails }),
     captured: captured.map(({ code, value, count }) => ({
       function: nameOf(code),
       value: describeValue(value),

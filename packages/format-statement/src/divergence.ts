@@ -43,6 +43,7 @@ const MACHINE_CODES: ReadonlySet<number> = new Set([
   14, // CANTOPEN
 ])
 const FULL = 13
+const CONSTRAINT = 19
 
 const ADVICE =
   'The caller rolls the record back, so the database stays at the position before it, and must stop applying. Find out what ' +
@@ -66,6 +67,11 @@ export function refused(what: string, cause: unknown): UnderstudyError {
       'then start the node again: it goes on from there.',
     { cause },
   )
+}
+
+/** Whether SQLite refused a row: all that may end a statement part way and keep what it did. */
+export function isConstraint(cause: unknown): boolean {
+  return primaryCode(cause) === CONSTRAINT
 }
 
 function primaryCode(cause: unknown): number | undefined {

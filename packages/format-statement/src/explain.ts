@@ -2,7 +2,9 @@
  * SQLite's own programs: what EXPLAIN says a statement does, its triggers, DEFAULTs, CHECKs and views included.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { counterStatement, restoreChanges } from './counters.ts'
 import { CAPTURED_FUNCTIONS } from './functions.ts'
+import { words } from './lexer.ts'
 
 /** One instruction of SQLite's virtual machine (https://sqlite.org/opcode.html). */
 export interface Instruction {
@@ -18,9 +20,18 @@ export interface Instruction {
 /** The program of the statement, then those of its triggers and foreign-key actions. */
 export type Programs = readonly (readonly Instruction[])[]
 
-/** Compiles `sql`, one statement, without running it. */
+/** Compiles `sql`, one statement, without running it. `changes()` stays as it is where the statement asks for it. */
 export function explain(database: DatabaseSync, sql: string): Programs {
-  const statement = database.prepare(`explain ${sql}`)
+  const { changes } = counterStatement(database).run()
+  const programs = programsOf(database, sql)
+  const asks = programs.some((program) => program.some(({ p4 }) => p4 === 'changes(0)'))
+  if (asks && changes !== 0n) restoreChanges(database, BigInt(changes))
+  return programs
+}
+
+function programsOf(database: DatabaseSync, sql: string): Programs {
+  const start = words(sql)[0]?.start ?? 0
+  const statement = database.prepare(`explain ${sql.slice(start)}`)
   statement.setReturnArrays(true)
   const rows = statement.all() as unknown as [number, string, number, number, number, string | null, number][]
   const programs: Instruction[][] = []

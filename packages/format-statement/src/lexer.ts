@@ -8,6 +8,7 @@ export interface Word {
   readonly quoted: boolean
   /** Parentheses around it. */
   readonly depth: number
+  readonly start: number
 }
 
 const NAME = /[a-z0-9_$\u0080-\uffff]/i
@@ -32,18 +33,19 @@ export function words(sql: string): Word[] {
       const end = quotedEnd(sql, at, close)
       const inner = sql.slice(at + 1, end - 1)
       const text = close === ']' ? inner : inner.replaceAll(close + close, close)
-      found.push({ text: text.toLowerCase(), quoted: true, depth })
+      found.push({ text: text.toLowerCase(), quoted: true, depth, start: at })
       at = end
     } else if (NAME.test(char)) {
       let end = at + 1
       while (end < sql.length && NAME.test(sql.charAt(end))) end += 1
-      found.push({ text: sql.slice(at, end).toLowerCase(), quoted: false, depth })
+      found.push({ text: sql.slice(at, end).toLowerCase(), quoted: false, depth, start: at })
       at = end
     } else {
       at += 1
-      if (/\s/.test(char)) continue
+      // Empty statements before this one are no part of it.
+      if (/\s/.test(char) || (char === ';' && found.length === 0)) continue
       if (char === ')') depth -= 1
-      found.push({ text: char, quoted: false, depth })
+      found.push({ text: char, quoted: false, depth, start: at - 1 })
       if (char === '(') depth += 1
     }
   }

@@ -72,6 +72,15 @@ export class Ordering {
     return this.#around(address).every((loop) => this.#isShared(loop, new Set()))
   }
 
+  /** Whether only rows of this table, and of b-trees that SQLite makes for a while, are gone over one by one. */
+  loopsOnlyOver(table: string): boolean {
+    return this.#loops.every(
+      ({ kind, subject }) =>
+        (kind === 'tree' && this.#cursors.get(subject)?.table.name.toLowerCase() === table) ||
+        (kind === 'temporary' && this.#temporary.get(subject)?.p4 === ''),
+    )
+  }
+
   /** Whether a temporary b-tree is sorted by columns that no two rows share. */
   sortsTotally(cursor: number): boolean {
     const opened = this.#temporary.get(cursor)
@@ -193,8 +202,10 @@ export class Ordering {
   }
 
   #producersHold(loop: Loop, holds: (each: Loop, address: number) => boolean): boolean {
+    // A loop around the making of it fills it anew each time.
+    const from = this.#temporary.get(loop.subject)?.address ?? -1
     return this.#insertsInto(loop.subject).every(({ address }) =>
-      this.#around(address)
+      this.#around(address, from)
         .filter((each) => each !== loop)
         .every((each) => holds(each, address)),
     )
@@ -209,7 +220,7 @@ export class Ordering {
         ({ address, opcode, p1 }) =>
           opcode === 'Yield' && p1 === loop.subject && address > begin.address && address < end.address,
       )
-      .every(({ address }) => this.#around(address).every((each) => holds(each, address)))
+      .every(({ address }) => this.#around(address, begin.address).every((each) => holds(each, address)))
   }
 
   #isReversed({ end }: Loop): boolean {

@@ -16,6 +16,7 @@ import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { UnderstudyError, type SqliteConnection, type StatementInfo } from '@understudy/contracts'
 import { Builtins } from './builtins.ts'
 import type { PlainValue } from './bytes.ts'
+import { counterStatement } from './counters.ts'
 import { CAPTURED_FUNCTIONS, signature, type CapturedFunction } from './functions.ts'
 import { datesInProgram } from './explain.ts'
 import type { Captured } from './payload.ts'
@@ -173,8 +174,7 @@ export class Overrides {
       if (retires === 1) this.#retire()
       return [...signatures].join(' ')
     })
-    this.#counters = database.prepare('select 1 where 0')
-    this.#counters.setReadBigInts(true)
+    this.#counters = counterStatement(database)
   }
 
   /** Others take over. */
@@ -220,7 +220,6 @@ export class Overrides {
     return (this.#now ??= builtins.now())
   }
 
-  /** Running a statement that does nothing tells the counters as they stand, also within a trigger. */
   #counter(code: number, name: string): PlainValue {
     const compute = (): PlainValue => {
       const { changes, lastInsertRowid } = (this.#counters as StatementSync).run()

@@ -24,6 +24,9 @@ export const PARAMETERS_NONE = 0
 export const PARAMETERS_LIST = 1
 export const PARAMETERS_NAMED = 2
 
+const CAPTURES = 4
+const FAILS = 8
+
 const CRC_BYTES = 4
 const HEAD_BYTES = 2
 const SAME_VALUE = 0x40
@@ -62,6 +65,8 @@ export interface PlannedStatement {
   readonly text: number
   /** Rows that it changed, those of triggers and foreign-key actions included. */
   readonly changes: number
+  /** It failed, and kept what it had changed until then (OR FAIL). */
+  readonly fails: boolean
   readonly parameters: readonly PlainValue[] | Readonly<Record<string, PlainValue>>
   readonly captured: readonly Captured[]
 }
@@ -84,12 +89,13 @@ export function writeStatement(
   changes: number,
   parameters: BoundParameters,
   captured: readonly Captured[],
+  fails: boolean = false,
 ): void {
   const list = Array.isArray(parameters)
   const names = list ? [] : Object.keys(parameters)
   const count = list ? parameters.length : names.length
   const kind = count === 0 ? PARAMETERS_NONE : list ? PARAMETERS_LIST : PARAMETERS_NAMED
-  body.varint((text + 1) * 8 + (captured.length > 0 ? 4 : 0) + kind)
+  body.varint((text + 1) * 16 + (fails ? FAILS : 0) + (captured.length > 0 ? CAPTURES : 0) + kind)
   body.varint(changes)
   if (count > 0) {
     body.varint(count)
@@ -208,7 +214,7 @@ function readWrites(outer: ByteReader, textCount: number): PlannedStatement[][] 
       continue
     }
     isOpen = true
-    const text = Math.floor(head / 8) - 1
+    const text = Math.floor(head / 16) - 1
     const kind = head & 3
     if (text < 0 || text >= textCount || kind > PARAMETERS_NAMED) {
       throw corrupt('a statement names a text or parameters that do not exist')
@@ -218,8 +224,9 @@ function readWrites(outer: ByteReader, textCount: number): PlannedStatement[][] 
     write.push({
       text,
       changes,
+      fails: (head & FAILS) !== 0,
       parameters,
-      captured: (head & 4) === 0 ? NOTHING_CAPTURED : readCaptured(reader),
+      captured: (head & CAPTURES) === 0 ? NOTHING_CAPTURED : readCaptured(reader),
     })
   }
   if (isOpen) throw corrupt('its last write does not end')

@@ -34,11 +34,11 @@ export const SAFETY_REASONS = {
   BARE_COLUMN:
     'It takes a column beside an aggregate that is not grouped by, from whichever row comes first.',
   WINDOW_ORDER: 'It uses a window function, where rows of equal rank may change places.',
-  UPDATE_FROM: 'It is an UPDATE ... FROM, where several rows may match and any one of them is taken.',
+  UPDATE_FROM: 'It is an UPDATE ... FROM in which several rows may match, and any one of them is taken.',
   HIDDEN_ROWID:
     'It names the rowid of a table without INTEGER PRIMARY KEY, which VACUUM and other formats change.',
   TEMP_TRIGGER: 'A TEMP trigger of this connection fires, which other nodes do not have.',
-  PARTIAL_FAILURE: 'A statement failed part way and left changes behind, as OR FAIL does.',
+  DRAWN_IDS: 'The largest id there can be is taken, so SQLite draws ids at random.',
   NOT_ANALYSED: 'SQLite could not explain the statement.',
   // local
   LOCAL_PRAGMA: 'It is a PRAGMA that reads, or tidies this file alone.',

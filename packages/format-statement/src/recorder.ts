@@ -7,7 +7,7 @@
  * 1. Nothing else writes through the connection between `beginGroup` and `finishGroup`.
  * 2. A statement is written down when it has run; a write that is rolled back is cut off again.
  * 3. A statement that began and did not end has failed. SQLite undid it, or it left changes behind (OR FAIL): the count
- *    of all changes tells, and then its write cannot be replayed.
+ *    of all changes tells. Then it is written down as one that fails, and followers check that it does.
  * 4. In policy `row` a recorder of rows runs beside this one, and its payloads are taken for a group that has a
  *    statement which is not safe.
  */
@@ -49,7 +49,7 @@ export interface RecorderOptions {
   readonly warnings: Warnings
 }
 
-const PARTIAL: SafetyReason = { code: 'PARTIAL_FAILURE', detail: 'a statement that failed' }
+const ID_MAX = 2n ** 63n - 1n
 
 export class StatementRecorder implements Recorder, StatementObserver {
   readonly #connection: SqliteConnection
@@ -63,6 +63,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   readonly #schemaVersion: StatementSync
   readonly #unobserve: () => void
   readonly #seen = new SeenTexts()
+  /** Tables whose largest id is not taken, as far as is known. */
+  readonly #roomy = new Set<string>()
   readonly #body = new ByteWriter()
   readonly #payload = new ByteWriter()
   #closed = false
@@ -86,10 +88,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #wasEscalated = false
   #ran = false
   #touchedSchema = false
-  #partial = false
   #defers: { readonly sql: string; readonly parameters: StatementInfo['parameters'] } | undefined
   // Of the statement that is running:
   #running: Judgement | undefined
+  #runningStatement: StatementInfo | undefined
   #pragmaBefore: unknown
 
   constructor(connection: SqliteConnection, options: RecorderOptions) {
@@ -133,6 +135,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
         this.#overrides.install()
         this.#dictionary.forget()
         this.#classifier.forget()
+        this.#roomy.clear()
       }
       this.#overrides.engage()
       this.#readSchema(false)
@@ -154,18 +157,16 @@ export class StatementRecorder implements Recorder, StatementObserver {
 
   beginWrite(): void {
     this.#rows?.beginWrite()
-    if (this.#flushes) this.#connection.internal(() => flush(this.#connection))
+    if (this.#flushes) {
+      this.#connection.internal(() => flush(this.#connection))
+      this.#total = first(this.#totalChanges)
+    }
     this.#beginWrite()
   }
 
   endWrite(): void {
     if (this.#running !== undefined) this.#failed()
     this.#overrides.statementEnds()
-    if (this.#partial) {
-      // Replayed, the statement would fail: even with a warning it cannot be logged as one.
-      if (this.#rows === undefined) throw partial()
-      this.#escalated = true
-    }
     this.#rows?.endWrite()
     writeEnd(this.#body)
   }
@@ -232,6 +233,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
   before(statement: StatementInfo): void {
     if (this.#running !== undefined) this.#failed()
     const judgement = this.#connection.internal(() => this.#classifier.judge(statement.sql))
+    if (this.#classifier.isFresh) this.#total = first(this.#totalChanges)
     if (statement.effect === 'read' || judgement.verdict === 'local') {
       this.#overrides.passes(judgement.pure)
       return
@@ -240,10 +242,13 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (verdict === 'refused') throw unsupported(reasons)
     if (verdict === 'unsafe') this.#judged(reasons, judgement.verb)
     if (!this.#isOpen) return
+    if (judgement.draws.length > 0) this.#checkIds(judgement)
+    if (judgement.givesIds) this.#roomy.clear()
     if (statement.effect === 'pragma') this.#pragmaBefore = this.#pragmaValue(statement)
     if (statement.effect === 'schema') this.#touchedSchema = true
     this.#ran = true
     this.#running = judgement
+    this.#runningStatement = statement
     this.#overrides.captures(judgement.counters, judgement.pure)
   }
 
@@ -271,6 +276,20 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (captured.length > 0) captured.length = 0
   }
 
+  /** Once the largest id is taken SQLite draws ids at random: then a statement that lets it choose is unsafe. */
+  #checkIds({ draws, verb }: Judgement): void {
+    for (const table of draws) {
+      if (this.#roomy.has(table)) continue
+      const row = this.#connection.internal(() => {
+        const statement = this.#connection.database.prepare(`select max(rowid) from ${table}`)
+        statement.setReadBigInts(true)
+        return arrays(statement).get() as unknown as [bigint | null]
+      })
+      if (row[0] === ID_MAX) this.#judged([{ code: 'DRAWN_IDS', detail: table }], verb)
+      else this.#roomy.add(table)
+    }
+  }
+
   #beginWrite(): void {
     this.#markBody = this.#body.length
     this.#markTexts = this.#texts.length
@@ -278,7 +297,6 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#wasEscalated = this.#escalated
     this.#ran = false
     this.#touchedSchema = false
-    this.#partial = false
     this.#defers = undefined
     this.#running = undefined
   }
@@ -296,16 +314,19 @@ export class StatementRecorder implements Recorder, StatementObserver {
     return this.#pragmaValue(statement) !== this.#pragmaBefore
   }
 
-  #log({ sql, parameters }: StatementInfo, judgement: Judgement, changes: number): void {
+  #log(statement: StatementInfo, judgement: Judgement, changes: number): void {
     if (this.#escalated) return
+    // ANALYZE counts the project's own tables too, which nodes need not have alike.
+    this.#write(statement, judgement.verb === 'analyze' ? 0 : changes, false)
+  }
+
+  #write({ sql, parameters }: StatementInfo, changes: number, fails: boolean): void {
     if (this.#defers !== undefined) {
       writeStatement(this.#body, this.#textOf(this.#defers.sql), 0, this.#defers.parameters, [])
       this.#defers = undefined
       this.#statements += 1
     }
-    // ANALYZE counts the project's own tables too, which nodes need not have alike.
-    const counted = judgement.verb === 'analyze' ? 0 : changes
-    writeStatement(this.#body, this.#textOf(sql), counted, parameters, this.#overrides.captured)
+    writeStatement(this.#body, this.#textOf(sql), changes, parameters, this.#overrides.captured, fails)
     this.#statements += 1
   }
 
@@ -342,12 +363,13 @@ export class StatementRecorder implements Recorder, StatementObserver {
 
   /** The statement that was running did not end. */
   #failed(): void {
+    const statement = this.#runningStatement
     this.#running = undefined
     this.#disturbed = true
     const total = first(this.#totalChanges)
-    if (total === this.#total) return
+    const changes = total - this.#total
     this.#total = total
-    this.#partial = true
+    if (changes > 0 && statement !== undefined && !this.#escalated) this.#write(statement, changes, true)
   }
 
   #judged(reasons: readonly SafetyReason[], verb: string): void {
@@ -367,6 +389,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     const version = first(this.#schemaVersion)
     if (!changed && version === this.#version) return
     this.#version = version
+    this.#roomy.clear()
     this.#classifier.forget()
     // Once there were virtual tables in a group it stays so: what is written down twice does no harm.
     this.#flushes = hasVirtualTables(this.#connection) || (this.#isOpen && this.#flushes)
@@ -421,16 +444,6 @@ function unsupported(reasons: readonly SafetyReason[]): UnderstudyError {
     `A statement has an effect that no record can carry to the other nodes: ${sentences(reasons)} It was not run, and the ` +
       'write may go on without it. Settings belong into setup(), alike on every node.',
     { reasons: reasons.map(({ code }) => code), details: reasons },
-  )
-}
-
-function partial(): UnderstudyError {
-  return new UnderstudyError(
-    'STATEMENT_UNSAFE',
-    `A write went on after a statement had failed: ${SAFETY_REASONS.PARTIAL_FAILURE} What a follower would keep of it is ` +
-      'not certain, so the write was rolled back and left no trace. Let the error end the write, or use ABORT (the ' +
-      "default) instead of FAIL; or let such writes be logged as rows: statementFormat({ unsafe: 'row', row: rowFormat() }).",
-    { reasons: [PARTIAL.code], details: [PARTIAL] },
   )
 }
 

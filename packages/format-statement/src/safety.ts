@@ -45,6 +45,10 @@ export interface Judgement extends Safety {
   readonly counters: ReadonlySet<string>
   /** Date functions that must not look at the clock, because they stand in a generated column, an index or a CHECK. */
   readonly pure: ReadonlySet<string>
+  /** Tables in which SQLite may choose ids, quoted. */
+  readonly draws: readonly string[]
+  /** It may give rows ids of its own, however large. */
+  readonly givesIds: boolean
   /** Names a table of statistics: what the planner knows is read anew after it. */
   readonly touchesStatistics: boolean
   /** The first word that says what it does. */
@@ -79,9 +83,13 @@ export class Classifier {
     this.#registered = undefined
   }
 
+  /** Whether the last judgement was made just then, which may have touched the counters of the connection. */
+  isFresh = false
+
   /** Judges one statement. In `internal`. */
   judge(sql: string): Judgement {
     const known = this.#judgements.get(sql)
+    this.isFresh = known === undefined
     if (known !== undefined) return known
     const judgement = this.#judge(sql)
     if (this.#judgements.size >= CACHED_MAX) this.#judgements.clear()
@@ -96,7 +104,15 @@ export class Classifier {
   #judge(sql: string): Judgement {
     const list = words(sql)
     const verb = verbOf(list)
-    const plain = { functions: [], counters: NONE, pure: NONE, touchesStatistics: false, verb }
+    const plain = {
+      functions: [],
+      counters: NONE,
+      pure: NONE,
+      draws: [],
+      givesIds: true,
+      touchesStatistics: false,
+      verb,
+    }
     const byWords = verdictByWords(list, verb, this.#options.ownPrefix)
     if (byWords !== undefined) {
       const { verdict, code, detail } = byWords
@@ -117,6 +133,7 @@ export class Classifier {
     return {
       ...plain,
       ...inspection.result(),
+      ...inspection.ids(),
       pure: pureDates(programs),
       touchesStatistics: list.some(({ text }) => STATISTICS.test(text)),
     }
@@ -286,14 +303,43 @@ class Inspection {
     }
   }
 
+  /** Where SQLite chooses ids: one above the largest, and at random when there is none above. */
+  ids(): { draws: string[]; givesIds: boolean } {
+    const draws = new Set<string>()
+    let givesIds = false
+    for (const program of this.#programs) {
+      const ordering = new Ordering(program, program, this.#facts.trees, true)
+      for (const { address, opcode, p1 } of program) {
+        // An id that is given is made an integer; whole rows are copied with theirs.
+        if (opcode === 'MustBeInt' || opcode === 'RowData' || opcode === 'RowCell') givesIds = true
+        if (opcode !== 'NewRowid' || idIsGiven(program, address)) continue
+        const table = ordering.treeOf(p1)?.table
+        if (table === undefined || table.rowidColumn < 0) continue
+        // AUTOINCREMENT fails instead.
+        if (/autoincrement/i.test(this.#facts.tableSql.get(table.name.toLowerCase()) ?? '')) continue
+        draws.add(`main."${table.name.replaceAll('"', '""')}"`)
+      }
+    }
+    return { draws: [...draws], givesIds }
+  }
+
+  #updateFrom(main: Ordering): void {
+    if (this.#verb !== 'update' || !this.#list.some(isUpdateFrom)) return
+    const target = this.#programs[0]?.find(({ opcode }) => opcode === 'OpenWrite')
+    const table = target === undefined ? undefined : main.treeOf(target.p1)?.table.name.toLowerCase()
+    // One row at most is found for each row of the table when nothing else is gone over.
+    if (table === undefined || !main.loopsOnlyOver(table)) this.#add('UPDATE_FROM', table ?? 'a table')
+  }
+
   order(): void {
-    if (this.#verb === 'update' && this.#list.some(isUpdateFrom)) this.#add('UPDATE_FROM', this.#verb)
     if (!hasLoops(this.#programs)) return
     const reversed = this.#needsReversal() ? this.#explainReversed() : this.#programs
     const ordered = [...this.#names].every((name) => !this.#facts.virtual.has(name))
     const orderings = this.#programs.map(
       (program, index) => new Ordering(program, reversed[index] ?? [], this.#facts.trees, ordered),
     )
+    const [main] = orderings
+    if (main !== undefined) this.#updateFrom(main)
     // What a trigger does is done in the order of the rows that fire it.
     const fires = this.#programs.flatMap((program, index) =>
       program
@@ -322,14 +368,12 @@ class Inspection {
     isShared: (address: number) => boolean,
     hasConflicts: boolean,
   ): void {
-    const { address, opcode, p1, p2, p4 } = instruction
+    const { address, opcode, p1, p4 } = instruction
     switch (opcode) {
       case 'NewRowid': {
         const tree = ordering.treeOf(p1)
         if (tree === undefined || tree.table.rowidColumn < 0 || tree.table.name.startsWith('sqlite_')) return
-        const before = program[address - 1]
-        // The statement gives the ids itself; this is for where it gives NULL.
-        if (before?.opcode === 'NotNull' && before.p1 === p2 && before.p2 > address) return
+        if (idIsGiven(program, address)) return
         if (isMain ? !ordering.specified(address) : !isShared(address))
           this.#add('UNORDERED_IDS', tree.table.name)
         return
@@ -440,6 +484,12 @@ class Inspection {
     }
     return texts
   }
+}
+
+/** A NewRowid for where the id that a statement gives is NULL. */
+function idIsGiven(program: readonly Instruction[], address: number): boolean {
+  const before = program[address - 1]
+  return before?.opcode === 'NotNull' && before.p1 === program[address]?.p2 && before.p2 > address
 }
 
 const CONTEXT_CODES: ReadonlySet<SafetyReasonCode> = new Set(['RANDOM', 'MOMENT', 'CONNECTION_COUNTER'])

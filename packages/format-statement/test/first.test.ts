@@ -4,7 +4,7 @@ import { KV, pair } from './helpers.ts'
 test('statements replay identically, with what functions answered', () => {
   const { leader, follower } = pair(
     `${KV}; create table d (id integer primary key, at default current_timestamp, r default (random()), x default (datetime('now')), check (random() is not null));
-     create trigger t after insert on kv begin insert into d (id) values (last_insert_rowid() + changes()); end`,
+     create trigger t after insert on kv begin insert into d (r) values (last_insert_rowid() + 1000 * changes()); end`,
   )
   for (let round = 0; round < 3; round += 1) {
     const payload = leader.payload(
