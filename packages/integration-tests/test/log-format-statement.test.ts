@@ -13,7 +13,6 @@ logFormatSuite({
     namedRowids: false,
     undeclaredFunctions: false,
     unorderedEffects: false,
-    partialFailures: false,
     drawnIds: false,
   },
 })

@@ -58,7 +58,6 @@ function supported({ format, supports }: LogFormatSuiteOptions): LogFormatSuppor
     namedRowids: true,
     undeclaredFunctions: true,
     unorderedEffects: true,
-    partialFailures: true,
     drawnIds: true,
     equalFiles: format.physical === true,
     ...supports,

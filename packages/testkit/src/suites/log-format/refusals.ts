@@ -126,21 +126,6 @@ export const REFUSALS: readonly Refusal[] = [
     code: 'STATEMENT_UNSAFE',
   },
   {
-    name: 'OR FAIL that fails in a write that goes on',
-    of: 'statements that fail half-way and keep what they did',
-    lacks: 'partialFailures',
-    given: 'create table t (id integer primary key, v); insert into t values (3, 0)',
-    run: (tx) => {
-      try {
-        tx.exec('insert or fail into t values (1, 1), (2, 2), (3, 3)')
-      } catch {
-        // Two rows were kept.
-      }
-      tx.exec('insert into t values (5, 5)')
-    },
-    code: 'STATEMENT_UNSAFE',
-  },
-  {
     name: 'INSERT without an id into a table that holds the largest one',
     of: 'ids that SQLite draws, after the largest one is taken',
     lacks: 'drawnIds',

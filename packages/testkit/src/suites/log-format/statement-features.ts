@@ -88,7 +88,6 @@ export const STATEMENT_FEATURES: readonly Feature[] = [
   },
   {
     name: 'statements that fail half-way and keep what they did',
-    needs: 'partialFailures',
     given: 'create table t (id integer primary key, v); insert into t values (3, 0)',
     groups: [
       [

@@ -53,8 +53,6 @@ export interface LogFormatSupport {
   readonly undeclaredFunctions: boolean
   /** Statements whose effect depends on the order in which SQLite happens to visit rows. */
   readonly unorderedEffects: boolean
-  /** A write may go on after a statement that failed and kept what it did until then (`OR FAIL`). */
-  readonly partialFailures: boolean
   /** Ids that SQLite draws at random, once a table holds the largest one there is. */
   readonly drawnIds: boolean
   /** Database files end byte for byte as the leader's. Nothing is refused without it. */
