@@ -26,14 +26,16 @@ interface Loop {
   readonly subject: number
 }
 
+const TREES: ReadonlySet<string> = new Set(['OpenRead', 'OpenWrite', 'ReopenIdx'])
+const TEMPORARY: ReadonlySet<string> = new Set(['OpenAutoindex', 'OpenDup', 'OpenEphemeral', 'SorterOpen'])
+const P2_IS_REGISTER = 0x10
 const STEPS: ReadonlySet<string> = new Set(['Next', 'Prev', 'VNext', 'SorterNext'])
 
 export class Ordering {
   readonly #program: Program
   readonly #reversed: Program
   readonly #trees: ReadonlyMap<number, BTree>
-  readonly #cursors = new Map<number, BTree>()
-  readonly #temporary = new Map<number, Instruction>()
+  readonly #opens: readonly Instruction[]
   readonly #loops: readonly Loop[]
   /** Virtual tables of this statement keep their order. */
   readonly #virtualOrdered: boolean
@@ -48,13 +50,17 @@ export class Ordering {
     this.#reversed = reversed
     this.#trees = trees
     this.#virtualOrdered = virtualOrdered
-    for (const instruction of program) this.#open(instruction)
+    this.#opens = program.filter(({ opcode }) => TREES.has(opcode) || TEMPORARY.has(opcode))
     this.#loops = program.flatMap((instruction) => this.#loopOf(instruction))
   }
 
-  /** The b-tree behind a cursor. */
-  treeOf(cursor: number): BTree | undefined {
-    return this.#cursors.get(cursor)
+  /** The b-tree behind a cursor, as it is at an instruction. */
+  treeOf(cursor: number, address: number): BTree | undefined {
+    const opened = this.#opened(cursor, address)
+    if (opened === undefined || TEMPORARY.has(opened.opcode) || opened.p3 !== 0) return undefined
+    // The root of a table that the statement itself makes is in a register.
+    if ((opened.p5 & P2_IS_REGISTER) !== 0) return undefined
+    return this.#trees.get(opened.p2)
   }
 
   /** Whether the instruction runs once for each of several rows. */
@@ -75,18 +81,18 @@ export class Ordering {
   /** Whether only rows of this table, and of b-trees that SQLite makes for a while, are gone over one by one. */
   loopsOnlyOver(table: string): boolean {
     return this.#loops.every(
-      ({ kind, subject }) =>
-        (kind === 'tree' && this.#cursors.get(subject)?.table.name.toLowerCase() === table) ||
-        (kind === 'temporary' && this.#temporary.get(subject)?.p4 === ''),
+      ({ end, kind, subject }) =>
+        (kind === 'tree' && this.treeOf(subject, end)?.table.name.toLowerCase() === table) ||
+        (kind === 'temporary' && this.#temporary(subject, end)?.p4 === ''),
     )
   }
 
   /** Whether a temporary b-tree is sorted by columns that no two rows share. */
-  sortsTotally(cursor: number): boolean {
-    const opened = this.#temporary.get(cursor)
+  sortsTotally(cursor: number, address: number): boolean {
+    const opened = this.#temporary(cursor, address)
     const keys = Number(/^k\((\d+)/.exec(opened?.p4 ?? '')?.[1] ?? 0)
     if (keys === 0) return false
-    return this.#insertsInto(cursor).every((insert) => this.#keyIsUnique(insert, keys))
+    return this.#insertsInto(cursor, address).every((insert) => this.#keyIsUnique(insert, keys))
   }
 
   /** Where the register that counts down a LIMIT was set, before `address`. */
@@ -99,14 +105,25 @@ export class Ordering {
     return found
   }
 
-  #open(instruction: Instruction): void {
-    const { opcode, p1, p2, p3 } = instruction
-    if (opcode === 'OpenRead' || opcode === 'OpenWrite' || opcode === 'ReopenIdx') {
-      const tree = p3 === 0 ? this.#trees.get(p2) : undefined
-      if (tree !== undefined) this.#cursors.set(p1, tree)
-    } else if (opcode === 'OpenEphemeral' || opcode === 'SorterOpen' || opcode === 'OpenAutoindex') {
-      this.#temporary.set(p1, instruction)
-    }
+  /** Where an aggregate begins: its register is set to NULL. Loops around that are none of its own. */
+  aggregateSet(register: number, address: number): number {
+    const sets = this.#program.filter(
+      ({ opcode, p2, p3 }) => opcode === 'Null' && p2 <= register && register <= Math.max(p2, p3),
+    )
+    return (sets.findLast((each) => each.address < address) ?? sets[0])?.address ?? -1
+  }
+
+  /** Cursors are opened anew for other b-trees; what runs first may stand at the end. */
+  #opened(cursor: number, address: number): Instruction | undefined {
+    const all = this.#opens.filter(({ p1 }) => p1 === cursor)
+    return all.findLast((each) => each.address < address) ?? all[0]
+  }
+
+  /** The instruction that makes a temporary b-tree. */
+  #temporary(cursor: number, address: number): Instruction | undefined {
+    const opened = this.#opened(cursor, address)
+    if (opened === undefined || !TEMPORARY.has(opened.opcode)) return undefined
+    return opened.opcode === 'OpenDup' ? this.#temporary(opened.p2, opened.address) : opened
   }
 
   #loopOf({ address, opcode, p1, p2 }: Instruction): Loop[] {
@@ -115,13 +132,15 @@ export class Ordering {
     if (STEPS.has(opcode)) {
       if (opcode === 'VNext') return loop('virtual', p1)
       if (opcode === 'SorterNext') return loop('sorter', p1)
-      return loop(this.#temporary.has(p1) ? 'temporary' : 'tree', p1)
+      return loop(this.#temporary(p1, address) === undefined ? 'tree' : 'temporary', p1)
     }
     if (opcode !== 'Goto') return []
     const target = this.#program[p2]
     if (target?.opcode === 'Yield') return loop('coroutine', target.p1)
     if (target?.opcode === 'RowSetRead') return loop('rowset', target.p1)
-    return target?.opcode === 'Rewind' && this.#temporary.has(target.p1) ? loop('queue', target.p1) : []
+    return target?.opcode === 'Rewind' && this.#temporary(target.p1, p2) !== undefined
+      ? loop('queue', target.p1)
+      : []
   }
 
   /** Loops that run the instruction, through subroutines and coroutines too. */
@@ -154,15 +173,15 @@ export class Ordering {
     switch (loop.kind) {
       case 'tree': {
         if (this.#isReversed(loop)) return false
-        return this.#cursors.get(loop.subject)?.table.keyed === true
+        return this.treeOf(loop.subject, loop.end)?.table.keyed === true
       }
       case 'sorter': {
         // What is run at the end of a group comes in the order of the groups.
         const isInside = loop.start <= address && address <= loop.end
-        return (!isInside && this.#groups(loop)) || this.sortsTotally(loop.subject)
+        return (!isInside && this.#groups(loop)) || this.sortsTotally(loop.subject, loop.end)
       }
       case 'temporary':
-        if (this.#isSorted(loop)) return this.sortsTotally(loop.subject)
+        if (this.#isSorted(loop)) return this.sortsTotally(loop.subject, loop.end)
         return (
           !this.#isReversed(loop) &&
           this.#producersHold(loop, (each, at) => this.#isSpecified(each, at, seen))
@@ -182,11 +201,12 @@ export class Ordering {
     seen.add(loop)
     switch (loop.kind) {
       case 'tree':
-        return this.#cursors.get(loop.subject)?.table.keyed === true
+        return this.treeOf(loop.subject, loop.end)?.table.keyed === true
       case 'sorter':
       case 'temporary':
         return (
-          this.sortsTotally(loop.subject) || this.#producersHold(loop, (each) => this.#isShared(each, seen))
+          this.sortsTotally(loop.subject, loop.end) ||
+          this.#producersHold(loop, (each) => this.#isShared(each, seen))
         )
       case 'coroutine':
         return this.#yieldsHold(loop, (each) => this.#isShared(each, seen))
@@ -203,8 +223,8 @@ export class Ordering {
 
   #producersHold(loop: Loop, holds: (each: Loop, address: number) => boolean): boolean {
     // A loop around the making of it fills it anew each time.
-    const from = this.#temporary.get(loop.subject)?.address ?? -1
-    return this.#insertsInto(loop.subject).every(({ address }) =>
+    const from = this.#temporary(loop.subject, loop.end)?.address ?? -1
+    return this.#insertsInto(loop.subject, loop.end).every(({ address }) =>
       this.#around(address, from)
         .filter((each) => each !== loop)
         .every((each) => holds(each, address)),
@@ -230,7 +250,7 @@ export class Ordering {
 
   /** The rows of a sorter are compared with the one before: GROUP BY. */
   #groups({ start, end, subject }: Loop): boolean {
-    const keys = /^k\((\d+)/.exec(this.#temporary.get(subject)?.p4 ?? '')?.[1]
+    const keys = /^k\((\d+)/.exec(this.#temporary(subject, end)?.p4 ?? '')?.[1]
     return this.#program.some(
       ({ address, opcode, p4 }) =>
         opcode === 'Compare' && address >= start && address <= end && /^k\((\d+)/.exec(p4)?.[1] === keys,
@@ -238,19 +258,21 @@ export class Ordering {
   }
 
   /** A temporary b-tree that is gone over in the order of its key. */
-  #isSorted({ start, subject }: Loop): boolean {
+  #isSorted({ start, end, subject }: Loop): boolean {
     const isSort = this.#program.some(
       ({ address, opcode, p1 }) => opcode === 'Sort' && p1 === subject && address < start + 1,
     )
-    const keys = this.#temporary.get(subject)?.p4.startsWith('k(') === true
+    const keys = this.#temporary(subject, end)?.p4.startsWith('k(') === true
     const before = this.#program[start - 1]
     return isSort || (keys && before?.opcode === 'Rewind' && before.p1 === subject)
   }
 
-  #insertsInto(cursor: number): Instruction[] {
+  #insertsInto(cursor: number, address: number): Instruction[] {
+    const made = this.#temporary(cursor, address)
     return this.#program.filter(
-      ({ opcode, p1 }) =>
-        p1 === cursor && (opcode === 'SorterInsert' || opcode === 'IdxInsert' || opcode === 'Insert'),
+      ({ address: at, opcode, p1 }) =>
+        (opcode === 'SorterInsert' || opcode === 'IdxInsert' || opcode === 'Insert') &&
+        this.#temporary(p1, at) === made,
     )
   }
 
@@ -265,13 +287,13 @@ export class Ordering {
     )
     return this.#around(insert.address).every((loop) => {
       if (loop.kind !== 'tree') return false
-      const tree = this.#cursors.get(loop.subject)
+      const tree = this.treeOf(loop.subject, loop.end)
       if (tree === undefined) return false
       const cursors = this.#sameRow(loop.subject)
       const columns = new Set<number>()
       for (const source of sources) {
         if (source === undefined || !cursors.has(source.cursor)) continue
-        const of = this.#cursors.get(source.cursor)
+        const of = this.treeOf(source.cursor, insert.address)
         if (source.column === 'rowid') columns.add(tree.table.rowidColumn)
         else columns.add(of?.columns[source.column] ?? tree.table.rowidColumn)
       }

@@ -201,6 +201,7 @@ class Inspection {
       if (isCall) this.#function(functionName(p4), p4.toLowerCase(), registered)
       else if (opcode === 'AggValue' || opcode === 'AggInverse') this.#add('WINDOW_ORDER', functionName(p4))
     }
+    if (this.#reached.some((list) => hasSequence(list, ')', 'over'))) this.#add('WINDOW_ORDER', 'over')
   }
 
   #function(name: string, full: string, registered: ReadonlySet<string>): void {
@@ -313,7 +314,7 @@ class Inspection {
         // An id that is given is made an integer; whole rows are copied with theirs.
         if (opcode === 'MustBeInt' || opcode === 'RowData' || opcode === 'RowCell') givesIds = true
         if (opcode !== 'NewRowid' || idIsGiven(program, address)) continue
-        const table = ordering.treeOf(p1)?.table
+        const table = ordering.treeOf(p1, address)?.table
         if (table === undefined || table.rowidColumn < 0) continue
         // AUTOINCREMENT fails instead.
         if (/autoincrement/i.test(this.#facts.tableSql.get(table.name.toLowerCase()) ?? '')) continue
@@ -326,7 +327,8 @@ class Inspection {
   #updateFrom(main: Ordering): void {
     if (this.#verb !== 'update' || !this.#list.some(isUpdateFrom)) return
     const target = this.#programs[0]?.find(({ opcode }) => opcode === 'OpenWrite')
-    const table = target === undefined ? undefined : main.treeOf(target.p1)?.table.name.toLowerCase()
+    const table =
+      target === undefined ? undefined : main.treeOf(target.p1, target.address + 1)?.table.name.toLowerCase()
     // One row at most is found for each row of the table when nothing else is gone over.
     if (table === undefined || !main.loopsOnlyOver(table)) this.#add('UPDATE_FROM', table ?? 'a table')
   }
@@ -352,7 +354,7 @@ class Inspection {
       const ordering = orderings[index] as Ordering
       const isShared = (address: number) => ordering.shared(address) && (index === 0 || fireShared)
       for (const instruction of program) {
-        this.#step(instruction, program, ordering, index === 0, isShared, hasConflicts)
+        this.#step(instruction, program, ordering, isShared, hasConflicts)
       }
       const bare = bareColumn(program)
       if (bare !== undefined && ordering.repeats(bare))
@@ -364,18 +366,17 @@ class Inspection {
     instruction: Instruction,
     program: readonly Instruction[],
     ordering: Ordering,
-    isMain: boolean,
     isShared: (address: number) => boolean,
     hasConflicts: boolean,
   ): void {
     const { address, opcode, p1, p4 } = instruction
     switch (opcode) {
       case 'NewRowid': {
-        const tree = ordering.treeOf(p1)
+        const tree = ordering.treeOf(p1, address)
         if (tree === undefined || tree.table.rowidColumn < 0 || tree.table.name.startsWith('sqlite_')) return
         if (idIsGiven(program, address)) return
-        if (isMain ? !ordering.specified(address) : !isShared(address))
-          this.#add('UNORDERED_IDS', tree.table.name)
+        // Where a trigger inserts, those that fire it must come in an order that nodes share.
+        if (!ordering.specified(address) || !isShared(address)) this.#add('UNORDERED_IDS', tree.table.name)
         return
       }
       case 'DecrJumpZero': {
@@ -388,7 +389,7 @@ class Inspection {
       }
       case 'IfNotZero': {
         const last = program[address + 1]
-        if (last?.opcode === 'Last' && !ordering.sortsTotally(last.p1))
+        if (last?.opcode === 'Last' && !ordering.sortsTotally(last.p1, address))
           this.#add('LIMIT_WITHOUT_ORDER', 'limit')
         return
       }
@@ -403,7 +404,7 @@ class Inspection {
       }
       case 'Insert':
       case 'Delete': {
-        const tree = ordering.treeOf(p1)
+        const tree = ordering.treeOf(p1, address)
         if (hasConflicts && tree !== undefined && !isShared(address))
           this.#add('UNORDERED_CONFLICT', tree.table.name)
       }
@@ -411,18 +412,20 @@ class Inspection {
   }
 
   #aggregate(
-    { address, p2, p4 }: Instruction,
+    { address, p2, p3, p4 }: Instruction,
     program: readonly Instruction[],
     ordering: Ordering,
     isShared: (address: number) => boolean,
   ): void {
     const name = functionName(p4)
-    if (ORDERED_AGGREGATES.has(name) && !ordering.specified(address)) this.#add('UNORDERED_AGGREGATE', name)
+    const from = ordering.aggregateSet(p3, address)
+    if (ORDERED_AGGREGATES.has(name) && !ordering.specified(address, from))
+      this.#add('UNORDERED_AGGREGATE', name)
     if (!SUMS.has(name) || isShared(address)) return
     const source = program.findLast(
       (each) => each.opcode === 'Column' && each.p3 === p2 && each.address < address,
     )
-    const column = source === undefined ? undefined : ordering.treeOf(source.p1)
+    const column = source === undefined ? undefined : ordering.treeOf(source.p1, source.address)
     const number = source === undefined ? undefined : column?.columns[source.p2]
     const isInteger = column?.table.columns.find((each) => each.number === number)?.isInteger === true
     if (!isInteger) this.#add('UNORDERED_SUM', name)
