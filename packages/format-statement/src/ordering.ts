@@ -92,7 +92,9 @@ export class Ordering {
     const opened = this.#temporary(cursor, address)
     const keys = Number(/^k\((\d+)/.exec(opened?.p4 ?? '')?.[1] ?? 0)
     if (keys === 0) return false
-    return this.#insertsInto(cursor, address).every((insert) => this.#keyIsUnique(insert, keys))
+    return this.#insertsInto(cursor, address).every((insert) =>
+      this.#keyIsUnique(insert, keys, opened?.address ?? -1),
+    )
   }
 
   /** Where the register that counts down a LIMIT was set, before `address`. */
@@ -173,7 +175,7 @@ export class Ordering {
     switch (loop.kind) {
       case 'tree': {
         if (this.#isReversed(loop)) return false
-        return this.treeOf(loop.subject, loop.end)?.table.keyed === true
+        return isTotal(this.treeOf(loop.subject, loop.end))
       }
       case 'sorter': {
         // What is run at the end of a group comes in the order of the groups.
@@ -201,7 +203,7 @@ export class Ordering {
     seen.add(loop)
     switch (loop.kind) {
       case 'tree':
-        return this.treeOf(loop.subject, loop.end)?.table.keyed === true
+        return isTotal(this.treeOf(loop.subject, loop.end))
       case 'sorter':
       case 'temporary':
         return (
@@ -277,7 +279,7 @@ export class Ordering {
   }
 
   /** Whether the sort key of an inserted record identifies a row of every table that is looped over. */
-  #keyIsUnique(insert: Instruction, keys: number): boolean {
+  #keyIsUnique(insert: Instruction, keys: number, from: number): boolean {
     const record = this.#program.findLast(
       ({ address, opcode, p3 }) => opcode === 'MakeRecord' && p3 === insert.p2 && address < insert.address,
     )
@@ -285,7 +287,7 @@ export class Ordering {
     const sources = Array.from({ length: Math.min(keys, record.p2) }, (_, index) =>
       this.#source(record.p1 + index, record.address),
     )
-    return this.#around(insert.address).every((loop) => {
+    return this.#around(insert.address, from).every((loop) => {
       if (loop.kind !== 'tree') return false
       const tree = this.treeOf(loop.subject, loop.end)
       if (tree === undefined) return false
@@ -323,6 +325,13 @@ export class Ordering {
     }
     return undefined
   }
+}
+
+/** Whether the entries of a b-tree come in an order that their content decides: by a key that no two share. */
+function isTotal(tree: BTree | undefined): boolean {
+  if (tree === undefined) return false
+  if (tree.table.keyed) return true
+  return tree.isIndex && tree.table.uniques.some((unique) => unique.every((column) => tree.columns.includes(column)))
 }
 
 /** Whether a column is taken from whichever row of a group comes first. Returns its place. */

@@ -86,7 +86,7 @@ test('U3: settings that change results are refused inside a write', () => {
 
 test('U4: functions of the user are unsafe until they are declared', () => {
   const db = database()
-  db.function('mine', { deterministic: true }, (value) => value as number)
+  db.function('mine', { deterministic: true }, (value) => value)
   db.aggregate('most', { start: 0, step: (sum: number, value) => sum + Number(value) })
   const sql = 'insert into t (a) values (mine(1))'
   const { verdict, reasons, functions } = explainSafety(db, sql)
@@ -221,6 +221,9 @@ test('U15: rows inserted from a SELECT get ids in its order', () => {
   expect(judged('insert into auto (v) select a from s where id = 3')).toBe('safe')
   expect(judged(`insert into auto (v) select value from json_each('[1,2]')`)).toBe('safe')
   expect(judged('insert into auto (v) select a || count(*) from s group by a')).toBe('safe')
+  const strict = 'create table st (k text primary key not null, v)'
+  expect(judged('insert into auto (v) select v from st order by k', strict)).toBe('safe')
+  expect(judged('insert into auto (v) select v from words order by k')).toBe(unsafe('UNORDERED_IDS'))
   // Given ids.
   expect(judged('insert into auto select id, a from s')).toBe('safe')
   // No ids that one could see; nobody may look at the hidden ones.

@@ -215,10 +215,10 @@ test('PRAGMAs whose value is data travel as statements; others that change resul
     'optimize',
     'schema_version = 1',
   ]) {
-    expect(judged(`pragma ${setting}`), setting).toBe('refused SETTING')
+    expect([setting, judged(`pragma ${setting}`)]).toEqual([setting, 'refused SETTING'])
     const { leader } = pair(SCHEMA)
     const { errors, payloads } = leader.group((connection) => connection.exec(`pragma ${setting}`))
-    expect(isUnderstudyError(errors[0], 'STATEMENT_UNSUPPORTED'), setting).toBe(true)
+    expect([setting, isUnderstudyError(errors[0], 'STATEMENT_UNSUPPORTED')]).toEqual([setting, true])
     expect(payloads).toEqual([])
   }
   for (const local of [
@@ -228,7 +228,7 @@ test('PRAGMAs whose value is data travel as statements; others that change resul
     'wal_checkpoint',
     'main.foreign_keys',
   ]) {
-    expect(judged(`pragma ${local}`), local).toBe('local LOCAL_PRAGMA')
+    expect([local, judged(`pragma ${local}`)]).toEqual([local, 'local LOCAL_PRAGMA'])
   }
 })
 
@@ -299,7 +299,7 @@ test('plain work by key is safe', () => {
     ';; /* nothing */ delete from t -- here',
     'replace into t values (1, 2, 3, 4)',
   ]) {
-    expect(judged(sql), sql).toBe('safe')
+    expect([sql, judged(sql)]).toEqual([sql, 'safe'])
   }
 })
 
