@@ -35,7 +35,7 @@ import {
 } from './payload.ts'
 import { flush, reloadStatistics } from './recorder.ts'
 import { Tripwire } from './tripwire.ts'
-import { verdictByWords } from './verdicts.ts'
+import { SCHEMA_VERBS, verdictByWords } from './verdicts.ts'
 
 const STATEMENTS_MAX = 256
 
@@ -67,6 +67,7 @@ interface Prepared {
   readonly counts: boolean
   readonly reloads: boolean
   readonly defers: boolean
+  readonly cuts: boolean
 }
 
 export class StatementApplier implements Applier {
@@ -174,16 +175,18 @@ export class StatementApplier implements Applier {
     if (plan.digest.kind !== DIGEST_NONE) this.#tripwire.open()
     this.#total = this.#changesSoFar()
     for (const write of plan.writes) {
-      if (plan.flushes) {
-        flush(this.#connection)
-        this.#total = this.#changesSoFar()
+      if (plan.flushes) this.#flush()
+      for (const statement of write) {
+        if (statement.text < 0) this.#flush()
+        else this.#statement(statement, texts[statement.text] as string, plan.flushes)
       }
-      for (const statement of write) this.#statement(statement, texts[statement.text] as string)
+      this.#tripwire.endWrite()
       if (this.#defers) {
         this.#defers = false
         database.exec('pragma defer_foreign_keys = 0')
       }
     }
+    if (plan.flushes) flush(this.#connection)
     const own = this.#tripwire.take(plan.digest.kind)
     if (plan.digest.kind !== DIGEST_NONE) this.#compare(plan, texts, own.kind, own.tables)
     this.#tripwire.drop()
@@ -192,13 +195,22 @@ export class StatementApplier implements Applier {
     }
   }
 
-  #statement(planned: PlannedStatement, text: string): void {
+  #flush(): void {
+    flush(this.#connection)
+    this.#total = this.#changesSoFar()
+  }
+
+  #statement(planned: PlannedStatement, text: string, flushes: boolean): void {
     const { captured, parameters, changes } = planned
     let prepared: Prepared
     try {
       prepared = this.#prepare(text)
     } catch (cause) {
       throw refused('a statement cannot be compiled here', cause)
+    }
+    if (prepared.cuts) {
+      if (flushes) this.#flush()
+      this.#tripwire.beforeSchema()
     }
     const reached = captured.some(({ code }) => COUNTER_CODES.has(code)) ? COUNTERS : NO_COUNTERS
     this.#overrides.replays(captured, reached)
@@ -220,6 +232,7 @@ export class StatementApplier implements Applier {
       throw diverged('a statement succeeded that failed on the leader')
     if (mismatch !== undefined) throw diverged(mismatch)
     if (!this.#connection.database.isTransaction) throw diverged('a statement ended the transaction')
+    if (prepared.cuts) this.#tripwire.afterSchema(true)
     if (prepared.defers) this.#defers = true
     const total = this.#changesSoFar()
     const actual = total - this.#total
@@ -249,6 +262,7 @@ export class StatementApplier implements Applier {
       statement,
       counts: verb !== 'analyze' && verb !== 'pragma',
       reloads: verb !== 'drop' && list.some((word) => /^sqlite_stat\d$/.test(word.text)),
+      cuts: SCHEMA_VERBS.has(verb),
       defers: verb === 'pragma' && list.some((word) => word.text === 'defer_foreign_keys'),
     }
     if (this.#prepared.size >= STATEMENTS_MAX) {
@@ -269,10 +283,9 @@ export class StatementApplier implements Applier {
         return theirs.table === table && theirs.rows === rows && theirs.crc === crc
       })
     if (isSame) return
-    const changeset = this.#tripwire.changeset
-    if (changeset === undefined)
+    if (kind !== plan.digest.kind)
       throw diverged('the rows that it changed cannot be compared with those of the leader')
-    const differing = differingTables(tables, own, changeset)
+    const differing = differingTables(tables, own, this.#tripwire.changesets)
     const names = differing.map(({ table }) => table)
     const error = diverged(`it did not do the same to the rows of ${names.join(', ')} as on the leader`, {
       tables: names,

@@ -1,6 +1,6 @@
 /** Payloads for people and tools: plain data that JSON can carry. */
 import { nameOf } from './overrides.ts'
-import { decodePayload, DIGEST_ROWS, type PlannedStatement, type TextEntry } from './payload.ts'
+import { decodePayload, type PlannedStatement, type TextEntry } from './payload.ts'
 import { describeValue, type DescribedValue } from './values.ts'
 
 export interface DescribedStatement {
@@ -24,19 +24,22 @@ export interface DescribedPayload {
   readonly writes: readonly (readonly DescribedStatement[])[]
   /** What the changes of each table come to; `kind` says of what the CRC-32 is made. */
   readonly digest: {
-    readonly kind: 'none' | 'changeset' | 'rows'
+    readonly kind: 'none' | 'changeset' | 'rows' | 'hard rows'
     readonly tables: readonly { readonly table: string; readonly rows: number; readonly crc: string }[]
   }
 }
 
+const KINDS = ['none', 'changeset', 'rows', 'hard rows'] as const
+
 /** Decodes a payload. Throws `RECORD_CORRUPT` or `FORMAT_VERSION`. */
 export function describePayload(payload: Uint8Array): DescribedPayload {
   const { texts, writes, digest } = decodePayload(payload)
-  const kind = digest.kind === 0 ? 'none' : digest.kind === DIGEST_ROWS ? 'rows' : 'changeset'
   return {
-    writes: writes.map((statements) => statements.map((each) => describe(each, texts))),
+    writes: writes.map((statements) =>
+      statements.filter(({ text }) => text >= 0).map((each) => describe(each, texts)),
+    ),
     digest: {
-      kind,
+      kind: KINDS[digest.kind] ?? 'none',
       tables: digest.tables.map(({ table, rows, crc }) => ({
         table,
         rows,

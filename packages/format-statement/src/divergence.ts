@@ -83,7 +83,7 @@ function primaryCode(cause: unknown): number | undefined {
 export function differingTables(
   leader: readonly TableDigest[],
   own: readonly TableDigest[],
-  changeset: Uint8Array,
+  changesets: readonly Uint8Array[],
 ): DivergedTable[] {
   const theirs = new Map(leader.map((each) => [each.table, each]))
   const mine = new Map(own.map((each) => [each.table, each]))
@@ -92,7 +92,7 @@ export function differingTables(
     return a?.crc !== b?.crc || a?.rows !== b?.rows
   })
   const changes = new Map<string, ReportedChange[]>(names.map((name) => [name, []]))
-  for (const change of decodeChangeset(changeset)) {
+  for (const change of changesets.flatMap((changeset) => [...decodeChangeset(changeset)])) {
     const list = changes.get(change.table)
     if (list !== undefined && list.length < REPORTED_ROWS_MAX) list.push(reported(change))
   }

@@ -331,7 +331,10 @@ export class Ordering {
 function isTotal(tree: BTree | undefined): boolean {
   if (tree === undefined) return false
   if (tree.table.keyed) return true
-  return tree.isIndex && tree.table.uniques.some((unique) => unique.every((column) => tree.columns.includes(column)))
+  return (
+    tree.isIndex &&
+    tree.table.uniques.some((unique) => unique.every((column) => tree.columns.includes(column)))
+  )
 }
 
 /** Whether a column is taken from whichever row of a group comes first. Returns its place. */

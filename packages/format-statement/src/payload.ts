@@ -15,6 +15,8 @@ export const DIGEST_NONE = 0
 export const DIGEST_BYTES = 1
 /** Sum of the CRC-32s of a table's rows: in whatever order they come. */
 export const DIGEST_ROWS = 2
+/** Likewise, without tables in which two keys may be equal and yet differ: something was rolled back on the leader. */
+export const DIGEST_HARD_ROWS = 3
 
 const DIGEST_MASK = 3
 /** Virtual tables exist: what they hold in memory is written down at the beginning of each write. */
@@ -24,6 +26,8 @@ export const PARAMETERS_NONE = 0
 export const PARAMETERS_LIST = 1
 export const PARAMETERS_NAMED = 2
 
+const FLUSH = 1
+const FLUSHING: PlannedStatement = { text: -1, changes: 0, fails: false, parameters: [], captured: [] }
 const CAPTURES = 4
 const FAILS = 8
 
@@ -61,7 +65,7 @@ export interface Captured {
 }
 
 export interface PlannedStatement {
-  /** Index into `texts`. */
+  /** Index into `texts`; -1: no statement, but virtual tables write down what they hold in memory. */
   readonly text: number
   /** Rows that it changed, those of triggers and foreign-key actions included. */
   readonly changes: number
@@ -132,6 +136,11 @@ function writeCaptured(body: ByteWriter, captured: readonly Captured[]): void {
   }
 }
 
+/** In the body of a payload: here virtual tables write down what they hold in memory. */
+export function writeFlush(body: ByteWriter): void {
+  body.byte(FLUSH)
+}
+
 /** The end of a write in the body of a payload. */
 export function writeEnd(body: ByteWriter): void {
   body.byte(0)
@@ -179,7 +188,7 @@ export function decodePayload(payload: Uint8Array): Plan {
   const reader = new ByteReader(payload, 1, end)
   const flags = reader.byte()
   const kind = flags & DIGEST_MASK
-  if (flags > (DIGEST_MASK | FLUSHES) || kind === DIGEST_MASK) throw corrupt('its flags are unknown')
+  if (flags > (DIGEST_MASK | FLUSHES)) throw corrupt('its flags are unknown')
   const texts = readTexts(reader)
   const writes = readWrites(reader, texts.length)
   const digest = { kind, tables: kind === DIGEST_NONE ? [] : readDigest(reader) }
@@ -214,6 +223,10 @@ function readWrites(outer: ByteReader, textCount: number): PlannedStatement[][] 
       continue
     }
     isOpen = true
+    if (head === FLUSH) {
+      write.push(FLUSHING)
+      continue
+    }
     const text = Math.floor(head / 16) - 1
     const kind = head & 3
     if (text < 0 || text >= textCount || kind > PARAMETERS_NAMED) {

@@ -25,9 +25,11 @@ import { Dictionary } from './dictionary.ts'
 import { Overrides } from './overrides.ts'
 import {
   DIGEST_BYTES,
+  DIGEST_HARD_ROWS,
   DIGEST_ROWS,
   encodePayload,
   writeEnd,
+  writeFlush,
   writeStatement,
   type TextEntry,
 } from './payload.ts'
@@ -35,7 +37,7 @@ import { SAFETY_REASONS, type SafetyReason } from './reasons.ts'
 import { Classifier, type Judgement } from './safety.ts'
 import { SeenTexts } from './seen-texts.ts'
 import { Tripwire } from './tripwire.ts'
-import { CARRIED_PRAGMAS } from './verdicts.ts'
+import { CARRIED_PRAGMAS, SCHEMA_VERBS } from './verdicts.ts'
 import type { Warnings } from './warnings.ts'
 
 /** What to do with a statement that is not safe. */
@@ -65,6 +67,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   readonly #seen = new SeenTexts()
   /** Tables whose largest id is not taken, as far as is known. */
   readonly #roomy = new Set<string>()
+  /** AUTOINCREMENT counters as they were when last looked at, if nothing changed a row since. */
+  #counters: string | undefined
   readonly #body = new ByteWriter()
   readonly #payload = new ByteWriter()
   #closed = false
@@ -136,6 +140,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
         this.#dictionary.forget()
         this.#classifier.forget()
         this.#roomy.clear()
+        this.#counters = undefined
       }
       this.#overrides.engage()
       this.#readSchema(false)
@@ -169,6 +174,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#overrides.statementEnds()
     this.#rows?.endWrite()
     writeEnd(this.#body)
+    this.#tripwire.endWrite()
   }
 
   abandonWrite(): void {
@@ -181,7 +187,12 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#textUses.length = this.#markTexts
     this.#statements = this.#markStatements
     this.#escalated = this.#wasEscalated
-    if (this.#ran) this.#disturbed = true
+    if (this.#ran) {
+      this.#disturbed = true
+      this.#total = first(this.#totalChanges)
+    }
+    this.#counters = undefined
+    this.#tripwire.abandonWrite()
     if (!this.#touchedSchema) return
     this.#connection.internal(() => this.#readSchema(true))
   }
@@ -198,10 +209,11 @@ export class StatementRecorder implements Recorder, StatementObserver {
       this.#tripwire.drop()
       return []
     }
-    const kind = this.#options.allowsOtherSqlite || this.#disturbed ? DIGEST_ROWS : DIGEST_BYTES
+    const kind = this.#options.allowsOtherSqlite ? DIGEST_ROWS : DIGEST_BYTES
     return [
       this.#connection.internal(() => {
-        const digest = this.#tripwire.take(kind)
+        if (this.#flushes) flush(this.#connection)
+        const digest = this.#tripwire.take(this.#disturbed ? DIGEST_HARD_ROWS : kind)
         this.#tripwire.drop()
         const texts = this.#number()
         return encodePayload(this.#payload, texts, this.#body.bytes(), this.#flushes, digest)
@@ -217,6 +229,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#tripwire.drop()
     this.#rows?.abandonGroup()
     this.#dictionary.forget()
+    this.#counters = undefined
     // The schema may be an older one again, under a version that was used for another.
     this.#version = -1
   }
@@ -245,7 +258,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (judgement.draws.length > 0) this.#checkIds(judgement)
     if (judgement.givesIds) this.#roomy.clear()
     if (statement.effect === 'pragma') this.#pragmaBefore = this.#pragmaValue(statement)
-    if (statement.effect === 'schema') this.#touchedSchema = true
+    if (statement.effect === 'schema') {
+      this.#touchedSchema = true
+      if (SCHEMA_VERBS.has(judgement.verb)) this.#beforeCut()
+    }
     this.#ran = true
     this.#running = judgement
     this.#runningStatement = statement
@@ -271,7 +287,9 @@ export class StatementRecorder implements Recorder, StatementObserver {
         this.#total = first(this.#totalChanges)
       })
     }
-    if (this.#hasEffect(statement, judgement, changes, version)) this.#log(statement, judgement, changes)
+    const hasEffect = this.#hasEffect(statement, judgement, changes, version)
+    if (SCHEMA_VERBS.has(judgement.verb)) this.#afterCut(hasEffect)
+    if (hasEffect) this.#log(statement, judgement, changes)
     this.#overrides.statementEnds()
     if (captured.length > 0) captured.length = 0
   }
@@ -290,6 +308,21 @@ export class StatementRecorder implements Recorder, StatementObserver {
     }
   }
 
+  /** A session does not answer across schema changes: what it has is digested first. */
+  #beforeCut(): void {
+    this.#connection.internal(() => {
+      if (this.#flushes) flush(this.#connection)
+      this.#tripwire.beforeSchema()
+    })
+    if (this.#flushes) this.#total = first(this.#totalChanges)
+  }
+
+  #afterCut(changed: boolean): void {
+    this.#tripwire.afterSchema(changed)
+    // Virtual tables have written down what they held: a follower does so at the same moment.
+    if (!changed && this.#flushes) writeFlush(this.#body)
+  }
+
   #beginWrite(): void {
     this.#markBody = this.#body.length
     this.#markTexts = this.#texts.length
@@ -305,7 +338,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (statement.effect === 'schema') {
       return changes > 0 || this.#version !== version || judgement.verb === 'analyze'
     }
-    if (statement.effect !== 'pragma') return changes > 0
+    if (statement.effect !== 'pragma') return changes > 0 || this.#movedCounter(judgement)
     if (statement.pragma?.name === 'defer_foreign_keys') {
       // It changes nothing by itself: it goes along with the next statement of its write.
       this.#defers = { sql: statement.sql, parameters: statement.parameters }
@@ -314,7 +347,22 @@ export class StatementRecorder implements Recorder, StatementObserver {
     return this.#pragmaValue(statement) !== this.#pragmaBefore
   }
 
+  /**
+   * A statement that changes no row may still move an AUTOINCREMENT counter. Counters that are what they were when last
+   * looked at did not move; otherwise it is logged, which does no harm.
+   */
+  #movedCounter({ counts }: Judgement): boolean {
+    if (!counts) return false
+    const counters = this.#connection.internal(() =>
+      JSON.stringify(this.#connection.database.prepare('select * from main.sqlite_sequence').all()),
+    )
+    const moved = counters !== this.#counters
+    this.#counters = counters
+    return moved
+  }
+
   #log(statement: StatementInfo, judgement: Judgement, changes: number): void {
+    if (changes > 0 || statement.effect === 'schema') this.#counters = undefined
     if (this.#escalated) return
     // ANALYZE counts the project's own tables too, which nodes need not have alike.
     this.#write(statement, judgement.verb === 'analyze' ? 0 : changes, false)
@@ -364,6 +412,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
   /** The statement that was running did not end. */
   #failed(): void {
     const statement = this.#runningStatement
+    if (SCHEMA_VERBS.has(this.#running?.verb ?? '')) this.#afterCut(false)
     this.#running = undefined
     this.#disturbed = true
     const total = first(this.#totalChanges)

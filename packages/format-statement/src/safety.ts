@@ -47,6 +47,8 @@ export interface Judgement extends Safety {
   readonly pure: ReadonlySet<string>
   /** Tables in which SQLite may choose ids, quoted. */
   readonly draws: readonly string[]
+  /** It may move an AUTOINCREMENT counter. */
+  readonly counts: boolean
   /** It may give rows ids of its own, however large. */
   readonly givesIds: boolean
   /** Names a table of statistics: what the planner knows is read anew after it. */
@@ -109,6 +111,7 @@ export class Classifier {
       counters: NONE,
       pure: NONE,
       draws: [],
+      counts: false,
       givesIds: true,
       touchesStatistics: false,
       verb,
@@ -305,12 +308,15 @@ class Inspection {
   }
 
   /** Where SQLite chooses ids: one above the largest, and at random when there is none above. */
-  ids(): { draws: string[]; givesIds: boolean } {
+  ids(): { draws: string[]; counts: boolean; givesIds: boolean } {
     const draws = new Set<string>()
     let givesIds = false
+    let counts = false
     for (const program of this.#programs) {
       const ordering = new Ordering(program, program, this.#facts.trees, true)
       for (const { address, opcode, p1 } of program) {
+        if (opcode === 'OpenWrite')
+          counts ||= ordering.treeOf(p1, address + 1)?.table.name === 'sqlite_sequence'
         // An id that is given is made an integer; whole rows are copied with theirs.
         if (opcode === 'MustBeInt' || opcode === 'RowData' || opcode === 'RowCell') givesIds = true
         if (opcode !== 'NewRowid' || idIsGiven(program, address)) continue
@@ -321,7 +327,7 @@ class Inspection {
         draws.add(`main."${table.name.replaceAll('"', '""')}"`)
       }
     }
-    return { draws: [...draws], givesIds }
+    return { draws: [...draws], counts, givesIds }
   }
 
   #updateFrom(main: Ordering): void {

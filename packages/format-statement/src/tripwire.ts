@@ -5,15 +5,23 @@
  *
  * 1. A session reports the net change of its tables: those with a PRIMARY KEY, in rows without NULL in the key.
  * 2. Changesets of the same statements, from the same start, in the same build of SQLite are equal byte for byte. What was
- *    rolled back in between leaves its mark on the order of the rows, and another build may order them otherwise: then
- *    rows are added up in whatever order (`DIGEST_ROWS`).
+ *    rolled back in between leaves its mark on the order of the rows (and on the rows themselves, where keys can be equal
+ *    and yet differ), and another build may order them otherwise: then rows are added up in whatever order.
  * 3. Tables stand in the order of their names, because a changeset has them in the order in which they were first touched.
- * 4. A session may not be able to answer after a schema change. Then there is no digest, and counts of changed rows alone
- *    are compared.
+ * 4. A session may not be able to answer after a schema change. So the digest is cut there: rows before it and rows after
+ *    it add up. Where tables that it saw are gone with a schema change that was rolled back, or a changeset would be too
+ *    large, there is no digest, and counts of changed rows alone are compared.
  */
 import { crc32 } from 'node:zlib'
 import type { DatabaseSync, Session } from 'node:sqlite'
-import { DIGEST_BYTES, DIGEST_NONE, DIGEST_ROWS, type Digest, type TableDigest } from './payload.ts'
+import {
+  DIGEST_BYTES,
+  DIGEST_HARD_ROWS,
+  DIGEST_NONE,
+  DIGEST_ROWS,
+  type Digest,
+  type TableDigest,
+} from './payload.ts'
 
 const TABLE = 0x54
 const UPDATE = 23
@@ -29,7 +37,23 @@ export class Tripwire {
    */
   readonly #guard: Session
   #session: Session | undefined
-  #changeset: Uint8Array | undefined
+  #changesets: Uint8Array[] = []
+  /** What was digested before schema changes. */
+  #parts: TableDigest[] = []
+  /** Tables of those with keys that can be equal and yet differ. */
+  readonly #soft = new Set<string>()
+  #candidate:
+    | {
+        readonly changeset: Uint8Array
+        readonly tables: readonly TableDigest[]
+        readonly hard: ReadonlySet<string>
+      }
+    | undefined
+  #isLost = false
+  /** The session from before the first schema change of the open write. */
+  #parked: Session | undefined
+  #markChangesets = 0
+  #markParts = 0
 
   constructor(database: DatabaseSync, ownPrefix: string) {
     this.#database = database
@@ -43,32 +67,90 @@ export class Tripwire {
     this.#session = this.#database.createSession()
   }
 
+  /** Before a schema change, after which the session could not answer any more. */
+  beforeSchema(): void {
+    this.#candidate = undefined
+    if (this.#isLost || this.#session === undefined) return
+    const changeset = this.#read(this.#session)
+    if (changeset === undefined) return
+    const tables = digestTables(changeset, true, this.#ownPrefix)
+    // The table may be gone, or have another name, when the digest is taken.
+    const hard = tables.map(({ table }) => table).filter((table) => hasHardKey(this.#database, table))
+    this.#candidate = { changeset, tables, hard: new Set(hard) }
+  }
+
+  /** After it: `changed` tells whether it happened. */
+  afterSchema(changed: boolean): void {
+    const candidate = this.#candidate
+    this.#candidate = undefined
+    if (!changed || this.#session === undefined) return
+    // What the write did before may have to be told again, when the write is rolled back.
+    if (this.#parked === undefined) {
+      this.#parked = this.#session
+      this.#markChangesets = this.#changesets.length
+      this.#markParts = this.#parts.length
+    } else {
+      this.#session.close()
+    }
+    this.#session = this.#database.createSession()
+    if (candidate === undefined) return
+    this.#changesets.push(candidate.changeset)
+    this.#parts.push(...candidate.tables)
+    for (const { table } of candidate.tables) if (!candidate.hard.has(table)) this.#soft.add(table)
+  }
+
+  /** The write is over. */
+  endWrite(): void {
+    this.#parked?.close()
+    this.#parked = undefined
+  }
+
+  /** The write was rolled back, its schema changes too: the session from before them goes on, if it can. */
+  abandonWrite(): void {
+    if (this.#parked === undefined) return
+    this.#session?.close()
+    this.#session = this.#parked
+    this.#parked = undefined
+    this.#changesets.length = this.#markChangesets
+    this.#parts.length = this.#markParts
+  }
+
   /** Digest of what happened since `open`. */
   take(kind: number): Digest {
     const session = this.#session
-    if (kind === DIGEST_NONE || session === undefined) {
-      this.drop()
-      return NO_DIGEST
-    }
-    try {
-      this.#changeset = session.changeset()
-    } catch {
-      this.drop()
-      return NO_DIGEST
-    }
-    session.close()
     this.#session = undefined
-    const tables = digestTables(this.#changeset, kind === DIGEST_ROWS, this.#ownPrefix)
-    return { kind: kind === DIGEST_ROWS ? DIGEST_ROWS : DIGEST_BYTES, tables }
+    if (kind === DIGEST_NONE || session === undefined || this.#isLost) {
+      session?.close()
+      this.drop()
+      return NO_DIGEST
+    }
+    const changeset = this.#read(session)
+    session.close()
+    if (changeset === undefined) return NO_DIGEST
+    const sums = kind !== DIGEST_BYTES || this.#changesets.length > 0
+    this.#changesets.push(changeset)
+    const last = digestTables(changeset, sums, this.#ownPrefix)
+    const parts = this.#parts
+    if (kind !== DIGEST_HARD_ROWS) {
+      const tables = parts.length === 0 ? last : merged([...parts, ...last])
+      return { kind: sums ? DIGEST_ROWS : DIGEST_BYTES, tables }
+    }
+    const hard = last.filter(({ table }) => hasHardKey(this.#database, table))
+    return { kind, tables: merged([...parts.filter(({ table }) => !this.#soft.has(table)), ...hard]) }
   }
 
   /** What the last digest was made of. */
-  get changeset(): Uint8Array | undefined {
-    return this.#changeset
+  get changesets(): readonly Uint8Array[] {
+    return this.#changesets
   }
 
   drop(): void {
-    this.#changeset = undefined
+    if (this.#changesets.length > 0) this.#changesets = []
+    if (this.#parts.length > 0) this.#parts = []
+    if (this.#soft.size > 0) this.#soft.clear()
+    this.#candidate = undefined
+    this.#isLost = false
+    this.endWrite()
     this.#session?.close()
     this.#session = undefined
   }
@@ -77,6 +159,54 @@ export class Tripwire {
     this.drop()
     this.#guard.close()
   }
+
+  #read(session: Session): Uint8Array | undefined {
+    try {
+      return session.changeset()
+    } catch {
+      this.#isLost = true
+      return undefined
+    }
+  }
+}
+
+/**
+ * Whether two keys of a table that are equal are the same bytes. Where they need not be (NOCASE, untyped, REAL), a
+ * session that saw a change which was rolled back finds another row under the key.
+ */
+function hasHardKey(database: DatabaseSync, table: string): boolean {
+  const columns = database
+    .prepare(`select name, type from pragma_table_xinfo(?, 'main') where pk > 0`)
+    .all(table)
+  const index = database
+    .prepare(`select name from pragma_index_list(?, 'main') where origin = 'pk'`)
+    .get(table)
+  // The rowid, an integer always.
+  if (index === undefined) return columns.length === 1
+  const collations = database
+    .prepare(`select coll from pragma_index_xinfo(?, 'main') where key = 1`)
+    .all(index['name'] as string)
+  return (
+    collations.every(({ coll }) => coll === 'BINARY') &&
+    columns.every(
+      ({ type }) =>
+        /int|char|clob|text|num|dec|bool|date/i.test(String(type)) && !/real|floa|doub/i.test(String(type)),
+    )
+  )
+}
+
+/** Digests of rows add up. */
+function merged(parts: readonly TableDigest[]): TableDigest[] {
+  const tables = new Map<string, TableDigest>()
+  for (const { table, rows, crc } of parts) {
+    const sum = tables.get(table)
+    tables.set(table, {
+      table,
+      rows: rows + (sum?.rows ?? 0),
+      crc: (crc + (sum?.crc ?? 0)) % 0x1_0000_0000,
+    })
+  }
+  return [...tables.values()].sort((a, b) => (a.table < b.table ? -1 : 1))
 }
 
 /**
@@ -102,11 +232,11 @@ export function digestTables(changeset: Uint8Array, sums: boolean, ownPrefix: Bu
       if (isStatistics) {
         if (!isOwn(changeset, at, ownPrefix)) {
           rows += 1
-          sum += crc32(changeset.subarray(at, end))
+          sum += rowSum(changeset, at, end)
         }
       } else {
         rows += 1
-        if (sums) sum += crc32(changeset.subarray(at, end))
+        if (sums) sum += rowSum(changeset, at, end)
       }
       at = end
     }
@@ -115,6 +245,11 @@ export function digestTables(changeset: Uint8Array, sums: boolean, ownPrefix: Bu
     tables.push({ table, rows, crc })
   }
   return tables.length < 2 ? tables : tables.sort((a, b) => (a.table < b.table ? -1 : 1))
+}
+
+/** Without the flag "indirect", which a direct change leaves off even when it was rolled back. */
+function rowSum(changeset: Uint8Array, at: number, end: number): number {
+  return crc32(changeset.subarray(at + 2, end), changeset[at])
 }
 
 /** Where the change at `at` ends: operation, flag, one record, or two for an update. */

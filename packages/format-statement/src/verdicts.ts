@@ -35,6 +35,9 @@ const LOCAL_PRAGMAS: ReadonlySet<string> = new Set([
   'wal_checkpoint',
 ])
 
+/** Statements after which a session that was open before may not answer. */
+export const SCHEMA_VERBS: ReadonlySet<string> = new Set(['alter', 'create', 'drop'])
+
 export interface WordVerdict {
   readonly verdict: SafetyVerdict
   readonly code: SafetyReasonCode | undefined

@@ -112,7 +112,7 @@ test('what was rolled back or failed before does not make followers stop', () =>
       connection.exec(`insert into kv (id, n) values (4, 4), (5, 5); insert into other values ('x', 1)`)
     },
   )
-  expect(kindOf(leader, payloads[0] as Uint8Array)).toBe('rows')
+  expect(kindOf(leader, payloads[0] as Uint8Array)).toBe('hard rows')
   follower.apply(...payloads)
   expect(follower.dump()).toEqual(leader.dump())
   expect(kindOf(leader, leader.payload('update kv set n = n + 1'))).toBe('changeset')
