@@ -44,9 +44,13 @@ export interface ReadOptions {
   readonly upTo?: Lsn
 }
 
-/** Control payload kinds: the first byte of a `FORMAT_CONTROL` payload. The log writes 1; 2 comes from a leader's `mark`. */
+/**
+ * Control payload kinds: the first byte of a `FORMAT_CONTROL` payload. The log writes 1; 2 comes from a leader's `mark`;
+ * 3 says that groups are recorded in another format from here on, whose id follows in two bytes, low one first.
+ */
 export const CONTROL_EPOCH = 1
 export const CONTROL_MARKER = 2
+export const CONTROL_FORMAT = 3
 
 export interface EpochBegin {
   /** 64 random bits as 16 lower-case hexadecimal digits. */

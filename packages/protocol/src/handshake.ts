@@ -51,6 +51,7 @@ export function encodeHello(typeByte: number, hello: Hello): Uint8Array {
   writer.list(8, hello.formats, LIMITS.formatsMax, (format) => {
     writer.u32(1, format.id)
     writer.u32(2, format.version)
+    if (format.fingerprint !== undefined) writer.text(3, format.fingerprint, LIMITS.nameBytesMax)
   })
   for (const entry of newestEpochs(hello.history, LIMITS.helloBytesMax - writer.length))
     writer.nested(9, entry)
@@ -132,12 +133,14 @@ export function decodeHello(reader: FieldReader): Hello {
 function readFormat(reader: FieldReader): FormatVersion {
   let id = 0
   let version = 0
+  let fingerprint = ''
   while (reader.next()) {
     if (reader.field === 1) id = reader.u32()
     else if (reader.field === 2) version = reader.u32()
+    else if (reader.field === 3) fingerprint = reader.text(LIMITS.nameBytesMax)
     else reader.skip()
   }
-  return { id, version }
+  return fingerprint === '' ? { id, version } : { id, version, fingerprint }
 }
 
 export function encodeWelcome(typeByte: number, welcome: Welcome): Uint8Array {

@@ -38,6 +38,8 @@ export interface Hello {
 export interface FormatVersion {
   readonly id: number
   readonly version: number
+  /** What the format needs its peers to share, of the dialler: text for people, at most 255 bytes. Absent: nothing, or not known. */
+  readonly fingerprint?: string
 }
 
 /** What the follower has to do before records flow. */

@@ -7,12 +7,16 @@
  * Validity conditions:
  * 1. Records are pushed in log order without gaps, beginning right above the storage's position.
  * 2. A batch is one transaction that stores the position of its last record; parts of a transaction that is not whole
- *    are never applied.
+ *    are never applied. Records of two formats never share one; records of the log itself go with any.
  * 3. A batch ends with a marker record, and `onMarker` is called right after its COMMIT, before anything else is applied.
- * 4. When a record cannot be applied, every record before it is, nothing of it is, and the loop takes no more.
+ * 4. One format is engaged at a time: its applier is made outside of a transaction and prepared in its first one; what the
+ *    format before had prepared is restored first, because a logical applier may take triggers out that another needs.
+ * 5. A physical format is applied only to a file that is the leader's page by page; any other must bootstrap.
+ * 6. When a record cannot be applied, every record before it is, nothing of it is, and the loop takes no more.
  */
 import {
   CONTROL_EPOCH,
+  CONTROL_FORMAT,
   CONTROL_MARKER,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -29,6 +33,7 @@ import {
 import { asFailure, withPosition } from './failures.ts'
 import { APPLY_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
 import { PartAssembler, type WholeTransaction } from './parts.ts'
+import { formatNotGiven } from './physical.ts'
 
 export interface ApplyLoopOptions<C, T> {
   readonly storage: Storage<C, T>
@@ -40,12 +45,23 @@ export interface ApplyLoopOptions<C, T> {
   readonly onMarker?: (point: LogPoint) => void
 }
 
+interface Engaged<C> {
+  readonly format: LogFormat<C>
+  readonly applier: Applier
+  prepared: boolean
+}
+
 export class ApplyLoop<C, T> {
   readonly #storage: Storage<C, T>
   readonly #clock: Clock
   readonly #limits: ApplyLimits
   readonly #onMarker: ((point: LogPoint) => void) | undefined
-  readonly #appliers: Map<number, Applier>
+  readonly #formats: ReadonlyMap<number, LogFormat<C>>
+  #engaged: Engaged<C> | undefined
+  /** Nothing is prepared for another format than the engaged one. */
+  #restored = false
+  /** The open transaction prepared the engaged applier. */
+  #preparing = false
   readonly #assembler: PartAssembler
   #waiting: WholeTransaction[] = []
   #waitingBytes = 0
@@ -59,9 +75,7 @@ export class ApplyLoop<C, T> {
     this.#clock = options.clock
     this.#limits = withDefaults(APPLY_LIMITS, options.limits)
     this.#onMarker = options.onMarker
-    this.#appliers = new Map(
-      options.formats.map((format) => [format.id, format.applier(options.storage.connection)]),
-    )
+    this.#formats = new Map(options.formats.map((format) => [format.id, format]))
     this.#assembler = new PartAssembler(this.#limits.transactionBytesMax)
     this.#nextLsn = options.storage.applied.lsn + 1
   }
@@ -90,18 +104,22 @@ export class ApplyLoop<C, T> {
     return this.#failure
   }
 
-  /** Makes the storage ready for applying, in a transaction of its own. */
-  prepare(): void {
-    this.#inTransaction(() => {
-      for (const applier of this.#appliers.values()) applier.prepare()
-    })
+  /** Undoes what applying prepared, now or before an earlier stop: the storage is as the leader's was. */
+  restore(): void {
+    this.#disengage()
+    this.#restoreOthers(undefined)
   }
 
-  /** Undoes `prepare`, in a transaction of its own. */
-  restore(): void {
-    this.#inTransaction(() => {
-      for (const applier of this.#appliers.values()) applier.restore()
-    })
+  /** What an earlier loop of this life, or one of an earlier life, prepared for another format than this one. */
+  #restoreOthers(formatId: number | undefined): void {
+    this.#restored = true
+    // Pages are the leader's, its triggers among them: there is nothing to put back.
+    if (this.#storage.physical) return
+    for (const format of this.#formats.values()) {
+      if (format.physical === true || format.id === formatId) continue
+      this.#engaged = { format, applier: format.applier(this.#storage.connection), prepared: true }
+      this.#disengage()
+    }
   }
 
   /** Takes the next record. Throws `LOG_GAP` for any other. A broken chain of parts is thrown by `step`, after what came before it is applied. */
@@ -155,15 +173,15 @@ export class ApplyLoop<C, T> {
     const first = this.#waiting[0]
     if (first === undefined && this.#broken !== undefined) throw this.#fail(this.#broken)
     if (first === undefined || first.lsn > upTo) return undefined
-    let count = 0
-    const startMs = this.#clock.monotonic()
     try {
+      const formatId = this.#nextFormat(upTo)
+      if (formatId !== FORMAT_CONTROL) this.#engage(formatId, first)
+      else if (this.#storage.physical) return this.#settleControls(upTo)
       this.#storage.begin()
-      count = this.#applySome(upTo, startMs)
+      return this.#commit(this.#applySome(upTo, this.#clock.monotonic()))
     } catch (error) {
-      throw this.#fail(error)
+      throw this.#failure ?? this.#fail(error)
     }
-    return this.#commit(count)
   }
 
   /** Forgets what waits and goes on above the storage's position, after the log was cut. */
@@ -176,7 +194,62 @@ export class ApplyLoop<C, T> {
   }
 
   close(): void {
-    for (const applier of this.#appliers.values()) applier.close()
+    this.#engaged?.applier.close()
+    this.#engaged = undefined
+  }
+
+  /** Format of the first waiting record that is not the log's own; the log's own when there is none. */
+  #nextFormat(upTo: Lsn): number {
+    for (const { lsn, format } of this.#waiting) {
+      if (lsn > upTo) break
+      if (format !== FORMAT_CONTROL) return format
+    }
+    return FORMAT_CONTROL
+  }
+
+  #engage(formatId: number, first: WholeTransaction): void {
+    if (this.#engaged?.format.id === formatId) return
+    const format = this.#formats.get(formatId)
+    // What comes before it is applied first; its turn finds it at the head.
+    if (format === undefined || (format.physical === true && !this.#storage.physical)) {
+      if (first.format === FORMAT_CONTROL) return
+      const position = { epoch: first.epoch, lsn: first.lsn }
+      throw withPosition(format === undefined ? formatNotGiven(formatId) : needsEqualPages(), position)
+    }
+    this.#disengage()
+    if (!this.#restored) this.#restoreOthers(formatId)
+    this.#engaged = { format, applier: format.applier(this.#storage.connection), prepared: false }
+  }
+
+  #disengage(): void {
+    const engaged = this.#engaged
+    if (engaged === undefined) return
+    try {
+      if (engaged.prepared && engaged.format.physical !== true)
+        this.#inTransaction(() => engaged.applier.restore())
+    } finally {
+      this.#engaged = undefined
+      engaged.applier.close()
+    }
+  }
+
+  /** Records of the log itself change no page: a physical storage is only told of them. */
+  #settleControls(upTo: Lsn): LogPoint {
+    let count = 0
+    for (const transaction of this.#waiting) {
+      if (transaction.format !== FORMAT_CONTROL || transaction.lsn > upTo) break
+      try {
+        checkControl(transaction)
+      } catch (error) {
+        if (count > 0) break
+        throw withPosition(error, { epoch: transaction.epoch, lsn: transaction.lsn })
+      }
+      count++
+      if (isMarker(transaction)) break
+    }
+    const last = this.#waiting[count - 1] as WholeTransaction
+    this.#storage.settle({ epoch: last.epoch, lsn: last.lsn, crc: last.crc })
+    return this.#taken(count)
   }
 
   #applySome(upTo: Lsn, startMs: number): number {
@@ -186,6 +259,8 @@ export class ApplyLoop<C, T> {
     while (count < this.#waiting.length && count < batchRecordsMax) {
       const transaction = this.#waiting[count] as WholeTransaction
       if (transaction.lsn > upTo) break
+      const isControl = transaction.format === FORMAT_CONTROL
+      if (!isControl && transaction.format !== this.#engaged?.format.id) break
       try {
         this.#apply(transaction)
       } catch (error) {
@@ -206,37 +281,53 @@ export class ApplyLoop<C, T> {
       checkControl(transaction)
       return
     }
-    const applier = this.#appliers.get(transaction.format)
-    if (applier === undefined) {
-      throw new UnderstudyError(
-        'FORMAT_UNKNOWN',
-        `It is of log format ${transaction.format}, which this node was not given. Start it with that format.`,
-        { format: transaction.format },
-      )
+    const engaged = this.#engaged as Engaged<C>
+    if (!engaged.prepared) {
+      engaged.applier.prepare()
+      engaged.prepared = true
+      this.#preparing = true
     }
-    applier.apply(transaction.payload)
+    engaged.applier.apply(transaction.payload)
   }
 
   /** A bad record takes the batch down with it: applies the good ones before it again, without it. */
   #keepBefore(count: number): void {
-    this.#storage.rollback()
+    this.#rollBack()
     if (count === 0) return
     this.#storage.begin()
     for (let at = 0; at < count; at++) this.#apply(this.#waiting[at] as WholeTransaction)
     this.#commit(count)
   }
 
+  /** What the batch prepared is undone with it. */
+  #rollBack(): void {
+    this.#storage.rollback()
+    if (this.#preparing && this.#engaged !== undefined) this.#engaged.prepared = false
+    this.#preparing = false
+  }
+
   #commit(count: number): LogPoint {
     const last = this.#waiting[count - 1] as WholeTransaction
     const point: LogPoint = { epoch: last.epoch, lsn: last.lsn, crc: last.crc }
+    const changesPages = this.#waiting.slice(0, count).some(({ format }) => format !== FORMAT_CONTROL)
+    const isPhysical = changesPages ? this.#engaged?.format.physical === true : this.#storage.physical
     try {
-      this.#storage.mark(point)
+      if (!isPhysical) this.#storage.mark(point)
       this.#storage.commit()
+      if (isPhysical) this.#storage.settle(point)
+      this.#preparing = false
     } catch (error) {
       throw this.#fail(
         asFailure(error, 'STORAGE_FAILED', `The batch up to ${formatPosition(point)} could not be committed`),
       )
     }
+    return this.#taken(count)
+  }
+
+  /** The first `count` that wait are applied. */
+  #taken(count: number): LogPoint {
+    const last = this.#waiting[count - 1] as WholeTransaction
+    const point: LogPoint = { epoch: last.epoch, lsn: last.lsn, crc: last.crc }
     for (let at = 0; at < count; at++)
       this.#waitingBytes -= (this.#waiting[at] as WholeTransaction).payload.length
     this.#waiting = count === this.#waiting.length ? [] : this.#waiting.slice(count)
@@ -255,7 +346,7 @@ export class ApplyLoop<C, T> {
 
   #fail(error: unknown): UnderstudyError {
     this.#failure = asFailure(error, 'STORAGE_FAILED', 'The storage failed while records were applied')
-    this.#storage.rollback()
+    this.#rollBack()
     return this.#failure
   }
 
@@ -277,10 +368,17 @@ function isMarker(transaction: WholeTransaction): boolean {
 
 function checkControl({ payload }: WholeTransaction): void {
   const kind = payload[0]
-  if (kind === CONTROL_EPOCH || kind === CONTROL_MARKER) return
+  if (kind === CONTROL_EPOCH || kind === CONTROL_MARKER || kind === CONTROL_FORMAT) return
   throw new UnderstudyError(
     'FORMAT_VERSION',
     `It is a control record of kind ${String(kind)}, which only a newer version knows. Update this node.`,
     { kind },
+  )
+}
+
+function needsEqualPages(): UnderstudyError {
+  return new UnderstudyError(
+    'SNAPSHOT_REQUIRED',
+    'It holds pages, and this file is not the leader’s page by page. The node makes it so: only pages that differ travel.',
   )
 }

@@ -7,11 +7,14 @@
  * Validity conditions:
  * 1. Everything runs in one turn of the event loop: begin, the callbacks, the payload, the append, the position row.
  * 2. A write that throws rolls back alone; its error is its own.
- * 3. Nothing is appended unless the storage's transaction is whole, and nothing in the storage is committed here.
+ * 3. Nothing is appended unless the storage's transaction is whole, and nothing in the storage is committed here but 6.
  * 4. `rolledBack` and `notWritten` leave neither the storage nor the log changed; `failed` is for good.
  * 5. A group that recorded no change is rolled back: what was not recorded must not exist.
+ * 6. A physical format's group is committed here, before its append: its pages exist only then. The storage says in the
+ *    same transaction after which record it comes, so that a start finds what a crash kept out of the log.
  */
 import {
+  CONTROL_FORMAT,
   CONTROL_MARKER,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -28,11 +31,16 @@ import {
 import { asFailure, notWrittenInTime } from './failures.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
-import type { PendingWrite, WriteQueue } from './write-queue.ts'
+import { MARKER, type PendingWrite, type WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
-  /** The records stand in the log, not yet durable; the storage's transaction is open and holds their position. */
-  | { readonly kind: 'appended'; readonly point: LogPoint }
+  /**
+   * The records stand in the log, not yet durable. `open`: the storage's transaction holds their position and waits for
+   * COMMIT; otherwise the position is to be settled.
+   */
+  | { readonly kind: 'appended'; readonly point: LogPoint; readonly open: boolean }
+  /** Physical: the group is committed, and what it changed cannot be logged page by page: only a base helps. */
+  | { readonly kind: 'unlogged' }
   /** Nothing was changed by the writes of this group. */
   | { readonly kind: 'rolledBack' }
   /** No write of this group happened. */
@@ -65,19 +73,52 @@ export function runGroup<C, T>(
   }
   let drafts: RecordDraft[]
   try {
-    if (queue.peek()?.body === undefined) {
-      const marker = queue.take()
-      if (marker !== undefined) group.push(marker)
-      drafts = [markerDraft(context.clock)]
-    } else {
-      recorder.beginGroup()
-      drafts = runWrites(context, queue, group) > 0 ? draftsOf(context) : []
+    if (queue.peek()?.body === MARKER) {
+      group.push(queue.take() as PendingWrite<T>)
+      return appendControl(context, Uint8Array.of(CONTROL_MARKER))
     }
+    recorder.beginGroup()
+    const returned = runWrites(context, queue, group)
+    if (context.format.physical === true) {
+      if (returned === 0 || recorder.changed?.() === false) return rollBack(context, { kind: 'rolledBack' })
+      storage.markBefore(context.log.end)
+      return commitPhysical(context)
+    }
+    drafts = returned > 0 ? draftsOf(context) : []
   } catch (error) {
     return rollBack(context, abandoned(error))
   }
   if (drafts.length === 0) return rollBack(context, { kind: 'rolledBack' })
   return appendDrafts(context, drafts)
+}
+
+/** A group of its own that says from where on records are of another format. */
+export function runSwitch<C, T>(context: GroupContext<C, T>, formatId: number): GroupOutcome {
+  try {
+    context.storage.begin()
+  } catch (error) {
+    return abandoned(error)
+  }
+  return appendControl(context, Uint8Array.of(CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
+}
+
+/**
+ * The pages of a group can be had only after COMMIT. From there on nothing can be rolled back: what keeps the group out of the log stops
+ * the node, and its next start logs it.
+ */
+function commitPhysical<C, T>(context: GroupContext<C, T>): GroupOutcome {
+  const { storage, log } = context
+  const { epoch, lsn } = log.end
+  const position = { epoch, lsn: lsn + 1 }
+  try {
+    storage.commit()
+    const drafts = draftsOf(context)
+    if (drafts.length === 0) return { kind: 'unlogged' }
+    return { kind: 'appended', point: log.append(drafts), open: false }
+  } catch (error) {
+    const failure = log.failure ?? asFailure(error, 'STORAGE_FAILED', 'A committed group could not be logged')
+    return rollBack(context, { kind: 'failed', failure, position })
+  }
 }
 
 /** Returns how many writes did not throw. */
@@ -92,7 +133,7 @@ function runWrites<C, T>(
   let returned = 0
   while (group.length < limits.groupWritesMax && nowMs - startMs <= limits.groupMsMax) {
     const body = queue.peek()?.body
-    if (body === undefined) break
+    if (typeof body !== 'function') break
     const write = queue.take() as PendingWrite<T>
     if (write.deadlineMs <= nowMs) {
       write.reject(notWrittenInTime())
@@ -152,6 +193,7 @@ function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>)
   const payloads = recorder.finishGroup()
   const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0)
   if (bytes > limits.transactionBytesMax) {
+    if (format.physical === true) return []
     throw new UnderstudyError(
       'TRANSACTION_TOO_LARGE',
       `A transaction of ${bytes} bytes is over the limit transactionBytesMax of ${limits.transactionBytesMax}. Write in smaller steps, or raise the limit on every node.`,
@@ -159,15 +201,22 @@ function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>)
     )
   }
   const committedAtMs = clock.now()
-  return payloads.flatMap((payload) => draftParts(payload, format.id, committedAtMs, limits.recordBytesMax))
+  const id = recorder.finishedFormat ?? format.id
+  return payloads.flatMap((payload) => draftParts(payload, id, committedAtMs, limits.recordBytesMax))
 }
 
-function markerDraft(clock: Clock): RecordDraft {
-  return {
-    format: FORMAT_CONTROL,
-    flags: 0,
-    committedAtMs: clock.now(),
-    payload: Uint8Array.of(CONTROL_MARKER),
+/** A record of the log itself. It changes no page, so that a physical storage is only told of its position. */
+function appendControl<C, T>(context: GroupContext<C, T>, payload: Uint8Array): GroupOutcome {
+  const { storage, clock, log } = context
+  const draft = { format: FORMAT_CONTROL, flags: 0, committedAtMs: clock.now(), payload }
+  if (!storage.physical) return appendDrafts(context, [draft])
+  const { epoch, lsn } = log.end
+  storage.rollback()
+  try {
+    return { kind: 'appended', point: log.append([draft]), open: false }
+  } catch (error) {
+    if (log.failure === undefined) return abandoned(error)
+    return { kind: 'failed', failure: log.failure, position: { epoch, lsn: lsn + 1 } }
   }
 }
 
@@ -189,5 +238,5 @@ function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]):
     const failure = asFailure(error, 'STORAGE_FAILED', 'The position of a record could not be stored')
     return rollBack(context, { kind: 'failed', failure, position: point })
   }
-  return { kind: 'appended', point }
+  return { kind: 'appended', point, open: true }
 }

@@ -2,16 +2,19 @@
  * The leader's commit pipeline: concurrent writes share one transaction, one payload, one append, one fdatasync.
  *
  * Decides: when a group starts, in which order its four moments come (durable in the log → acked by the set → visible →
- * replied), who is told what when one of them fails. Leaves to others: how a group runs (commit-group), what the set is
- * (without a policy: nobody, so a durable group is acked), the sending.
+ * replied), who is told what when one of them fails, from which group on another format is in force. Leaves to others: how a group runs (commit-group), what the set is
+ * (without a policy: nobody, so a durable group is acked), the sending, bases (physical).
  *
  * Validity conditions:
  * 1. One group at a time: the storage has one transaction. Writes that come meanwhile queue for the next one.
  * 2. A group starts in a turn of its own (`defer`), so that callers who were just answered can join the next one.
  * 3. No reply before COMMIT, no COMMIT before the log is durable; a write that threw or changed nothing is answered
- *    with its group, when all it could have seen is visible.
+ *    with its group, when all it could have seen is visible. A physical format's group is committed, and so visible on this node, before it
+ *    is durable: only the reply waits.
  * 4. After a failed sync, append of unknown effect, COMMIT or foreign write nothing is written any more; what may
  *    survive is reported as `OUTCOME_UNKNOWN`, what was never run as `NOT_WRITTEN`.
+ * 5. A change of format is a turn of its own between two groups. One to a physical format logs a base, before which the
+ *    storage is made durable: writes queue for so long.
  */
 import {
   UnderstudyError,
@@ -23,15 +26,17 @@ import {
   type Position,
   type Receipt,
   type RunResult,
+  type SqliteConnection,
   type Storage,
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { rollBackGroup, runGroup, type GroupContext } from './commit-group.ts'
+import { rollBackGroup, runGroup, runSwitch, type GroupContext, type GroupOutcome } from './commit-group.ts'
 import { asFailure, notWritten, notWrittenInTime, outcomeUnknown } from './failures.ts'
 import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
+import { logBase } from './physical.ts'
 import { runStatements, type Statement } from './statements.ts'
-import { WriteQueue, type PendingWrite } from './write-queue.ts'
+import { MARKER, WriteQueue, type PendingWrite, type SwitchRequest } from './write-queue.ts'
 
 /** Runs a function in a later turn of the event loop, after what is due now. */
 export type Defer = (run: () => void) => void
@@ -65,7 +70,7 @@ export interface WriteResult<R> {
   readonly receipt: Receipt
 }
 
-export interface CommitPipeline<T = WriteTransaction> {
+export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
   /**
    * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
    * callback threw, `NOT_WRITTEN`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that stopped the pipeline.
@@ -75,6 +80,13 @@ export interface CommitPipeline<T = WriteTransaction> {
   write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
   /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
   mark(): Promise<LogPoint>
+  /**
+   * Groups are recorded in `format` from the position on that it resolves with; writes go on meanwhile. Rejects with what
+   * the format's `inspect` throws, and as `write` does; the old format stays in force then.
+   */
+  switchFormat(format: LogFormat<C>): Promise<LogPoint>
+  /** The format in force. */
+  readonly format: LogFormat<C>
   /** Last LSN that satisfies the ack rule. */
   readonly highWatermark: Lsn
   /** Why the pipeline stopped, if it did. */
@@ -87,16 +99,16 @@ export interface CommitPipeline<T = WriteTransaction> {
 
 export function createCommitPipeline<C, T = WriteTransaction>(
   options: CommitPipelineOptions<C, T>,
-): CommitPipeline<T> {
+): CommitPipeline<T, C> {
   return new GroupCommitPipeline(options)
 }
 
 /** Below any real sync, so that a limit below it never syncs a group on this thread. */
 const SYNC_MS_MIN = 0.001
 
-class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
+class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #options: CommitPipelineOptions<C, T>
-  readonly #context: GroupContext<C, T>
+  #context: GroupContext<C, T>
   readonly #limits: PipelineLimits
   readonly #defer: Defer
   readonly #queue = new WriteQueue<T>()
@@ -126,6 +138,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     this.#highWatermark = log.durable
   }
 
+  get format(): LogFormat<C> {
+    return this.#context.format
+  }
+
   get highWatermark(): Lsn {
     return this.#highWatermark
   }
@@ -153,7 +169,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   }
 
   mark(): Promise<LogPoint> {
-    return this.#enqueue(undefined, undefined) as Promise<LogPoint>
+    return this.#enqueue(MARKER, undefined) as Promise<LogPoint>
+  }
+
+  switchFormat(format: LogFormat<C>): Promise<LogPoint> {
+    return this.#enqueue({ format }, undefined) as Promise<LogPoint>
   }
 
   async close(): Promise<void> {
@@ -162,7 +182,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     return this.#closed.promise
   }
 
-  #enqueue(body: ((tx: T) => unknown) | undefined, options: WriteOptions | undefined): Promise<unknown> {
+  #enqueue(body: PendingWrite<T>['body'], options: WriteOptions | undefined): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const refusal = this.#refusal()
       if (refusal !== undefined) {
@@ -202,11 +222,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
 
   readonly #runGroup = (): void => {
     // Writes may all have reached their deadline while the turn was awaited.
-    if (this.#queue.length === 0) return this.#endGroup()
-    const outcome = runGroup(this.#context, this.#queue, this.#group)
+    const next = this.#queue.peek()
+    if (next === undefined) return this.#endGroup()
+    const outcome = isSwitch(next.body)
+      ? this.#runSwitch(next.body.format as LogFormat<C>)
+      : runGroup(this.#context, this.#queue, this.#group)
     switch (outcome.kind) {
       case 'appended':
-        return this.#makeDurable(outcome.point)
+        return this.#makeDurable(outcome.point, outcome.open)
+      case 'unlogged':
+        return this.#logBase()
       case 'rolledBack':
         return this.#reply(this.#context.storage.applied)
       case 'notWritten':
@@ -217,12 +242,57 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     }
   }
 
+  /** The group that changes the format: the new recorder is there before anything is logged, the old one again when that fails. */
+  #runSwitch(format: LogFormat<C>): GroupOutcome {
+    this.#group.push(this.#queue.take() as PendingWrite<T>)
+    const { storage } = this.#context
+    const before = this.#context.format
+    try {
+      format.inspect?.(storage.connection)
+      this.#record(format)
+      if (format.physical !== true || storage.physical) {
+        const outcome = runSwitch(this.#context, format.id)
+        if (outcome.kind !== 'appended') this.#record(before)
+        return outcome
+      }
+      storage.begin()
+      storage.markBefore(this.#context.log.end)
+      storage.commit()
+      return { kind: 'unlogged' }
+    } catch (error) {
+      storage.rollback()
+      this.#record(before)
+      return { kind: 'notWritten', cause: error }
+    }
+  }
+
+  #record(format: LogFormat<C>): void {
+    if (format === this.#context.format) return
+    this.#context.recorder.close()
+    const recorder = format.recorder(this.#context.storage.connection)
+    this.#context = { ...this.#context, format, recorder }
+  }
+
+  /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
+  #logBase(): void {
+    const { log, storage, clock, format, recorder, limits } = this.#context
+    const { epoch, lsn } = log.end
+    logBase({ log, storage, clock, recordBytesMax: limits.recordBytesMax }, format, recorder).then(
+      (point) => this.#durable(point, false),
+      (error: unknown) =>
+        this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), {
+          epoch,
+          lsn: lsn + 1,
+        }),
+    )
+  }
+
   /**
    * A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool, and so does a group on a
    * disk that is fast at the moment. While the disk is slow the trip is nothing, and this thread has others to serve:
    * followers, snapshots, readers.
    */
-  #makeDurable(point: LogPoint): void {
+  #makeDurable(point: LogPoint, open: boolean): void {
     const { log, clock, limits } = this.#context
     const startMs = clock.monotonic()
     const isLone = this.#group.length === 1 && this.#queue.length === 0
@@ -230,7 +300,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
       log.sync().then(
         () => {
           this.#noteSync(clock.monotonic() - startMs)
-          this.#durable(point)
+          this.#durable(point, open)
         },
         (error: unknown) => this.#syncFailed(point, error),
       )
@@ -242,7 +312,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
       return this.#syncFailed(point, error)
     }
     this.#noteSync(clock.monotonic() - startMs)
-    this.#durable(point)
+    this.#durable(point, open)
   }
 
   /** Nothing is known before the first sync: a lone write takes the disk for fast then. */
@@ -262,21 +332,23 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
   }
 
   /** First moment: the group survives a crash of this node. */
-  #durable(point: LogPoint): void {
-    this.#acked(point)
+  #durable(point: LogPoint, open: boolean): void {
+    this.#acked(point, open)
     this.#options.onDurable?.(point)
   }
 
   /** Second moment: the set has it. Without a policy the set is this node. */
-  #acked(point: LogPoint): void {
+  #acked(point: LogPoint, open: boolean): void {
     this.#highWatermark = point.lsn
-    this.#makeVisible(point)
+    this.#makeVisible(point, open)
   }
 
-  /** Third moment: readers of this node see it. */
-  #makeVisible(point: LogPoint): void {
+  /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
+  #makeVisible(point: LogPoint, open: boolean): void {
+    const { storage } = this.#context
     try {
-      this.#context.storage.commit()
+      if (open) storage.commit()
+      else storage.settle(point)
     } catch (error) {
       rollBackGroup(this.#context)
       return this.#fail(
@@ -285,7 +357,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
       )
     }
     const first = this.#group[0]
-    if (first !== undefined && first.body === undefined) this.#tellMarker(first, point)
+    if (first !== undefined && first.body === MARKER) this.#tellMarker(first, point)
     this.#reply(point)
   }
 
@@ -306,7 +378,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     for (const write of this.#group) {
       if (write.threw) {
         write.reject(write.outcome)
-      } else if (write.body === undefined) {
+      } else if (typeof write.body !== 'function') {
         write.resolve(point)
       } else {
         const receipt: Receipt = {
@@ -366,4 +438,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T> {
     const next = this.#queue.earliestDeadlineMs()
     if (next !== Number.POSITIVE_INFINITY) this.#watchDeadline(next)
   }
+}
+
+function isSwitch(body: unknown): body is SwitchRequest {
+  return typeof body === 'object'
 }

@@ -37,6 +37,8 @@ export interface LeaderView {
   readonly crcAt: (lsn: Lsn) => number | undefined
   /** Formats that its records are written in. */
   readonly formats: readonly FormatVersion[]
+  /** Why a follower with these formats cannot apply what is written now; `undefined` when it can. Default: it can. */
+  readonly unfit?: (held: readonly FormatVersion[]) => string | undefined
   /** The follower's retention slot went over its cap. */
   readonly slotLost: boolean
 }
@@ -70,6 +72,8 @@ export function decideHandshake(leader: LeaderView, hello: Hello): HandshakeDeci
   }
   const format = refuseFormats(leader, hello)
   if (format !== undefined) return format
+  const unfit = leader.unfit?.(hello.formats)
+  if (unfit !== undefined) return refuse('FORMAT_INCOMPATIBLE', unfitFollower(hello.node, unfit))
   if (hello.cluster === '') {
     return { kind: 'snapshot', version, reason: 'The follower does not belong to the cluster yet.' }
   }
@@ -215,6 +219,11 @@ function refuseFormats(leader: LeaderView, hello: Hello): Refusal | undefined {
     )
   }
   return undefined
+}
+
+/** What a follower is told that cannot apply what the leader writes. */
+export function unfitFollower(node: string, why: string): string {
+  return `Node ${node} cannot apply what this leader writes: ${why}. Nothing was exchanged, and what it holds is kept.`
 }
 
 function refuse(code: ErrorCode, message: string, mustStopLeading = false): Refusal {

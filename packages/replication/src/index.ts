@@ -7,6 +7,7 @@ export {
   type WriteResult,
 } from './commit-pipeline.ts'
 export type { Statement } from './statements.ts'
+export { formatVersion, incompatibility } from './format-versions.ts'
 export { draftParts, PartAssembler, type WholeTransaction } from './parts.ts'
 export { ApplyLoop, type ApplyLoopOptions } from './apply-loop.ts'
 export { checkLogMatchesStorage, redo, type RedoOptions, type RedoResult } from './redo.ts'

@@ -5,6 +5,8 @@
  * 2. A transaction at the end of the log whose last part is missing was never acknowledged and is cut off, before the
  *    new epoch makes it impossible to tell.
  * 3. The new epoch is durable before the first write, and applied, so that every receipt carries it.
+ * 4. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
+ *    physical format begins with a base unless the file is kept page by page already.
  */
 import {
   randomId,
@@ -12,11 +14,13 @@ import {
   type LogFormat,
   type LogPoint,
   type Random,
+  type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
 import { ApplyLoop } from './apply-loop.ts'
 import { createCommitPipeline, type CommitPipeline, type CommitPipelineOptions } from './commit-pipeline.ts'
-import type { ApplyLimits } from './limits.ts'
+import { PIPELINE_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
+import { logUnlogged } from './physical.ts'
 import { redo, type RedoResult } from './redo.ts'
 
 export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipelineOptions<C, T> {
@@ -30,8 +34,8 @@ export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipe
   readonly onProgress?: (applied: LogPoint, upTo: number) => void
 }
 
-export interface Leadership<T = WriteTransaction> {
-  readonly pipeline: CommitPipeline<T>
+export interface Leadership<T = WriteTransaction, C = SqliteConnection> {
+  readonly pipeline: CommitPipeline<T, C>
   readonly epoch: EpochEntry
   readonly redone: RedoResult
   /** Records of an unfinished transaction that were cut off the end of the log. */
@@ -41,7 +45,7 @@ export interface Leadership<T = WriteTransaction> {
 /** Throws what `redo` throws, and what the log throws when it cannot be written. */
 export async function becomeLeader<C, T = WriteTransaction>(
   options: BecomeLeaderOptions<C, T>,
-): Promise<Leadership<T>> {
+): Promise<Leadership<T, C>> {
   const { log, storage, formats, clock, random, node } = options
   await log.sync()
   const redone = await redo({
@@ -57,17 +61,26 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const endBefore = log.end.lsn
   if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
   const cutRecords = endBefore - log.end.lsn
-  const loop = new ApplyLoop({ storage, formats, clock })
-  try {
-    loop.restore()
-    const point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
-    await log.sync()
+  new ApplyLoop({ storage, formats, clock }).restore()
+  const point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
+  await log.sync()
+  await enterEpoch(options, point)
+  const pipeline = createCommitPipeline(options)
+  if (options.format.physical === true && !storage.physical) await pipeline.switchFormat(options.format)
+  return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
+}
+
+/** The storage is at the epoch's first record, or at the record after it that a crash kept out of the log. */
+async function enterEpoch<C, T>(options: BecomeLeaderOptions<C, T>, point: LogPoint): Promise<void> {
+  const { log, storage, clock, formats, limits } = options
+  if (storage.ahead) {
+    const { recordBytesMax } = withDefaults(PIPELINE_LIMITS, limits)
+    await logUnlogged({ log, storage, clock, recordBytesMax }, formats)
+  } else if (storage.physical) {
+    storage.settle(point)
+  } else {
     storage.begin()
     storage.mark(point)
     storage.commit()
-  } finally {
-    loop.close()
   }
-  const pipeline = createCommitPipeline(options)
-  return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
 }

@@ -171,7 +171,7 @@ export class ReceiverMachine {
       case 'appendFailed':
         return [{ kind: 'close', error: event.error }, ...this.#disconnected(event.error)]
       case 'applyFailed':
-        return this.#stop(DIVERGENCES.has(event.error.code) ? 'diverged' : 'stopped', event.error)
+        return this.#stop(afterFailedApply(event.error), event.error)
       case 'failed':
         break
     }
@@ -377,7 +377,7 @@ export class ReceiverMachine {
     return [...this.#enter('disconnected', error), { kind: 'dial', delayMs: this.#backoff.next() }]
   }
 
-  #stop(state: 'diverged' | 'stopped', error: UnderstudyError): ReceiverAction[] {
+  #stop(state: 'diverged' | 'snapshotRequired' | 'stopped', error: UnderstudyError): ReceiverAction[] {
     this.#phase = 'over'
     return [{ kind: 'close', error }, ...this.#enter(state, error)]
   }
@@ -393,4 +393,10 @@ export class ReceiverMachine {
     this.#state = state
     return [{ kind: 'state', state, error }]
   }
+}
+
+/** A file that is not the leader's page by page can become so; one that differs where it must not needs a person. */
+function afterFailedApply({ code }: UnderstudyError): 'diverged' | 'snapshotRequired' | 'stopped' {
+  if (code === 'SNAPSHOT_REQUIRED') return 'snapshotRequired'
+  return DIVERGENCES.has(code) ? 'diverged' : 'stopped'
 }

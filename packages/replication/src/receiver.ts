@@ -46,9 +46,11 @@ import {
   type ReceiverProgress,
   type ReceiverState,
 } from './receiver-machine.ts'
+import { aheadOfLog } from './physical.ts'
 import { checkLogMatchesStorage } from './redo.ts'
 import type { Link } from './sender.ts'
 import { Ticker } from './ticker.ts'
+import { formatVersion } from './format-versions.ts'
 import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 
 export interface FollowOptions<C, T> {
@@ -88,8 +90,9 @@ export interface Following extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Throws what `checkLogMatchesStorage` throws, and what preparing the storage for applying throws. */
+/** Throws what `checkLogMatchesStorage` throws. The storage is redone, so that it is not `ahead` of a log that holds its record. */
 export function followLeader<C, T>(options: FollowOptions<C, T>): Following {
+  if (options.storage.ahead) throw aheadOfLog(options.storage.applied)
   checkLogMatchesStorage(options.log, options.storage.applied)
   return new ReceiverDriver(options)
 }
@@ -133,7 +136,6 @@ class ReceiverDriver<C, T> implements Following {
       ...(options.onMarker && { onMarker: options.onMarker }),
     })
     this.#waiters = new AppliedWaiters(log, clock, () => storage.applied)
-    this.#loop.prepare()
     this.#step({ kind: 'start' })
   }
 
@@ -249,7 +251,7 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   #hello(): Hello {
-    const { log, cluster, node, formats } = this.#options
+    const { log, cluster, node, formats, storage } = this.#options
     return {
       type: 'hello',
       versionMin: PROTOCOL_VERSION_MIN,
@@ -259,7 +261,7 @@ class ReceiverDriver<C, T> implements Following {
       node,
       history: log.history,
       end: log.end,
-      formats: formats.map(({ id, version }) => ({ id, version })),
+      formats: formats.map((format) => formatVersion(format, storage.connection)),
     }
   }
 

@@ -16,7 +16,8 @@ import {
 } from '@understudy/contracts'
 import { ApplyLoop } from './apply-loop.ts'
 import type { Defer } from './commit-pipeline.ts'
-import type { ApplyLimits } from './limits.ts'
+import { APPLY_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
+import { settleFromLog } from './physical.ts'
 
 export interface RedoOptions<C, T> {
   readonly log: Log
@@ -43,20 +44,27 @@ export interface RedoResult {
 }
 
 /**
- * Applies the log above the storage's position. Throws what `checkLogMatchesStorage` throws, `DIVERGED`,
- * `SCHEMA_MISMATCH`, `FORMAT_UNKNOWN`, `FORMAT_VERSION`, `RECORD_CORRUPT` or `STORAGE_FAILED`; what was applied before stays.
+ * Applies the log above the storage's position, which is settled first when the storage is ahead of it. A storage that
+ * stays ahead holds a transaction that a crash kept out of the log: nothing is applied then. Throws what `checkLogMatchesStorage` throws, `DIVERGED`,
+ * `SCHEMA_MISMATCH`, `SNAPSHOT_REQUIRED`, `FORMAT_UNKNOWN`, `FORMAT_VERSION`, `RECORD_CORRUPT` or `STORAGE_FAILED`; what was applied before stays.
  */
 export async function redo<C, T>(options: RedoOptions<C, T>): Promise<RedoResult> {
   const { log, storage } = options
   const upTo = options.upTo ?? log.durable
   const defer = options.defer ?? setImmediate
+  if (storage.ahead) {
+    if (storage.applied.lsn + 1 >= log.first) checkLogMatchesStorage(log, storage.applied)
+    const { transactionBytesMax } = withDefaults(APPLY_LIMITS, options.limits)
+    const { unlogged, incompleteFrom } = settleFromLog({ ...options, transactionBytesMax })
+    const at = storage.applied
+    if (unlogged) return { from: at, to: at, batches: 0, incompleteFrom }
+  }
   checkLogMatchesStorage(log, storage.applied)
   const from = storage.applied
   if (from.lsn >= upTo) return { from, to: from, batches: 0, incompleteFrom: undefined }
   const loop = new ApplyLoop(options)
   let batches = 0
   try {
-    loop.prepare()
     for (;;) {
       if (loop.idle) loop.fill(log, upTo)
       const point = loop.step(upTo)

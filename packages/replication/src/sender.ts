@@ -23,7 +23,7 @@ import {
   type SlotPosition,
 } from '@understudy/protocol'
 import { DIVERGENCES, asFailure } from './failures.ts'
-import { decideHandshake, type HandshakeDecision } from './handshake.ts'
+import { decideHandshake, unfitFollower, type HandshakeDecision } from './handshake.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
 import {
   SenderMachine,
@@ -44,6 +44,8 @@ export interface SenderContext {
   readonly clock: Clock
   /** Formats that records are written in. */
   readonly formats: readonly FormatVersion[]
+  /** Why a follower with these formats cannot apply what is written now; `undefined` when it can. Default: it can. */
+  readonly unfit?: (held: readonly FormatVersion[]) => string | undefined
   readonly highWatermark: () => Lsn
   readonly limits?: Partial<LinkLimits>
   /** A follower proved that this node must not lead: `LEADER_LOST_RECORDS` or `EPOCH_STALE`. */
@@ -80,6 +82,8 @@ export interface AbsentFollower {
 /** One follower's connection. */
 export interface FollowerSession {
   readonly name: string
+  /** The formats that it said it has. */
+  readonly formats: readonly FormatVersion[]
   status(): FollowerStatus
   /** The leader's durable end or high watermark moved. */
   wake(): void
@@ -123,10 +127,10 @@ export function serveFollower(
     link.close()
     return undefined
   }
-  return new SenderDriver(link, hello.node, verdict.from, context, limits, onClosed)
+  return new SenderDriver(link, hello, verdict.from, context, limits, onClosed)
 }
 
-function decide(hello: Hello, { log, cluster, node, formats }: SenderContext): HandshakeDecision {
+function decide(hello: Hello, { log, cluster, node, formats, unfit }: SenderContext): HandshakeDecision {
   const view = {
     cluster,
     node,
@@ -137,6 +141,7 @@ function decide(hello: Hello, { log, cluster, node, formats }: SenderContext): H
     first: log.first,
     crcAt: (lsn: Lsn) => log.crcAt(lsn),
     formats,
+    ...(unfit && { unfit }),
     slotLost: log.slots.get(hello.node)?.state === 'lost',
   }
   try {
@@ -168,6 +173,7 @@ function holdLog(
 
 class SenderDriver implements FollowerSession {
   readonly name: string
+  readonly formats: readonly FormatVersion[]
   readonly #link: Link
   readonly #context: SenderContext
   readonly #machine: SenderMachine
@@ -177,7 +183,7 @@ class SenderDriver implements FollowerSession {
 
   constructor(
     link: Link,
-    name: string,
+    { node: name, formats }: Hello,
     from: Lsn,
     context: SenderContext,
     limits: LinkLimits,
@@ -185,6 +191,7 @@ class SenderDriver implements FollowerSession {
   ) {
     const { log, clock } = context
     this.name = name
+    this.formats = formats
     this.#link = link
     this.#context = context
     this.#machine = new SenderMachine({
@@ -352,6 +359,18 @@ export class Followers {
   /** The leader's durable end or high watermark moved. */
   wake(): void {
     for (const session of this.#sessions.values()) session.wake()
+  }
+
+  /** Another format is in force: followers that cannot apply it are told so and go. */
+  recheck(): void {
+    for (const [name, session] of this.#sessions) {
+      const why = this.#context.unfit?.(session.formats)
+      if (why === undefined) continue
+      const error = new UnderstudyError('FORMAT_INCOMPATIBLE', unfitFollower(name, why), { node: name })
+      session.close(error)
+      this.#sessions.delete(name)
+      this.#absent.set(name, { error, atMs: this.#context.clock.monotonic() })
+    }
   }
 
   status(): FollowerStatus[] {

@@ -5,10 +5,18 @@
  * execution, settling.
  */
 
+/** Asks for a marker record. */
+export const MARKER = 'marker'
+
+/** Asks that groups are recorded in another format from here on. */
+export interface SwitchRequest {
+  readonly format: unknown
+}
+
 /** One write, from the call to its reply. */
 export interface PendingWrite<T> {
-  /** `undefined` asks for a marker record. */
-  readonly body: ((tx: T) => unknown) | undefined
+  /** A write, or something else that waits for its turn among writes and shares a group with nobody. */
+  readonly body: ((tx: T) => unknown) | typeof MARKER | SwitchRequest
   /** Monotonic time at which the write stops waiting, in milliseconds. */
   readonly deadlineMs: number
   readonly resolve: (value: unknown) => void

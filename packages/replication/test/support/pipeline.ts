@@ -14,7 +14,7 @@ export interface TestPipeline {
   readonly clock: SimulatedClock
   readonly log: MemoryLog
   readonly storage: MemoryStorage
-  readonly pipeline: CommitPipeline<MemoryTransaction>
+  readonly pipeline: CommitPipeline<MemoryTransaction, MemoryConnection>
   readonly durable: LogPoint[]
   readonly markers: LogPoint[]
   readonly failures: UnderstudyError[]

@@ -39,7 +39,7 @@ export function emptyDisk(clock?: Clock): Disk {
 export interface TestLeader extends Disk {
   readonly name: string
   readonly clock: ClockView
-  readonly leadership: Leadership<MemoryTransaction>
+  readonly leadership: Leadership<MemoryTransaction, MemoryConnection>
   readonly followers: Followers
   readonly events: FollowerEvent[]
   readonly lost: UnderstudyError[]
