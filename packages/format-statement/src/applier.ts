@@ -13,6 +13,7 @@
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { UnderstudyError, type Applier, type SqliteConnection } from '@understudy/contracts'
 import { corrupt } from './bytes.ts'
+import { arrays, first, flush, reloadStatistics } from './connection.ts'
 import { Dictionary } from './dictionary.ts'
 import {
   differingTables,
@@ -33,7 +34,7 @@ import {
   type TableDigest,
   type TextEntry,
 } from './payload.ts'
-import { flush, reloadStatistics } from './recorder.ts'
+import { Settings, differingSettings } from './settings.ts'
 import { Tripwire } from './tripwire.ts'
 import { SCHEMA_VERBS, verdictByWords } from './verdicts.ts'
 
@@ -77,6 +78,7 @@ export class StatementApplier implements Applier {
   readonly #dictionary: Dictionary
   readonly #tripwire: Tripwire
   readonly #totalChanges: StatementSync
+  readonly #settings: Settings
   readonly #prepared = new Map<string, Prepared>()
   #total = 0
   #defers = false
@@ -95,8 +97,12 @@ export class StatementApplier implements Applier {
       this.#tripwire.close()
       throw error
     }
-    this.#totalChanges = connection.internal(() => database.prepare('select total_changes()'))
-    this.#totalChanges.setReturnArrays(true)
+    const { totalChanges, settings } = connection.internal(() => ({
+      totalChanges: arrays(database, 'select total_changes()'),
+      settings: new Settings(database),
+    }))
+    this.#totalChanges = totalChanges
+    this.#settings = settings
   }
 
   prepare(): void {
@@ -172,6 +178,12 @@ export class StatementApplier implements Applier {
 
   #run(plan: Plan, texts: readonly string[]): void {
     const { database } = this.#connection
+    const settings = differingSettings(this.#settings.read(), plan.settings)
+    if (settings.length > 0) {
+      throw diverged(`PRAGMA ${settings.join(' and ')} is set otherwise here than on the leader`, {
+        settings,
+      })
+    }
     if (plan.digest.kind !== DIGEST_NONE) this.#tripwire.open()
     this.#total = this.#changesSoFar()
     for (const write of plan.writes) {
@@ -308,7 +320,7 @@ export class StatementApplier implements Applier {
   }
 
   #changesSoFar(): number {
-    return Number((this.#totalChanges.get() as unknown as unknown[])[0])
+    return first(this.#totalChanges)
   }
 }
 

@@ -11,7 +11,17 @@ export interface Word {
   readonly start: number
 }
 
-const NAME = /[a-z0-9_$\u0080-\uffff]/i
+/** Letters, digits, `_`, `$` and everything beyond ASCII. */
+function isName(code: number): boolean {
+  return (
+    (code >= 97 && code <= 122) ||
+    (code >= 48 && code <= 57) ||
+    (code >= 65 && code <= 90) ||
+    code === 95 ||
+    code === 36 ||
+    code >= 128
+  )
+}
 
 export function words(sql: string): Word[] {
   const found: Word[] = []
@@ -35,9 +45,9 @@ export function words(sql: string): Word[] {
       const text = close === ']' ? inner : inner.replaceAll(close + close, close)
       found.push({ text: text.toLowerCase(), quoted: true, depth, start: at })
       at = end
-    } else if (NAME.test(char)) {
+    } else if (isName(sql.charCodeAt(at))) {
       let end = at + 1
-      while (end < sql.length && NAME.test(sql.charAt(end))) end += 1
+      while (end < sql.length && isName(sql.charCodeAt(end))) end += 1
       found.push({ text: sql.slice(at, end).toLowerCase(), quoted: false, depth, start: at })
       at = end
     } else {

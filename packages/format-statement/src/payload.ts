@@ -7,6 +7,7 @@
 import { crc32 } from 'node:zlib'
 import { UnderstudyError } from '@understudy/contracts'
 import { ByteReader, corrupt, type ByteWriter, type PlainValue } from './bytes.ts'
+import { SETTINGS_MAX } from './settings.ts'
 
 export const PAYLOAD_VERSION = 1
 
@@ -32,7 +33,7 @@ const CAPTURES = 4
 const FAILS = 8
 
 const CRC_BYTES = 4
-const HEAD_BYTES = 2
+const HEAD_BYTES = 3
 const SAME_VALUE = 0x40
 const REPEATED = 0x80
 const FUNCTION_MASK = 0x3f
@@ -79,6 +80,8 @@ export interface Plan {
   readonly texts: readonly TextEntry[]
   readonly writes: readonly (readonly PlannedStatement[])[]
   readonly flushes: boolean
+  /** The leader's, as bits. */
+  readonly settings: number
   readonly digest: Digest
 }
 
@@ -149,14 +152,15 @@ export function writeEnd(body: ByteWriter): void {
 /** The whole payload. The bytes are the caller's. */
 export function encodePayload(
   writer: ByteWriter,
+  head: Pick<Plan, 'flushes' | 'settings'>,
   texts: readonly TextEntry[],
   body: Uint8Array,
-  flushes: boolean,
   digest: Digest,
 ): Uint8Array {
   writer.reset()
   writer.byte(PAYLOAD_VERSION)
-  writer.byte(digest.kind | (flushes ? FLUSHES : 0))
+  writer.byte(digest.kind | (head.flushes ? FLUSHES : 0))
+  writer.byte(head.settings)
   writer.varint(texts.length)
   for (const { number, text } of texts) {
     writer.varint(number * 2 + (number > 0 && text !== undefined ? 1 : 0))
@@ -189,11 +193,13 @@ export function decodePayload(payload: Uint8Array): Plan {
   const flags = reader.byte()
   const kind = flags & DIGEST_MASK
   if (flags > (DIGEST_MASK | FLUSHES)) throw corrupt('its flags are unknown')
+  const settings = reader.byte()
+  if (settings > SETTINGS_MAX) throw corrupt('its settings are unknown')
   const texts = readTexts(reader)
   const writes = readWrites(reader, texts.length)
   const digest = { kind, tables: kind === DIGEST_NONE ? [] : readDigest(reader) }
   if (reader.left > 0) throw corrupt('bytes are left over')
-  return { texts, writes, flushes: (flags & FLUSHES) !== 0, digest }
+  return { texts, writes, flushes: (flags & FLUSHES) !== 0, settings, digest }
 }
 
 function readTexts(reader: ByteReader): TextEntry[] {

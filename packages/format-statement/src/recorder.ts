@@ -12,15 +12,15 @@
  *    statement which is not safe.
  */
 import type { StatementSync } from 'node:sqlite'
-import {
-  UnderstudyError,
-  type LogFormat,
-  type Recorder,
-  type SqliteConnection,
-  type StatementInfo,
-  type StatementObserver,
+import type {
+  LogFormat,
+  Recorder,
+  SqliteConnection,
+  StatementInfo,
+  StatementObserver,
 } from '@understudy/contracts'
 import { ByteWriter } from './bytes.ts'
+import { arrays, first, flush, hasVirtualTables, reloadStatistics, rereadSchema } from './connection.ts'
 import { Dictionary } from './dictionary.ts'
 import { Overrides } from './overrides.ts'
 import {
@@ -33,10 +33,12 @@ import {
   writeStatement,
   type TextEntry,
 } from './payload.ts'
-import { SAFETY_REASONS, type SafetyReason } from './reasons.ts'
+import type { SafetyReason } from './reasons.ts'
 import { Classifier, type Judgement } from './safety.ts'
 import { SeenTexts } from './seen-texts.ts'
+import { Settings } from './settings.ts'
 import { Tripwire } from './tripwire.ts'
+import { unsafe, unsupported } from './unsafe.ts'
 import { CARRIED_PRAGMAS, SCHEMA_VERBS } from './verdicts.ts'
 import type { Warnings } from './warnings.ts'
 
@@ -63,6 +65,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
   readonly #rows: Recorder | undefined
   readonly #totalChanges: StatementSync
   readonly #schemaVersion: StatementSync
+  readonly #settings: Settings
   readonly #unobserve: () => void
   readonly #seen = new SeenTexts()
   /** Tables whose largest id is not taken, as far as is known. */
@@ -92,6 +95,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #wasEscalated = false
   #ran = false
   #touchedSchema = false
+  /** ANALYZE ran, which the planner remembers beyond a rollback. */
+  #learnt = false
   #defers: { readonly sql: string; readonly parameters: StatementInfo['parameters'] } | undefined
   // Of the statement that is running:
   #running: Judgement | undefined
@@ -119,11 +124,12 @@ export class StatementRecorder implements Recorder, StatementObserver {
       throw error
     }
     const { totalChanges, schemaVersion } = connection.internal(() => ({
-      totalChanges: arrays(database.prepare('select total_changes()')),
-      schemaVersion: arrays(database.prepare('pragma main.schema_version')),
+      totalChanges: arrays(database, 'select total_changes()'),
+      schemaVersion: arrays(database, 'pragma main.schema_version'),
     }))
     this.#totalChanges = totalChanges
     this.#schemaVersion = schemaVersion
+    this.#settings = connection.internal(() => new Settings(database))
     this.#unobserve = connection.observe(this)
     this.#rows = options.unsafe === 'row' ? options.row?.recorder(connection) : undefined
   }
@@ -194,7 +200,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#counters = undefined
     this.#tripwire.abandonWrite()
     if (!this.#touchedSchema) return
-    this.#connection.internal(() => this.#readSchema(true))
+    this.#connection.internal(() => {
+      if (this.#learnt) rereadSchema(this.#connection)
+      this.#readSchema(true)
+    })
   }
 
   finishGroup(): readonly Uint8Array[] {
@@ -216,12 +225,14 @@ export class StatementRecorder implements Recorder, StatementObserver {
         const digest = this.#tripwire.take(this.#disturbed ? DIGEST_HARD_ROWS : kind)
         this.#tripwire.drop()
         const texts = this.#number()
-        return encodePayload(this.#payload, texts, this.#body.bytes(), this.#flushes, digest)
+        const head = { flushes: this.#flushes, settings: this.#settings.read() }
+        return encodePayload(this.#payload, head, texts, this.#body.bytes(), digest)
       }),
     ]
   }
 
   abandonGroup(): void {
+    if (this.#learnt && this.#isOpen) this.#connection.internal(() => rereadSchema(this.#connection))
     this.#isOpen = false
     this.#running = undefined
     this.#escalated = false
@@ -261,6 +272,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (statement.effect === 'schema') {
       this.#touchedSchema = true
       if (SCHEMA_VERBS.has(judgement.verb)) this.#beforeCut()
+      if (judgement.verb === 'analyze') this.#learnt = true
     }
     this.#ran = true
     this.#running = judgement
@@ -299,9 +311,9 @@ export class StatementRecorder implements Recorder, StatementObserver {
     for (const table of draws) {
       if (this.#roomy.has(table)) continue
       const row = this.#connection.internal(() => {
-        const statement = this.#connection.database.prepare(`select max(rowid) from ${table}`)
+        const statement = arrays(this.#connection.database, `select max(rowid) from ${table}`)
         statement.setReadBigInts(true)
-        return arrays(statement).get() as unknown as [bigint | null]
+        return statement.get() as unknown as [bigint | null]
       })
       if (row[0] === ID_MAX) this.#judged([{ code: 'DRAWN_IDS', detail: table }], verb)
       else this.#roomy.add(table)
@@ -330,6 +342,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#wasEscalated = this.#escalated
     this.#ran = false
     this.#touchedSchema = false
+    this.#learnt = false
     this.#defers = undefined
     this.#running = undefined
   }
@@ -447,55 +460,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #pragmaValue({ pragma }: StatementInfo): unknown {
     if (pragma === undefined || !CARRIED_PRAGMAS.has(pragma.name)) return undefined
     return this.#connection.internal(() =>
-      first(arrays(this.#connection.database.prepare(`pragma main.${pragma.name}`))),
+      first(arrays(this.#connection.database, `pragma main.${pragma.name}`)),
     )
   }
-}
-
-/** Makes full-text tables write down what they hold in memory, as the beginning of a savepoint does. */
-export function flush({ database }: SqliteConnection): void {
-  database.exec('savepoint _understudy_flush; release _understudy_flush')
-}
-
-export function hasVirtualTables({ database }: SqliteConnection): boolean {
-  const sql = `select 1 from main.sqlite_schema where type = 'table' and rootpage = 0 limit 1`
-  return database.prepare(sql).get() !== undefined
-}
-
-/** What the planner knows is what the table of statistics says, on every node. */
-export function reloadStatistics({ database }: SqliteConnection): void {
-  database.exec('analyze main.sqlite_schema')
-}
-
-function arrays(statement: StatementSync): StatementSync {
-  statement.setReturnArrays(true)
-  return statement
-}
-
-function first(statement: StatementSync): number {
-  return Number((statement.get() as unknown as unknown[])[0])
-}
-
-function unsafe(reasons: readonly SafetyReason[], verb: string): UnderstudyError {
-  return new UnderstudyError(
-    'STATEMENT_UNSAFE',
-    `The ${verb.toUpperCase()} could do something else on a follower than here: ${sentences(reasons)} It was not run, and ` +
-      'the write may go on without it. Rewrite it (give it an ORDER BY over a unique key, or values as parameters), declare ' +
-      'its functions to statementFormat({ functions }), or let such writes be logged as rows: ' +
-      "statementFormat({ unsafe: 'row', row: rowFormat() }).",
-    { reasons: reasons.map(({ code }) => code), details: reasons },
-  )
-}
-
-function unsupported(reasons: readonly SafetyReason[]): UnderstudyError {
-  return new UnderstudyError(
-    'STATEMENT_UNSUPPORTED',
-    `A statement has an effect that no record can carry to the other nodes: ${sentences(reasons)} It was not run, and the ` +
-      'write may go on without it. Settings belong into setup(), alike on every node.',
-    { reasons: reasons.map(({ code }) => code), details: reasons },
-  )
-}
-
-function sentences(reasons: readonly SafetyReason[]): string {
-  return reasons.map(({ code, detail }) => `${SAFETY_REASONS[code]} (${code}: ${detail})`).join(' ')
 }

@@ -6,7 +6,7 @@
 /** Texts that are remembered while they have no number. */
 const REMEMBERED_MAX = 4096
 /** Longer texts get none: they would fill the dictionary. */
-const TEXT_MAX = 16_384
+const TEXT_MAX = 4096
 const REPEAT_BYTES = 16 * 1024 * 1024
 
 export class SeenTexts {

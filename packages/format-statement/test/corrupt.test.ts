@@ -6,6 +6,8 @@ import { fuzz, seal } from './fuzz.ts'
 import { KV, pair, TestNode } from './helpers.ts'
 
 const NO_DIGEST = { kind: 0, tables: [] }
+/** Foreign keys are on. */
+const HEAD = { flushes: false, settings: 1 }
 
 function codeOf(node: TestNode, payload: Uint8Array): string {
   try {
@@ -21,7 +23,7 @@ function crafted(sql: string, changes: number = 0): Uint8Array {
   const body = new ByteWriter()
   writeStatement(body, 0, changes, [], [])
   writeEnd(body)
-  return encodePayload(new ByteWriter(), [{ number: 0, text: sql }], body.bytes(), false, NO_DIGEST)
+  return encodePayload(new ByteWriter(), HEAD, [{ number: 0, text: sql }], body.bytes(), NO_DIGEST)
 }
 
 test('cut off anywhere, or with any byte changed, it is refused and nothing is applied', () => {
@@ -101,7 +103,7 @@ test('numbers of texts must be known, and follow each other', () => {
   writeEnd(body)
   const sql = 'insert into kv (n) values (1)'
   const payload = (number: number, text: string | undefined): Uint8Array =>
-    encodePayload(new ByteWriter(), [{ number, text }], body.bytes(), false, NO_DIGEST)
+    encodePayload(new ByteWriter(), HEAD, [{ number, text }], body.bytes(), NO_DIGEST)
   expect(codeOf(follower, payload(7, undefined))).toBe('DIVERGED')
   expect(codeOf(follower, payload(2, sql))).toBe('DIVERGED')
   expect(codeOf(follower, payload(1, sql))).toBe('applied')
