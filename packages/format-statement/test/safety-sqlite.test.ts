@@ -1,4 +1,5 @@
 /** Hazards of SQLite that MySQL does not know, and the PRAGMAs that change results: one test for each. */
+import { readFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { isUnderstudyError } from '@understudy/contracts'
 import { expect, test } from 'vitest'
@@ -303,8 +304,12 @@ test('plain work by key is safe', () => {
   }
 })
 
-test('every reason has a sentence, and a text that is no statement is unsafe', () => {
-  for (const sentence of Object.values(SAFETY_REASONS)) expect(sentence).toMatch(/^[A-Z].*\.$/)
+test('every reason stands in the README, and a text that is no statement is unsafe', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  for (const [code, sentence] of Object.entries(SAFETY_REASONS)) {
+    expect(readme).toMatch(new RegExp(`\\| \`${code}\` +\\| (context|unsafe|local|refused) +\\| `))
+    expect(readme).toContain(sentence)
+  }
   expect(judged('insert into nowhere values (1)')).toBe('unsafe NOT_ANALYSED')
 })
 
