@@ -51,7 +51,8 @@ export class Statements {
     this.#database = database
     this.#guard = guard
     this.#entriesMax = entriesMax
-    this.#lastRowid = database.prepare('select last_insert_rowid() as id')
+    // Calls no function: a format may have overridden last_insert_rowid() and count its calls.
+    this.#lastRowid = database.prepare('select 1 where 0')
     this.#lastRowid.setReadBigInts(true)
   }
 
@@ -290,7 +291,7 @@ function runStatement(statement: StatementSync, parameters: Parameters): RunResu
 function exactRowid(result: RunResult, lastRowid: StatementSync): RunResult {
   if (typeof result.lastInsertRowid !== 'number' || Number.isSafeInteger(result.lastInsertRowid))
     return result
-  return { changes: result.changes, lastInsertRowid: lastRowid.get()?.['id'] as bigint }
+  return { changes: result.changes, lastInsertRowid: lastRowid.run().lastInsertRowid }
 }
 
 function narrow(value: number | bigint): number | bigint {
