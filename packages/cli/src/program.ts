@@ -11,6 +11,7 @@ import { addDemoCommand } from './commands/demo.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
+import { addSwitchFormatCommand } from './commands/switch-format.ts'
 import { addStartCommand } from './commands/start.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addVerifyCommand } from './commands/verify.ts'
@@ -47,6 +48,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addVerifyCommand,
     addLogCommand,
     addSlotsCommand,
+    addSwitchFormatCommand,
     addBenchCommand,
   ]) {
     add(program, context)

@@ -64,6 +64,8 @@ export interface Client extends AsyncDisposable {
   /** The node's retention slots. */
   slots(options?: CallOptions): Promise<readonly Slot[]>
   dropSlot(name: string, options?: CallOptions): Promise<void>
+  /** Leader: records are of the log format of this name from the position on that it resolves with. */
+  switchFormat(format: string, options?: CallOptions): Promise<Position>
   /** Ends the connection. Calls that wait fail: with `CLOSED`, writes with `OUTCOME_UNKNOWN`. */
   close(): Promise<void>
 }

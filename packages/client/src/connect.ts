@@ -184,6 +184,10 @@ class NodeClient implements Client {
     await this.#ask('json', { kind: 'dropSlot', name }, options)
   }
 
+  async switchFormat(format: string, options: CallOptions = {}): Promise<Position> {
+    return (await this.#ask('position', { kind: 'switchFormat', format }, options)).position
+  }
+
   async close(): Promise<void> {
     this.#requests.end(
       new UnderstudyError('CLOSED', `This client of ${this.address} was closed. Connect again to ask more.`),

@@ -106,6 +106,7 @@ describe('calls', () => {
         digest: (at) => ({ position: at, tables: [{ table: 't', rows: 1, digest: 'ab' }] }),
         slots: () => [{ name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 }],
         dropSlot: (name) => void seen.push(name),
+        switchFormat: (format) => (seen.push(format), { epoch: 3, lsn: 9 }),
       },
     })
     const client = await cluster.connect(address)
@@ -129,6 +130,7 @@ describe('calls', () => {
       { name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 },
     ])
     expect(await client.dropSlot('b')).toBeUndefined()
+    expect(await client.switchFormat('wal')).toEqual({ epoch: 3, lsn: 9 })
     expect(seen).toEqual([
       [
         { sql: 'a', parameters: [] },

@@ -34,6 +34,7 @@ export class Cluster {
       digest: unexpectedCall,
       slots: unexpectedCall,
       dropSlot: unexpectedCall,
+      switchFormat: unexpectedCall,
       ...handlers,
     }
     return this.listen(name, async (channel) => {

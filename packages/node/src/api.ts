@@ -1,10 +1,12 @@
 /** What a node is to its user. */
 import type {
+  LogFormat,
   LogPoint,
   Position,
   ReadTransaction,
   RunResult,
   Slot,
+  SqliteConnection,
   UnderstudyError,
   WriteTransaction,
 } from '@understudy/contracts'
@@ -41,6 +43,12 @@ export interface UnderstudyNode extends AsyncDisposable {
   mark(): Promise<LogPoint>
   /** Digest of every table as of a marker; waits until it is applied here. */
   digest(at: Position, options?: ReadOptions): Promise<TableDigest[]>
+  /**
+   * Leader: groups are recorded in this log format, one of those that the node was given, from the position on that it
+   * resolves with; writes go on. Followers go on by themselves; at a change to a physical format they first make their
+   * files equal to the leader's. Of no effect when it is in force. The next start begins with the format of its options.
+   */
+  switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
   slots(): Slot[]
   /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
   dropSlot(name: string): void

@@ -31,6 +31,7 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
     },
     slots: () => node.slots(),
     dropSlot: (name) => node.dropSlot(name),
+    switchFormat: (format) => node.switchFormat(format),
   }
 }
 

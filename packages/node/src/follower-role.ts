@@ -133,8 +133,12 @@ export class FollowerRole {
     }
   }
 
-  /** Keeps a generation whose log is damaged, so that the next one comes from the leader; throws every other error on. */
+  /**
+   * Keeps a generation whose log is damaged, so that the next one comes from the leader; so does one whose file is not
+   * the leader's page by page where it must be. Throws every other error on.
+   */
   #setAside(error: unknown): ReceiverState {
+    if (isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) return 'snapshotRequired'
     if (!isUnderstudyError(error) || !DAMAGES.has(error.code)) throw error
     const { files, directory, emit } = this.#settings
     noteDamage(files, generationPaths(directory, this.#state.generation), `${error.code} ${error.message}`)

@@ -1,11 +1,19 @@
 /** A node that leads: redo, a new epoch, the commit pipeline, the followers, the snapshots it serves. */
-import { UnderstudyError, formatPosition, type LogPoint } from '@understudy/contracts'
+import {
+  UnderstudyError,
+  formatPosition,
+  type LogFormat,
+  type LogPoint,
+  type SqliteConnection,
+} from '@understudy/contracts'
 import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
 import type { Connection, Hello } from '@understudy/protocol'
 import {
   Followers,
   LINK_LIMITS,
   becomeLeader,
+  formatVersion,
+  incompatibility,
   type AbsentFollower,
   type CommitPipeline,
   type FollowerStatus,
@@ -19,6 +27,8 @@ import { throwIfAborted, type Settings } from './options.ts'
 export interface LeaderRole {
   readonly pipeline: CommitPipeline
   readonly epoch: number
+  readonly format: string
+  switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
   /** Records flow to this follower, or it is told why not. */
   acceptFollower(connection: Connection, hello: Hello): void
   /** Welcomes a follower and serves it a snapshot. Throws when it is of another cluster or version. */
@@ -43,6 +53,8 @@ export async function startLeading(
   const { storage, log } = data
   const { name, clock, random, format, allFormats, emit } = settings
   const freeze = (point: LogPoint): void => views.keep(point, () => storage.freeze())
+  // A leader of pages logs a base before anyone can follow.
+  let followers: Followers | undefined
   const { pipeline, epoch, redone } = await becomeLeader({
     storage,
     log,
@@ -53,7 +65,7 @@ export async function startLeading(
     clock,
     random,
     ...(settings.pipeline && { limits: settings.pipeline }),
-    onDurable: () => followers.wake(),
+    onDurable: () => followers?.wake(),
     onMarker: freeze,
     onFailed: (error) => failed(error),
     onProgress: (applied, upTo) => {
@@ -62,12 +74,17 @@ export async function startLeading(
       throwIfAborted(settings)
     },
   })
-  const followers = new Followers({
+  const serving = (followers = new Followers({
     log,
     cluster,
     node: name,
     clock,
     formats: allFormats.map(({ id, version }) => ({ id, version })),
+    unfit: (held) => {
+      const { id, fingerprint } = formatVersion(pipeline.format, storage.connection)
+      const theirs = held.find((each) => each.id === id)?.fingerprint
+      return incompatibility(pipeline.format, fingerprint, theirs)
+    },
     highWatermark: () => pipeline.highWatermark,
     ...(settings.link && { limits: settings.link }),
     onMustStopLeading: (error) => failed(error),
@@ -77,27 +94,53 @@ export async function startLeading(
           ? { kind: 'followerJoined', name: event.name, verdict: describeVerdict(event.decision) }
           : { kind: 'followerLeft', name: event.name, error: event.error },
       ),
-  })
-  const snapshots = openSnapshotServer(data, followers, settings)
+  }))
+  const snapshots = openSnapshotServer(data, serving, settings)
   emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
   return {
     pipeline,
     epoch: epoch.number,
-    acceptFollower: (connection, hello) => followers.accept(connection, hello),
+    get format() {
+      return pipeline.format.name
+    },
+    switchFormat: async (wanted) => {
+      const point = await pipeline.switchFormat(findFormat(wanted, allFormats))
+      serving.recheck()
+      serving.wake()
+      return point
+    },
+    acceptFollower: (connection, hello) => serving.accept(connection, hello),
     serveSnapshot: (connection, hello) => {
       welcomeSnapshot(connection, hello, { cluster, node: name }, silenceOf(settings))
       void snapshots.serve(connection, hello)
     },
-    followers: () => followers.status(),
-    absent: () => followers.absent(),
+    followers: () => serving.status(),
+    absent: () => serving.absent(),
     snapshots: () => snapshots.transfers,
-    stop: (error) => followers.close(error),
+    stop: (error) => serving.close(error),
     async close(): Promise<void> {
       await pipeline.close()
-      followers.close()
+      serving.close()
       await snapshots.close()
     },
   }
+}
+
+/** Followers can apply only formats that they were given, and they are given what this node was. */
+function findFormat(
+  wanted: LogFormat<SqliteConnection> | string,
+  given: readonly LogFormat<SqliteConnection>[],
+): LogFormat<SqliteConnection> {
+  const found =
+    typeof wanted === 'string'
+      ? given.find(({ name }) => name === wanted)
+      : given.find(({ id }) => id === wanted.id)
+  if (found !== undefined) return typeof wanted === 'string' ? found : wanted
+  const names = given.map(({ name }) => name).join(', ')
+  throw new UnderstudyError(
+    'FORMAT_UNKNOWN',
+    `This node was not given the log format ${typeof wanted === 'string' ? wanted : wanted.name}; it has ${names}. Nothing was changed. Start every node with it, then switch.`,
+  )
 }
 
 function openSnapshotServer(

@@ -16,10 +16,12 @@ import {
   UnderstudyError,
   randomId,
   type Listener,
+  type LogFormat,
   type LogPoint,
   type Position,
   type ReadTransaction,
   type Slot,
+  type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { TableDigest } from '@understudy/protocol'
@@ -151,6 +153,12 @@ class ComposedNode implements UnderstudyNode {
     const leading = this.#leadingOrError()
     if ('code' in leading) throw leading
     return leading.pipeline.mark()
+  }
+
+  async switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint> {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    return leading.switchFormat(format)
   }
 
   digest(at: Position, options: ReadOptions = {}): Promise<TableDigest[]> {

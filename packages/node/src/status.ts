@@ -32,6 +32,8 @@ export interface NodeStatus {
   readonly bootstrap: BootstrapStatus | undefined
   /** Leader: each follower that is connected. */
   readonly followers?: readonly FollowerStatus[]
+  /** Leader: name of the log format in force. */
+  readonly format?: string
   /** Leader: each follower that left and whose slot is kept. */
   readonly absentFollowers?: readonly AbsentFollowerStatus[]
   readonly snapshots?: SnapshotServer['transfers']
@@ -115,8 +117,9 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<NodeStatus, 'followers' | 'absentFollowers' | 'snapshots'> {
+): Pick<NodeStatus, 'format' | 'followers' | 'absentFollowers' | 'snapshots'> {
   return {
+    format: leading.format,
     followers: leading.followers(),
     absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),
     snapshots: leading.snapshots(),

@@ -191,6 +191,8 @@ export type RequestBody =
   | { readonly kind: 'digest'; readonly at: Position; readonly timeoutMs: number }
   | { readonly kind: 'slots' }
   | { readonly kind: 'dropSlot'; readonly name: string }
+  /** Leader: records are of the log format of this name from the position on that answers. */
+  | { readonly kind: 'switchFormat'; readonly format: string }
 
 export interface Request {
   readonly type: 'request'

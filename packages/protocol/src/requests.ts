@@ -42,6 +42,8 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       return writer.message(7, () => {})
     case 'dropSlot':
       return writer.message(8, () => writer.text(1, body.name, LIMITS.nameBytesMax))
+    case 'switchFormat':
+      return writer.message(9, () => writer.text(1, body.format, LIMITS.nameBytesMax))
   }
 }
 
@@ -74,7 +76,9 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       reader.message(skipFields)
       return { kind: 'slots' }
     case 8:
-      return reader.message(readDropSlot)
+      return { kind: 'dropSlot', name: reader.message(readName) }
+    case 9:
+      return { kind: 'switchFormat', format: reader.message(readName) }
     default:
       reader.skip()
       return undefined
@@ -139,11 +143,11 @@ function readDigestRequest(reader: FieldReader): RequestBody {
   return { kind: 'digest', at, timeoutMs }
 }
 
-function readDropSlot(reader: FieldReader): RequestBody {
+function readName(reader: FieldReader): string {
   let name = ''
   while (reader.next()) {
     if (reader.field === 1) name = reader.text(LIMITS.nameBytesMax)
     else reader.skip()
   }
-  return { kind: 'dropSlot', name }
+  return name
 }

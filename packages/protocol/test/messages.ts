@@ -151,6 +151,7 @@ export const messages: Messages = {
       record({ kind: type('digest'), at: position, timeoutMs: ms }),
       record({ kind: type('slots') }),
       record({ kind: type('dropSlot'), name }),
+      record({ kind: type('switchFormat'), format: name }),
     ),
   }),
   response: record({

@@ -242,11 +242,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     }
   }
 
-  /** The group that changes the format: the new recorder is there before anything is logged, the old one again when that fails. */
+  /** The group that changes the format, of no effect when it is in force: the new recorder is there before anything is logged, the old one again when that fails. */
   #runSwitch(format: LogFormat<C>): GroupOutcome {
     this.#group.push(this.#queue.take() as PendingWrite<T>)
     const { storage } = this.#context
     const before = this.#context.format
+    if (format === before && (format.physical === true) === storage.physical) return { kind: 'rolledBack' }
     try {
       format.inspect?.(storage.connection)
       this.#record(format)

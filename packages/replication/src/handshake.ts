@@ -72,7 +72,8 @@ export function decideHandshake(leader: LeaderView, hello: Hello): HandshakeDeci
   }
   const format = refuseFormats(leader, hello)
   if (format !== undefined) return format
-  const unfit = leader.unfit?.(hello.formats)
+  // A newcomer gets the leader's file, and whatever it has now is replaced.
+  const unfit = hello.cluster === '' ? undefined : leader.unfit?.(hello.formats)
   if (unfit !== undefined) return refuse('FORMAT_INCOMPATIBLE', unfitFollower(hello.node, unfit))
   if (hello.cluster === '') {
     return { kind: 'snapshot', version, reason: 'The follower does not belong to the cluster yet.' }

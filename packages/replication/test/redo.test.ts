@@ -1,4 +1,10 @@
-import { CONTROL_MARKER, FLAG_CONTINUES, FORMAT_CONTROL, UnderstudyError } from '@understudy/contracts'
+import {
+  CONTROL_FORMAT,
+  CONTROL_MARKER,
+  FLAG_CONTINUES,
+  FORMAT_CONTROL,
+  UnderstudyError,
+} from '@understudy/contracts'
 import { MemoryStorage, SimulatedClock, memoryFormat } from '@understudy/testkit'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -88,7 +94,6 @@ describe('applying', () => {
       limits,
       onMarker: ({ lsn }) => onMarker?.(lsn),
     })
-    loop.prepare()
     loop.fill(log, log.durable)
     return { loop, storage }
   }
@@ -122,6 +127,7 @@ describe('applying', () => {
     log.append([{ format: 77, flags: 0, committedAtMs: 0, payload: new Uint8Array(3) }])
     log.syncNow()
     const { loop, storage } = loopOver(log)
+    expect(loop.step(log.durable)).toMatchObject({ lsn: 2 })
     expect(() => loop.step(log.durable)).toThrow(
       expect.objectContaining({ code: 'FORMAT_UNKNOWN', position: { epoch: 1, lsn: 3 } }),
     )
@@ -132,7 +138,7 @@ describe('applying', () => {
   test('a control record of a newer version stops it', async () => {
     const { log } = await written(1)
     log.append([
-      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Uint8Array.of(CONTROL_MARKER + 1) },
+      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Uint8Array.of(CONTROL_FORMAT + 1) },
     ])
     log.syncNow()
     const { loop } = loopOver(log)

@@ -54,6 +54,8 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
     }
     case 'slots':
       return json(await handlers.slots())
+    case 'switchFormat':
+      return { kind: 'position', position: await handlers.switchFormat(body.format) }
     case 'dropSlot':
       break
   }

@@ -60,6 +60,8 @@ export interface ClientHandlers {
   /** Plain data, one object for each retention slot. */
   slots(): Answer<readonly object[]>
   dropSlot(name: string): Answer<void>
+  /** Leader: returns the position from which records are of the log format of this name. */
+  switchFormat(format: string): Answer<Position>
 }
 
 /** What a Welcome says of this node. */

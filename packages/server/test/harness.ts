@@ -62,6 +62,7 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     digest: unexpectedCall,
     slots: unexpectedCall,
     dropSlot: unexpectedCall,
+    switchFormat: unexpectedCall,
     ...given,
   }
 }

@@ -4,17 +4,19 @@ import { join } from 'node:path'
 import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import {
+  CONTROL_FORMAT,
+  CONTROL_MARKER,
   FLAG_CONTINUES,
   FORMAT_CONTROL,
   UnderstudyError,
   formatPosition,
   type LogRecord,
 } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { beginsEpoch, epochEntryOf, nodeFiles, readSegments } from '@understudy/log'
 import { generationPaths, readNodeState } from '@understudy/node'
 import { PartAssembler } from '@understudy/replication'
 import { whole } from '../arguments.ts'
+import { allFormats } from '../formats.ts'
 import { bytes, json } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 
@@ -125,15 +127,22 @@ function text(record: LogRecord, payload: unknown): string {
 
 function describePayload(record: LogRecord, whole: Uint8Array | undefined): unknown {
   if (beginsEpoch(record)) return { epoch: epochEntryOf(record) }
-  if (record.format === FORMAT_CONTROL) return { marker: true }
+  if (record.format === FORMAT_CONTROL) return describeControl(record.payload)
   if (whole === undefined) return { part: 'the transaction goes on in the next record' }
-  const format = rowFormat()
-  if (record.format === format.id) return format.describe?.(whole)
+  const format = allFormats().find(({ id }) => id === record.format)
+  if (format?.describe !== undefined) return format.describe(whole)
   return { hex: Buffer.from(whole).toString('hex') }
 }
 
+function describeControl(payload: Uint8Array): unknown {
+  if (payload[0] === CONTROL_MARKER) return { marker: true }
+  if (payload[0] !== CONTROL_FORMAT) return { hex: Buffer.from(payload).toString('hex') }
+  return { format: formatName((payload[1] ?? 0) + 256 * (payload[2] ?? 0)) }
+}
+
 function formatName(id: number): string {
-  return id === FORMAT_CONTROL ? 'control' : id === rowFormat().id ? 'row' : `format ${id}`
+  if (id === FORMAT_CONTROL) return 'control'
+  return allFormats().find((format) => format.id === id)?.name ?? `format ${id}`
 }
 
 function hex(value: number): string {

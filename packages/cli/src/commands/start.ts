@@ -2,12 +2,12 @@
 import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
 import type { CommandContext } from '../program.ts'
 import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
 import { positive } from '../arguments.ts'
+import { allFormats, FORMAT_NAMES } from '../formats.ts'
 
 interface StartOptions {
   readonly name: string
@@ -15,6 +15,7 @@ interface StartOptions {
   readonly listen?: string
   readonly leader?: string
   readonly import?: string
+  readonly format?: string
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
@@ -27,6 +28,7 @@ const EXAMPLES = `
 Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --format wal
   $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
@@ -39,6 +41,9 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option('--leader <address>', 'follow the leader at this address')
     .option('--import <file>', 'leader, first start only: adopt a copy of an existing database')
     .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
+    .addOption(
+      new Option('--format <name>', 'leader: how writes are logged').choices(FORMAT_NAMES).default('row'),
+    )
     .addOption(
       new Option('--snapshot-rate <bytes>', 'limit of a bootstrap in bytes per second').argParser(positive),
     )
@@ -96,11 +101,13 @@ function nodeOptions(
   onEvent: (event: NodeEvent) => void,
 ): NodeOptions {
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
+  const formats = allFormats()
   return {
     name,
     directory,
     role: leader === undefined ? 'leader' : 'follower',
-    format: rowFormat(),
+    format: formats.find((format) => format.name === options.format) ?? formats[0],
+    formats,
     transport: tcp({ insecure: options.insecure === true }),
     signal,
     onEvent,

@@ -98,7 +98,7 @@ export class World {
       cluster: limits.cluster ?? 'c',
       node: name,
       clock,
-      formats: [FORMAT],
+      formats: [{ id: FORMAT.id, version: FORMAT.version }],
       highWatermark: () => leadership.pipeline.highWatermark,
       onMustStopLeading: (error) => lost.push(error),
       onFollower: (event) => events.push(event),
