@@ -20,6 +20,20 @@ const message: Message = { type: 'request', id: 7, body: { kind: 'dropSlot', nam
 assert.deepEqual(decodeMessage(Buffer.concat(encodeMessage(message))), message)
 assert(LIMITS.frameBytesMax > 0)
 `,
+  '@understudy/format-statement': `
+import { statementFormat } from '@understudy/format-statement'
+import type { LogFormat, SqliteConnection } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+const format: LogFormat<SqliteConnection> = statementFormat({ unsafe: 'allow' })
+assert(format.id === 2 && format.name === 'statement')
+`,
+  '@understudy/format-wal': `
+import { walFormat } from '@understudy/format-wal'
+import type { LogFormat, SqliteConnection } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+const format: LogFormat<SqliteConnection> = walFormat({ compress: 'none' })
+assert(format.id === 3 && format.physical === true)
+`,
   '@understudy/changeset': `
 import { decodeChangeset, type Change } from '@understudy/changeset'
 import assert from 'node:assert/strict'

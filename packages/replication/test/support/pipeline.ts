@@ -26,7 +26,7 @@ export function testPipeline(
   options: Partial<CommitPipelineOptions<MemoryConnection, MemoryTransaction>> = {},
 ): TestPipeline {
   const clock = new SimulatedClock()
-  const storage = new MemoryStorage()
+  const storage = new MemoryStorage({ clock })
   const log = new MemoryLog()
   const epoch = log.startEpoch({ runId: '0123456789abcdef', leader: 'a', committedAtMs: 0 })
   log.durable = epoch.lsn
