@@ -104,7 +104,7 @@ test('now is one moment for a whole statement and moves on between statements', 
   follower.apply(
     leader.payload(
       `with recursive c (i) as (select 1 union all select i + 1 from c where i < 20000)
-       insert into t select i, julianday('now'), strftime('%f') from c`,
+       insert into t select i, julianday('now', (i % 1) || ' days'), strftime('%f', 'now', (i % 1) || ' days') from c`,
     ),
   )
   expect(leader.all('select count(distinct a), count(distinct b) from t')).toEqual([[1n, 1n]])

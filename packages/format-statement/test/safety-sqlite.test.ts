@@ -47,6 +47,43 @@ test('the largest id is taken: ids are drawn at random, and the statement that w
   expect(leader.all('select count(*) from t')).toEqual([[2n]])
 })
 
+test('the largest id is noticed, whichever statement gave it', () => {
+  for (const gives of [
+    'insert into t (id) values (9223372036854775807)',
+    'update t set id = 9223372036854775807',
+    'insert into t select 9223372036854775807, a, b, g from s',
+    'insert into t select * from s',
+  ]) {
+    const { leader } = pair(`${SCHEMA}; insert into s (id) values (9223372036854775807)`)
+    const { errors } = leader.group('insert into t (a) values (1)', gives, 'insert into t (a) values (2)')
+    expect([gives, errors.map((error) => isUnderstudyError(error, 'STATEMENT_UNSAFE'))]).toEqual([
+      gives,
+      [true],
+    ])
+  }
+})
+
+test('what ANALYZE learnt in a write that is rolled back is forgotten', () => {
+  const rows = `with recursive c (i) as (select 1 union all select i + 1 from c where i < 2000) insert into s (a, b) select 1, i from c`
+  const { leader } = pair(`${SCHEMA}; create index ia on s (a); create index ib on s (b); ${rows}`)
+  const plan = () => leader.all('explain query plan select * from s where a = 1 and b > 5').map(String)
+  const before = plan()
+  leader.group('analyze', 'delete from s where id = 1')
+  const learnt = plan()
+  expect(learnt).not.toEqual(before)
+  const { leader: other } = pair(`${SCHEMA}; create index ia on s (a); create index ib on s (b); ${rows}`)
+  const planOfOther = () => other.all('explain query plan select * from s where a = 1 and b > 5').map(String)
+  const { errors } = other.group((connection) => {
+    connection.exec('analyze')
+    expect(planOfOther()).toEqual(learnt)
+    throw new Error('undone')
+  })
+  expect(errors).toHaveLength(1)
+  expect(planOfOther()).toEqual(before)
+  other.lostGroup('analyze')
+  expect(planOfOther()).toEqual(before)
+})
+
 test('ids that are drawn within one statement are seen by the tripwire alone', () => {
   const { leader, follower } = pair(SCHEMA)
   const payload = leader.payload((connection) => {

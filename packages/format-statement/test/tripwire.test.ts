@@ -179,6 +179,33 @@ test('schema changes in a group never fail it, and its statements are compared a
   expect(follower.dump()).toEqual(leader.dump())
 })
 
+test('rows before and after a schema change add up', () => {
+  const { leader, follower } = pair(TABLES)
+  const payload = leader.payload(
+    'insert into kv (n) values (1), (2); create table x (a); insert into kv (n) values (3)',
+  )
+  expect(digestOf(leader, payload)).toMatchObject({ kind: 'rows', tables: [{ table: 'kv', rows: 3 }] })
+  follower.apply(payload)
+  const other = new TestNode(
+    `${TABLES}; create trigger t before insert on kv when new.n = 1 begin update kv set n = 0; end`,
+  )
+  expect(
+    diverges(other.follow(), leader.payload('insert into kv (n) values (1); create table y (a)')).code,
+  ).toBe('DIVERGED')
+})
+
+test('settings that change what statements do must be those of the leader', () => {
+  const setup =
+    'create table p (id integer primary key); create table c (id integer primary key, p references p on delete cascade)'
+  const { leader, follower } = pair(setup)
+  const payload = leader.payload('insert into p values (1)')
+  follower.database.exec('pragma foreign_keys = 0; pragma recursive_triggers = 1')
+  const error = diverges(follower, payload)
+  expect(error.details).toEqual({ settings: ['foreign_keys', 'recursive_triggers'] })
+  follower.database.exec('pragma foreign_keys = 1; pragma recursive_triggers = 0')
+  follower.apply(payload)
+})
+
 test('statistics of the project’s own tables do not count', () => {
   const { leader, follower } = pair(`${KV}; create index i on kv (k); insert into kv (k) values (1), (2)`)
   follower.database.exec(
