@@ -36,6 +36,8 @@ export interface SnapshotPoolOptions {
   readonly random: Random
   readonly keepMs: number
   readonly chunkBytes: number
+  /** Of a snapshot for a follower that holds an image already. */
+  readonly deltaChunkBytes: number
   readonly snapshotsMax: number
 }
 
@@ -59,14 +61,14 @@ export class SnapshotPool {
 
   /**
    * A snapshot for `follower`, its slot reserved: the one called `resumeId` if it is still open, else a young one, else
-   * a new one. The caller calls `giveBack` once. Rejects with `OVERLOADED`, `CLOSED`, or what the slot or the source threw.
+   * a new one. `delta`: it holds an image already, and small pieces say better what differs. The caller calls `giveBack` once. Rejects with `OVERLOADED`, `CLOSED`, or what the slot or the source threw.
    */
-  async take(follower: string, resumeId: string): Promise<SharedSnapshot> {
+  async take(follower: string, resumeId: string, delta: boolean = false): Promise<SharedSnapshot> {
     for (;;) {
       if (this.#closed) throw closedError()
-      const found = this.#find(follower, resumeId)
+      const found = this.#find(follower, resumeId, delta)
       if (found !== undefined) return this.#use(found, follower)
-      if (this.#opening === undefined) return this.#use(await this.#openFor(follower), follower)
+      if (this.#opening === undefined) return this.#use(await this.#openFor(follower, delta), follower)
       // Another follower's is about to open; this one can most likely share it.
       await this.#opening.catch(() => undefined)
     }
@@ -94,14 +96,15 @@ export class SnapshotPool {
     await Promise.all(this.#closing)
   }
 
-  #find(follower: string, resumeId: string): SharedSnapshot | undefined {
+  #find(follower: string, resumeId: string, delta: boolean): SharedSnapshot | undefined {
     const known = this.#open.find((snapshot) => snapshot.id === resumeId)
     if (known !== undefined && this.#reserve(follower, known)) return known
-    const youngest = this.#open.at(-1)
+    const isFull = this.#open.length >= this.#options.snapshotsMax
+    const youngest =
+      this.#open.findLast((snapshot) => snapshot.delta === delta) ?? (isFull ? this.#open.at(-1) : undefined)
     if (youngest === undefined) return undefined
     const young = this.#options.clock.monotonic() - youngest.openedAtMs < this.#options.keepMs
-    const full =
-      this.#open.length >= this.#options.snapshotsMax && this.#open.every((snapshot) => snapshot.users > 0)
+    const full = isFull && this.#open.every((snapshot) => snapshot.users > 0)
     return (young || full) && this.#reserve(follower, youngest) ? youngest : undefined
   }
 
@@ -126,9 +129,9 @@ export class SnapshotPool {
     return snapshot
   }
 
-  async #openFor(follower: string): Promise<SharedSnapshot> {
+  async #openFor(follower: string, delta: boolean): Promise<SharedSnapshot> {
     this.#makeRoom()
-    this.#opening = this.#openNew(follower)
+    this.#opening = this.#openNew(follower, delta)
     try {
       return await this.#opening
     } finally {
@@ -148,8 +151,9 @@ export class SnapshotPool {
     this.#close(idle)
   }
 
-  async #openNew(follower: string): Promise<SharedSnapshot> {
-    const { openSnapshot, applied, reserveSlot, history, chunkBytes, clock } = this.#options
+  async #openNew(follower: string, delta: boolean): Promise<SharedSnapshot> {
+    const { openSnapshot, applied, reserveSlot, history, clock } = this.#options
+    const { chunkBytes, deltaChunkBytes } = this.#options
     const before = applied().lsn
     reserveSlot(follower, before)
     let slot = before
@@ -163,7 +167,8 @@ export class SnapshotPool {
         id: this.#newId(),
         source,
         history: history(),
-        chunkBytes,
+        chunkBytes: delta ? deltaChunkBytes : chunkBytes,
+        delta,
         openedAtMs: clock.monotonic(),
       })
       this.#open.push(snapshot)

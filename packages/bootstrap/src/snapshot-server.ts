@@ -47,6 +47,11 @@ export interface SnapshotServerOptions {
   readonly windowBytes?: number
   /** Default 128 KiB, measured as the cheapest for both sides. Rounded down to whole pages. */
   readonly chunkBytes?: number
+  /**
+   * The same for a follower that holds an image already, and of which only what differs travels. Default 4 KiB; at least
+   * a page.
+   */
+  readonly deltaChunkBytes?: number
   /** Snapshots open at once, each of which holds back checkpoints. Default 2. */
   readonly snapshotsMax?: number
   /** Limit for each follower; 0 for none. Default 0. A follower may ask for a lower one. */
@@ -60,6 +65,7 @@ type DefaultedOption =
   | 'keepMs'
   | 'windowBytes'
   | 'chunkBytes'
+  | 'deltaChunkBytes'
   | 'snapshotsMax'
   | 'bytesPerSecondMax'
   | 'heartbeatMs'
@@ -70,6 +76,7 @@ export const SNAPSHOT_SERVER_DEFAULTS: Record<DefaultedOption, number> = {
   keepMs: 60_000,
   windowBytes: 8 * 1024 * 1024,
   chunkBytes: 128 * 1024,
+  deltaChunkBytes: 4096,
   snapshotsMax: 2,
   bytesPerSecondMax: 0,
   heartbeatMs: 1000,
@@ -115,6 +122,7 @@ export function createSnapshotServer(options: SnapshotServerOptions): SnapshotSe
   }
   assertRange('keepMs', whole.keepMs, 0, Number.MAX_SAFE_INTEGER)
   assertRange('chunkBytes', whole.chunkBytes, 512, CHUNK_BYTES_MAX)
+  assertRange('deltaChunkBytes', whole.deltaChunkBytes, 512, CHUNK_BYTES_MAX)
   assertRange('windowBytes', whole.windowBytes, 1, 1024 * 1024 * 1024)
   assertRange('snapshotsMax', whole.snapshotsMax, 1, 1024)
   assertRange('bytesPerSecondMax', whole.bytesPerSecondMax, 0, Number.MAX_SAFE_INTEGER)
@@ -217,7 +225,7 @@ class Server implements SnapshotServer {
     })
     let finished = false
     try {
-      const snapshot = await this.#pool.take(follower, request.resumeId)
+      const snapshot = await this.#pool.take(follower, request.resumeId, request.heldBytes > 0)
       session.snapshot = snapshot
       if (session.ended !== undefined) throw session.ended
       const pace = new Pace(clock, lowerRate(bytesPerSecondMax, request.bytesPerSecondMax))

@@ -58,7 +58,7 @@ export class FakeSource implements SnapshotSource {
     if (this.closed) throw new Error('read after close')
     this.reads.push(offset)
     this.onRead(offset)
-    if (offset >= this.endsAt) throw new UnderstudyError('SNAPSHOT_ENDED', 'over the cap')
+    if (offset + target.byteLength > this.endsAt) throw new UnderstudyError('SNAPSHOT_ENDED', 'over the cap')
     await Promise.resolve()
     const part = this.bytes.subarray(offset, offset + target.length)
     target.set(part)
@@ -270,6 +270,7 @@ export class World {
       clock: this.clock,
       random: this.random.fork(`ids ${this.#lives++}`),
       chunkBytes: CHUNK,
+      deltaChunkBytes: CHUNK,
       windowBytes: 4 * CHUNK,
       ...this.#serverOptions,
       ...options,
