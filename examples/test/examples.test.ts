@@ -58,6 +58,15 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^adopted and continued: Lisbon, Oslo, Quito, Hanoi$/,
     /^cities in the application's own file: 3$/,
   ],
+  '09-change-the-log-format.ts': [
+    /^row: 10 notes, equal on the follower$/,
+    /^statement: 20 notes, equal on the follower$/,
+    /^wal: 30 notes, equal on the follower$/,
+    /^row: 40 notes, equal on the follower$/,
+    /^safe: update/,
+    /^context \(RANDOM, MOMENT\): insert/,
+    /^unsafe \(LIMIT_WITHOUT_ORDER\): delete/,
+  ],
 }
 
 test('every program is listed in the README, and has its lines here', () => {
