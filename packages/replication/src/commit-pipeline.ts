@@ -244,7 +244,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** The group that changes the format, of no effect when it is in force: the new recorder is there before anything is logged, the old one again when that fails. */
   #runSwitch(format: LogFormat<C>): GroupOutcome {
-    this.#group.push(this.#queue.take() as PendingWrite<T>)
+    const request = this.#queue.take() as PendingWrite<T>
+    this.#group.push(request)
     const { storage } = this.#context
     const before = this.#context.format
     if (format === before && (format.physical === true) === storage.physical) return { kind: 'rolledBack' }
@@ -263,7 +264,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     } catch (error) {
       storage.rollback()
       this.#record(before)
-      return { kind: 'notWritten', cause: error }
+      request.outcome = error
+      request.threw = true
+      return { kind: 'rolledBack' }
     }
   }
 
