@@ -88,6 +88,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   /** Something was rolled back or failed, which leaves its mark on sessions. */
   #disturbed = false
   #escalated = false
+  /** ANALYZE ran, which the planner remembers beyond a rollback. */
+  #groupLearnt = false
   // Of the write:
   #markBody = 0
   #markTexts = 0
@@ -95,7 +97,6 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #wasEscalated = false
   #ran = false
   #touchedSchema = false
-  /** ANALYZE ran, which the planner remembers beyond a rollback. */
   #learnt = false
   #defers: { readonly sql: string; readonly parameters: StatementInfo['parameters'] } | undefined
   // Of the statement that is running:
@@ -162,6 +163,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#statements = 0
     this.#disturbed = false
     this.#escalated = false
+    this.#groupLearnt = false
     this.#isOpen = true
     this.#beginWrite()
   }
@@ -232,7 +234,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   }
 
   abandonGroup(): void {
-    if (this.#learnt && this.#isOpen) this.#connection.internal(() => rereadSchema(this.#connection))
+    if (this.#groupLearnt) this.#connection.internal(() => rereadSchema(this.#connection))
+    this.#groupLearnt = false
     this.#isOpen = false
     this.#running = undefined
     this.#escalated = false
@@ -272,7 +275,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
     if (statement.effect === 'schema') {
       this.#touchedSchema = true
       if (SCHEMA_VERBS.has(judgement.verb)) this.#beforeCut()
-      if (judgement.verb === 'analyze') this.#learnt = true
+      if (judgement.verb === 'analyze') {
+        this.#learnt = true
+        this.#groupLearnt = true
+      }
     }
     this.#ran = true
     this.#running = judgement

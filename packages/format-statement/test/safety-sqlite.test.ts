@@ -64,24 +64,25 @@ test('the largest id is noticed, whichever statement gave it', () => {
 })
 
 test('what ANALYZE learnt in a write that is rolled back is forgotten', () => {
-  const rows = `with recursive c (i) as (select 1 union all select i + 1 from c where i < 2000) insert into s (a, b) select 1, i from c`
-  const { leader } = pair(`${SCHEMA}; create index ia on s (a); create index ib on s (b); ${rows}`)
-  const plan = () => leader.all('explain query plan select * from s where a = 1 and b > 5').map(String)
+  const rows = `with recursive c (i) as (select 1 union all select i + 1 from c where i < 2000) insert into s (a, b) select i, 1 from c`
+  // The table of statistics is there already, so that ANALYZE changes no schema.
+  const setup = `${SCHEMA}; create index ia on s (a); create index ib on s (b); insert into s (a, b) values (1, 1), (1, 2), (1, 3); analyze; ${rows}`
+  const { leader } = pair(setup)
+  const plan = () => leader.all('explain query plan select * from s where a = 1 and b = 1').map(String)
   const before = plan()
-  leader.group('analyze', 'delete from s where id = 1')
-  const learnt = plan()
-  expect(learnt).not.toEqual(before)
-  const { leader: other } = pair(`${SCHEMA}; create index ia on s (a); create index ib on s (b); ${rows}`)
-  const planOfOther = () => other.all('explain query plan select * from s where a = 1 and b > 5').map(String)
-  const { errors } = other.group((connection) => {
+  let learnt: string[] = []
+  const { errors } = leader.group((connection) => {
     connection.exec('analyze')
-    expect(planOfOther()).toEqual(learnt)
+    learnt = plan()
     throw new Error('undone')
   })
   expect(errors).toHaveLength(1)
-  expect(planOfOther()).toEqual(before)
-  other.lostGroup('analyze')
-  expect(planOfOther()).toEqual(before)
+  expect(learnt).not.toEqual(before)
+  expect(plan()).toEqual(before)
+  leader.lostGroup('analyze')
+  expect(plan()).toEqual(before)
+  leader.payload('analyze')
+  expect(plan()).toEqual(learnt)
 })
 
 test('ids that are drawn within one statement are seen by the tripwire alone', () => {
