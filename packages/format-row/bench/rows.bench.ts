@@ -4,16 +4,31 @@
  * Run: `node --conditions=@understudy/source bench/rows.bench.ts`. Databases in memory: the disk is measured elsewhere.
  */
 import { DatabaseSync } from 'node:sqlite'
-import type { SqliteConnection, StatementInfo } from '@understudy/contracts'
+import type { SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
 import { rowFormat } from '../src/index.ts'
 
 const TABLE = 'create table kv (id integer primary key autoincrement, k text, v text, n integer)'
 const INFO: StatementInfo = { sql: 'insert', parameters: [], effect: 'rows', writes: new Set(['kv']) }
 
-function connect(): SqliteConnection {
+interface BenchConnection extends SqliteConnection {
+  observer?: StatementObserver
+}
+
+function connect(): BenchConnection {
   const database = new DatabaseSync(':memory:')
   database.exec(TABLE)
-  return { database, internal: (run) => run(), observer: undefined, ownTablePrefix: '_understudy_' }
+  return {
+    database,
+    internal: (run) => run(),
+    observe(observer) {
+      this.observer = observer
+      return () => {}
+    },
+    get pages(): never {
+      throw new Error('rows need no pages')
+    },
+    ownTablePrefix: '_understudy_',
+  }
 }
 
 function measure(rowsPerGroup: number, groups: number): Record<string, number> {
