@@ -1,6 +1,6 @@
 /** One connection to one node, as a caller sees it. */
 import type { Position, Slot } from '@understudy/contracts'
-import type { ResultSet, TableDigest, Value } from '@understudy/protocol'
+import type { ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
 
 export interface CallOptions {
   /** Milliseconds to wait for the answer. Default: that of `connect`. */
@@ -12,6 +12,11 @@ export interface CallOptions {
 export interface ReadOptions extends CallOptions {
   /** The node answers from a state that holds this position: pass the position of your own write to read it back. */
   readonly after?: Position | undefined
+}
+
+export interface DigestOptions extends CallOptions {
+  /** The node keeps its view for `rows`, until `release` or for a minute in which nobody asks. */
+  readonly keep?: boolean
 }
 
 /** One statement of a write. */
@@ -60,7 +65,11 @@ export interface Client extends AsyncDisposable {
   /** Leader: writes a marker record, at which `digest` compares nodes. */
   mark(options?: CallOptions): Promise<Position>
   /** Digest of every table as of the marker at `at`. */
-  digest(at: Position, options?: CallOptions): Promise<DigestReply>
+  digest(at: Position, options?: DigestOptions): Promise<DigestReply>
+  /** Rows of a table in the view that `digest` kept: from 0, or where the last page ended. None at the end of the table. */
+  rows(at: Position, table: string, offset: number, options?: CallOptions): Promise<TableRows>
+  /** Lets go of the view that `digest` kept. */
+  release(at: Position, options?: CallOptions): Promise<void>
   /** The node's retention slots. */
   slots(options?: CallOptions): Promise<readonly Slot[]>
   dropSlot(name: string, options?: CallOptions): Promise<void>

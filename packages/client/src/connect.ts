@@ -21,6 +21,7 @@ import {
   type Message,
   type RequestBody,
   type ResponseBody,
+  type TableRows,
   type Value,
   type Welcome,
 } from '@understudy/protocol'
@@ -28,6 +29,7 @@ import type {
   CallOptions,
   Client,
   ClientStatement,
+  DigestOptions,
   DigestReply,
   ReadOptions,
   ReadReply,
@@ -167,10 +169,21 @@ class NodeClient implements Client {
     return (await this.#ask('position', { kind: 'mark' }, options)).position
   }
 
-  async digest(at: Position, options: CallOptions = {}): Promise<DigestReply> {
+  async digest(at: Position, options: DigestOptions = {}): Promise<DigestReply> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
-    const { position, tables } = await this.#ask('digest', { kind: 'digest', at, timeoutMs }, options)
+    const keep = options.keep === true ? { keep: true } : {}
+    const body = { kind: 'digest', at, timeoutMs, ...keep } as const
+    const { position, tables } = await this.#ask('digest', body, options)
     return { position, tables }
+  }
+
+  async rows(at: Position, table: string, offset: number, options: CallOptions = {}): Promise<TableRows> {
+    const { key, columns, rows } = await this.#ask('rows', { kind: 'rows', at, table, offset }, options)
+    return { key, columns, rows }
+  }
+
+  async release(at: Position, options: CallOptions = {}): Promise<void> {
+    await this.#ask('json', { kind: 'release', at }, options)
   }
 
   async slots(options: CallOptions = {}): Promise<readonly Slot[]> {

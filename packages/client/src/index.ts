@@ -2,6 +2,7 @@ export type {
   CallOptions,
   Client,
   ClientStatement,
+  DigestOptions,
   DigestReply,
   ReadOptions,
   ReadReply,
@@ -9,3 +10,5 @@ export type {
 } from './client.ts'
 export { connect, type ConnectOptions } from './connect.ts'
 export { verifyCluster, type TableComparison, type VerifyOptions, type VerifyReport } from './verify.ts'
+export type { DifferingRow, OneSide } from './row-difference.ts'
+export type { RowComparison, RowsOptions, RowsProgress } from './verify-rows.ts'

@@ -5,7 +5,8 @@
  * The digests themselves are the nodes' business: equal digests mean equal rows.
  */
 import { formatPosition, isUnderstudyError, UnderstudyError, type Position } from '@understudy/contracts'
-import type { Client, DigestReply } from './client.ts'
+import type { CallOptions, Client, DigestReply } from './client.ts'
+import { compareRows, type RowComparison, type RowsOptions } from './verify-rows.ts'
 
 export interface VerifyOptions {
   readonly leader: Client
@@ -14,6 +15,8 @@ export interface VerifyOptions {
   /** Milliseconds for each node to reach the marker and to digest its tables. Default: that of each client. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /** Finds the rows that differ, as of the same position: of each node against the leader. Default: digests only. */
+  readonly rows?: RowsOptions
 }
 
 export interface TableComparison {
@@ -33,6 +36,8 @@ export interface VerifyReport {
   readonly tables: readonly TableComparison[]
   /** Nodes that could not be compared, by name. */
   readonly failures: Readonly<Record<string, { readonly code: string; readonly message: string }>>
+  /** With `rows`: for each node, each table that differs from the leader's. */
+  readonly differences?: readonly RowComparison[]
 }
 
 /**
@@ -54,10 +59,11 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyRepor
     ...(signal === undefined ? {} : { signal }),
   }
   const position = await leader.mark(call)
+  const keep = options.rows === undefined ? {} : { keep: true }
   const replies = await Promise.allSettled(
     clients.map(async (client) => {
       if (client.cluster !== leader.cluster) throw foreign(client, leader)
-      return checkPosition(await client.digest(position, call), position, client)
+      return checkPosition(await client.digest(position, { ...call, ...keep }), position, client)
     }),
   )
   const digests = new Map<string, DigestReply>()
@@ -68,8 +74,78 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyRepor
     else failures.set(name, describe(reply.reason))
   }
   const tables = compareTables(digests)
-  const ok = failures.size === 0 && tables.every((table) => table.equal)
-  return { ok, position, tables, failures: Object.fromEntries(failures) }
+  const { rows } = options
+  if (rows !== undefined) {
+    const answered = clients.filter(({ node }) => digests.has(node))
+    try {
+      const differences = await findRows({ leader, answered, position, tables, rows, call, failures })
+      await Promise.all(
+        clients.filter(({ node }) => !digests.has(node)).map((client) => explain(client, failures, call)),
+      )
+      return {
+        ok: isOk(failures, tables),
+        position,
+        tables,
+        failures: Object.fromEntries(failures),
+        differences,
+      }
+    } finally {
+      // A view that is not let go of here goes by itself.
+      await Promise.allSettled(answered.map((client) => client.release(position, call)))
+    }
+  }
+  return { ok: isOk(failures, tables), position, tables, failures: Object.fromEntries(failures) }
+}
+
+type Failures = Map<string, { code: string; message: string }>
+
+function isOk(failures: Failures, tables: readonly TableComparison[]): boolean {
+  return failures.size === 0 && tables.every((table) => table.equal)
+}
+
+interface RowsSearch {
+  readonly leader: Client
+  /** The nodes whose views are kept. */
+  readonly answered: readonly Client[]
+  readonly position: Position
+  readonly tables: readonly TableComparison[]
+  readonly rows: RowsOptions
+  readonly call: CallOptions
+  readonly failures: Failures
+}
+
+/** A node that fails on the way is named in `failures`. */
+async function findRows(search: RowsSearch): Promise<RowComparison[]> {
+  const { leader, answered, position, tables, rows, call, failures } = search
+  const found: RowComparison[] = []
+  if (!answered.includes(leader)) return found
+  for (const node of answered) {
+    if (node === leader) continue
+    try {
+      for (const { table, nodes } of tables) {
+        const [theirs, own] = [nodes[leader.node], nodes[node.node]]
+        if (theirs?.rows === own?.rows && theirs?.digest === own?.digest) continue
+        const has = { leader: theirs !== undefined, node: own !== undefined }
+        found.push(await compareRows(position, table, { leader, node }, has, rows, call))
+      }
+    } catch (error) {
+      failures.set(node.node, describe(error))
+    }
+  }
+  return found
+}
+
+/** A node that stopped cannot show the leader's position; what it says of itself tells why. */
+async function explain(client: Client, failures: Failures, call: CallOptions): Promise<void> {
+  const known = failures.get(client.node)
+  const status = await client.status(call).catch(() => undefined)
+  const following = status?.['following'] as { lastError?: { code: string; message: string } } | undefined
+  const said = (status?.['failure'] as { code: string; message: string } | undefined) ?? following?.lastError
+  if (said === undefined || known === undefined) return
+  failures.set(client.node, {
+    code: said.code,
+    message: `${said.message} It stays at ${String(status?.['position'])}, before the marker, so its rows cannot be compared with the leader's.`,
+  })
 }
 
 /** One comparison for each table that any node has, sorted by name. */

@@ -104,6 +104,8 @@ describe('calls', () => {
         },
         mark: () => POSITION,
         digest: (at) => ({ position: at, tables: [{ table: 't', rows: 1, digest: 'ab' }] }),
+        rows: (at, table, offset) => ({ key: [table], columns: ['', 'id'], rows: [['i', at.lsn + offset]] }),
+        release: () => void seen.push('release'),
         slots: () => [{ name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 }],
         dropSlot: (name) => void seen.push(name),
         switchFormat: (format) => (seen.push(format), { epoch: 3, lsn: 9 }),
@@ -131,6 +133,9 @@ describe('calls', () => {
     ])
     expect(await client.dropSlot('b')).toBeUndefined()
     expect(await client.switchFormat('wal')).toEqual({ epoch: 3, lsn: 9 })
+    const page = { key: ['t'], columns: ['', 'id'], rows: [['i', POSITION.lsn + 7]] }
+    expect(await client.rows(POSITION, 't', 7)).toEqual(page)
+    expect(await client.release(POSITION)).toBeUndefined()
     expect(seen).toEqual([
       [
         { sql: 'a', parameters: [] },
@@ -138,6 +143,8 @@ describe('calls', () => {
       ],
       [{ sql: 'c', parameters: ['x'] }, POSITION, 5],
       'b',
+      'wal',
+      'release',
     ])
   })
 

@@ -32,6 +32,8 @@ export class Cluster {
       read: unexpectedCall,
       mark: unexpectedCall,
       digest: unexpectedCall,
+      rows: unexpectedCall,
+      release: unexpectedCall,
       slots: unexpectedCall,
       dropSlot: unexpectedCall,
       switchFormat: unexpectedCall,

@@ -10,7 +10,7 @@ import type {
   UnderstudyError,
   WriteTransaction,
 } from '@understudy/contracts'
-import type { TableDigest } from '@understudy/protocol'
+import type { TableDigest, TableRows } from '@understudy/protocol'
 import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
 import type { Role } from './options.ts'
 import type { NodeStatus } from './status.ts'
@@ -21,6 +21,11 @@ export interface ReadOptions {
   /** How long to wait for `after`, or for a snapshot, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+}
+
+export interface DigestOptions extends ReadOptions {
+  /** The view stays for `rows`, until `release`, or until nobody asked it for a minute. */
+  readonly keep?: boolean
 }
 
 export interface UnderstudyNode extends AsyncDisposable {
@@ -42,7 +47,14 @@ export interface UnderstudyNode extends AsyncDisposable {
   /** Leader: writes a marker, at which every node freezes a view for `digest`. */
   mark(): Promise<LogPoint>
   /** Digest of every table as of a marker; waits until it is applied here. */
-  digest(at: Position, options?: ReadOptions): Promise<TableDigest[]>
+  digest(at: Position, options?: DigestOptions): Promise<TableDigest[]>
+  /**
+   * The next rows of a table in the view that `digest` kept, in the order of the digest: from 0, or where the last page
+   * ended. Throws `POSITION_LOST` when the view is gone, `INVALID_ARGUMENT` for another table or offset.
+   */
+  rows(at: Position, table: string, offset: number): TableRows
+  /** Lets go of the view that `digest` kept. */
+  release(at: Position): void
   /**
    * Leader: groups are recorded in this log format, one of those that the node was given, from the position on that it
    * resolves with; writes go on. Followers go on by themselves; at a change to a physical format they first make their

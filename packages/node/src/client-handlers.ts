@@ -26,9 +26,11 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
       return { result, position }
     },
     mark: () => node.mark(),
-    async digest(at, { timeoutMs, signal }) {
-      return { position: at, tables: await node.digest(at, { timeoutMs, signal }) }
+    async digest(at, options) {
+      return { position: at, tables: await node.digest(at, options) }
     },
+    rows: (at, table, offset) => node.rows(at, table, offset),
+    release: (at) => node.release(at),
     slots: () => node.slots(),
     dropSlot: (name) => node.dropSlot(name),
     switchFormat: (format) => node.switchFormat(format),

@@ -24,11 +24,11 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import type { TableDigest } from '@understudy/protocol'
+import type { TableDigest, TableRows } from '@understudy/protocol'
 import type { Statement, WriteOptions } from '@understudy/replication'
 import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
-import type { ReadOptions, UnderstudyNode } from './api.ts'
+import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
@@ -161,11 +161,19 @@ class ComposedNode implements UnderstudyNode {
     return leading.switchFormat(format)
   }
 
-  digest(at: Position, options: ReadOptions = {}): Promise<TableDigest[]> {
+  digest(at: Position, options: DigestOptions = {}): Promise<TableDigest[]> {
     return withData(this.#source, { ...options, after: at }, (_, began) => {
       began()
-      return this.#views.digest(at, options.signal)
+      return this.#views.digest(at, options)
     })
+  }
+
+  rows(at: Position, table: string, offset: number): TableRows {
+    return this.#views.rows(at, table, offset)
+  }
+
+  release(at: Position): void {
+    this.#views.release(at)
   }
 
   slots(): Slot[] {

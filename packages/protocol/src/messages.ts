@@ -187,12 +187,21 @@ export type RequestBody =
     }
   /** Leader: writes a marker record; every node freezes a view there for a digest. */
   | { readonly kind: 'mark' }
-  /** Digest of every table as of the marker at `at`. */
-  | { readonly kind: 'digest'; readonly at: Position; readonly timeoutMs: number }
+  /** Digest of every table as of the marker at `at`. With `keep` the view stays for `rows`, until `release` or for a while. */
+  | {
+      readonly kind: 'digest'
+      readonly at: Position
+      readonly timeoutMs: number
+      readonly keep?: boolean
+    }
   | { readonly kind: 'slots' }
   | { readonly kind: 'dropSlot'; readonly name: string }
   /** Leader: records are of the log format of this name from the position on that answers. */
   | { readonly kind: 'switchFormat'; readonly format: string }
+  /** Rows of a table in a view that was kept, in the order of the digest, after the first `offset` ones. */
+  | { readonly kind: 'rows'; readonly at: Position; readonly table: string; readonly offset: number }
+  /** The view at `at` is not needed any more. */
+  | { readonly kind: 'release'; readonly at: Position }
 
 export interface Request {
   readonly type: 'request'
@@ -214,12 +223,23 @@ export interface TableDigest {
   readonly digest: string
 }
 
+/** Rows of one table as its digest has them. */
+export interface TableRows {
+  /** Columns of the PRIMARY KEY. */
+  readonly key: readonly string[]
+  /** The first is not of the table: it holds a letter for the type of each of the others (n, i, r, t, b). */
+  readonly columns: readonly string[]
+  /** Texts as the bytes that are stored. None at the end of the table. */
+  readonly rows: readonly (readonly Value[])[]
+}
+
 export type ResponseBody =
   /** JSON text: for people and monitoring, not for a hot path. */
   | { readonly kind: 'json'; readonly text: string }
   | { readonly kind: 'results'; readonly results: readonly ResultSet[]; readonly position?: Position }
   | { readonly kind: 'position'; readonly position: Position }
   | { readonly kind: 'digest'; readonly position: Position; readonly tables: readonly TableDigest[] }
+  | ({ readonly kind: 'rows' } & TableRows)
   | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string }
 
 export interface Response {

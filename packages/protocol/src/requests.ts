@@ -37,6 +37,7 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       return writer.message(6, () => {
         writePosition(writer, 1, body.at)
         writer.u32(2, body.timeoutMs, LIMITS.durationMsMax)
+        writer.u32(3, body.keep === true ? 1 : 0, 1)
       })
     case 'slots':
       return writer.message(7, () => {})
@@ -44,6 +45,15 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       return writer.message(8, () => writer.text(1, body.name, LIMITS.nameBytesMax))
     case 'switchFormat':
       return writer.message(9, () => writer.text(1, body.format, LIMITS.nameBytesMax))
+    case 'rows':
+      return writer.message(10, () => {
+        writePosition(writer, 1, body.at)
+        // SQLite limits the name of a table only by the length of a statement.
+        writer.text(2, body.table, LIMITS.frameBytesMax)
+        writer.u64(3, body.offset)
+      })
+    case 'release':
+      return writer.message(11, () => writePosition(writer, 1, body.at))
   }
 }
 
@@ -79,6 +89,10 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return { kind: 'dropSlot', name: reader.message(readName) }
     case 9:
       return { kind: 'switchFormat', format: reader.message(readName) }
+    case 10:
+      return reader.message(readRowsRequest)
+    case 11:
+      return reader.message(readRelease)
     default:
       reader.skip()
       return undefined
@@ -135,12 +149,36 @@ function readRead(reader: FieldReader): RequestBody {
 function readDigestRequest(reader: FieldReader): RequestBody {
   let at = ZERO
   let timeoutMs = 0
+  let keep = false
   while (reader.next()) {
     if (reader.field === 1) at = reader.message(readPosition)
     else if (reader.field === 2) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else if (reader.field === 3) keep = reader.u32(1) === 1
     else reader.skip()
   }
-  return { kind: 'digest', at, timeoutMs }
+  return keep ? { kind: 'digest', at, timeoutMs, keep } : { kind: 'digest', at, timeoutMs }
+}
+
+function readRowsRequest(reader: FieldReader): RequestBody {
+  let at = ZERO
+  let table = ''
+  let offset = 0
+  while (reader.next()) {
+    if (reader.field === 1) at = reader.message(readPosition)
+    else if (reader.field === 2) table = reader.text(LIMITS.frameBytesMax)
+    else if (reader.field === 3) offset = reader.u64()
+    else reader.skip()
+  }
+  return { kind: 'rows', at, table, offset }
+}
+
+function readRelease(reader: FieldReader): RequestBody {
+  let at = ZERO
+  while (reader.next()) {
+    if (reader.field === 1) at = reader.message(readPosition)
+    else reader.skip()
+  }
+  return { kind: 'release', at }
 }
 
 function readName(reader: FieldReader): string {

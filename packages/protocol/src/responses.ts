@@ -39,6 +39,11 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
       })
     case 'error':
       return writer.message(6, () => writeRefusal(writer, body))
+    case 'rows':
+      return writer.message(7, () => {
+        for (const name of body.key) writer.text(1, name, LIMITS.frameBytesMax, { always: true })
+        writer.message(2, () => writeResult(writer, { columns: body.columns, rows: body.rows, changes: 0 }))
+      })
   }
 }
 
@@ -85,6 +90,8 @@ function readResponseBody(reader: FieldReader): ResponseBody | undefined {
       return reader.message(readDigests)
     case 6:
       return { kind: 'error', ...reader.message(readRefusal) }
+    case 7:
+      return reader.message(readTableRows)
     default:
       reader.skip()
       return undefined
@@ -100,6 +107,20 @@ function readResults(reader: FieldReader): ResponseBody {
     else reader.skip()
   }
   return position === undefined ? { kind: 'results', results } : { kind: 'results', results, position }
+}
+
+function readTableRows(reader: FieldReader): ResponseBody {
+  const key: string[] = []
+  let columns: readonly string[] = []
+  let rows: ResultSet['rows'] = []
+  while (reader.next()) {
+    if (reader.field === 1) {
+      if (key.length >= LIMITS.columnsMax) throw violation('a key has too many columns')
+      key.push(reader.text(LIMITS.frameBytesMax))
+    } else if (reader.field === 2) ({ columns, rows } = reader.message(readResult))
+    else reader.skip()
+  }
+  return { kind: 'rows', key, columns, rows }
 }
 
 function readResult(reader: FieldReader): ResultSet {

@@ -133,6 +133,18 @@ const samples: Record<string, Message> = {
   },
   'request-slots': { type: 'request', id: 6, body: { kind: 'slots' } },
   'request-dropSlot': { type: 'request', id: 7, body: { kind: 'dropSlot', name: 'b' } },
+  'request-switchFormat': { type: 'request', id: 8, body: { kind: 'switchFormat', format: 'wal' } },
+  'request-digest-keep': {
+    type: 'request',
+    id: 9,
+    body: { kind: 'digest', at: { epoch: 2, lsn: 1044 }, timeoutMs: 1000, keep: true },
+  },
+  'request-rows': {
+    type: 'request',
+    id: 10,
+    body: { kind: 'rows', at: { epoch: 2, lsn: 1044 }, table: 'note', offset: 2048 },
+  },
+  'request-release': { type: 'request', id: 11, body: { kind: 'release', at: { epoch: 2, lsn: 1044 } } },
   'response-json': { type: 'response', id: 1, body: { kind: 'json', text: '{"role":"leader"}' } },
   'response-results': {
     type: 'response',
@@ -165,6 +177,19 @@ const samples: Record<string, Message> = {
       kind: 'digest',
       position: { epoch: 2, lsn: 1046 },
       tables: [{ table: 'note', rows: 2, digest: '00ff'.repeat(8) }],
+    },
+  },
+  'response-rows': {
+    type: 'response',
+    id: 10,
+    body: {
+      kind: 'rows',
+      key: ['id'],
+      columns: ['', 'id', 'body'],
+      rows: [
+        ['it', 1, Uint8Array.of(111, 110, 101)],
+        ['in', 2, null],
+      ],
     },
   },
   'response-error': {

@@ -149,6 +149,9 @@ export const messages: Messages = {
       record({ kind: type('read'), statement, after: position, timeoutMs: ms }),
       record({ kind: type('mark') }),
       record({ kind: type('digest'), at: position, timeoutMs: ms }),
+      record({ kind: type('digest'), at: position, timeoutMs: ms, keep: fc.constant(true) }),
+      record({ kind: type('rows'), at: position, table: text, offset: u64 }),
+      record({ kind: type('release'), at: position }),
       record({ kind: type('slots') }),
       record({ kind: type('dropSlot'), name }),
       record({ kind: type('switchFormat'), format: name }),
@@ -171,6 +174,7 @@ export const messages: Messages = {
         ),
       }),
       record({ kind: type('error'), code, message: text }),
+      result.map(({ columns, rows }) => ({ kind: 'rows' as const, key: columns.slice(0, 1), columns, rows })),
     ),
   }),
 }

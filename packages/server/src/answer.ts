@@ -49,9 +49,21 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
       return { kind: 'position', position: await handlers.mark() }
     case 'digest': {
       const timeoutMs = Math.min(body.timeoutMs, limits.timeoutMsMax)
-      const { position, tables } = await handlers.digest(body.at, { timeoutMs, signal })
+      const { position, tables } = await handlers.digest(body.at, {
+        timeoutMs,
+        signal,
+        keep: body.keep === true,
+      })
       return { kind: 'digest', position, tables }
     }
+    case 'rows': {
+      const page = await handlers.rows(body.at, body.table, body.offset)
+      const excess = excessOf([{ ...page, changes: 0 }], limits)
+      return excess === undefined ? { kind: 'rows', ...page } : tooLarge(excess, undefined, 'read')
+    }
+    case 'release':
+      await handlers.release(body.at)
+      return json(null)
     case 'slots':
       return json(await handlers.slots())
     case 'switchFormat':

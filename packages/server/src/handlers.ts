@@ -1,6 +1,6 @@
 /** What a node answers its clients with, and what the server needs to know of it. */
 import type { EpochHistory, LogPoint, Position } from '@understudy/contracts'
-import type { ResultSet, SqlStatement, TableDigest } from '@understudy/protocol'
+import type { ResultSet, SqlStatement, TableDigest, TableRows } from '@understudy/protocol'
 
 /** Values may be returned at once or as promises. */
 export type Answer<T> = T | Promise<T>
@@ -23,6 +23,8 @@ export interface ReadRequest extends ResultLimits {
 export interface DigestRequest {
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** The view stays for `rows`. */
+  readonly keep: boolean
 }
 
 export interface WriteAnswer {
@@ -57,6 +59,10 @@ export interface ClientHandlers {
   mark(): Answer<Position>
   /** Digests as of the marker at `at`. */
   digest(at: Position, request: DigestRequest): Answer<DigestAnswer>
+  /** Rows of a table in the view at `at` that was kept, after the first `offset` ones. */
+  rows(at: Position, table: string, offset: number): Answer<TableRows>
+  /** Nobody needs the view at `at` any more. */
+  release(at: Position): Answer<void>
   /** Plain data, one object for each retention slot. */
   slots(): Answer<readonly object[]>
   dropSlot(name: string): Answer<void>

@@ -60,6 +60,8 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     read: unexpectedCall,
     mark: unexpectedCall,
     digest: unexpectedCall,
+    rows: unexpectedCall,
+    release: unexpectedCall,
     slots: unexpectedCall,
     dropSlot: unexpectedCall,
     switchFormat: unexpectedCall,

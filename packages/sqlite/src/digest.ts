@@ -36,6 +36,14 @@ interface Table {
   readonly wr: number
 }
 
+export interface RowSource {
+  readonly sql: string
+  /** Those that count, in their order. */
+  readonly columns: readonly string[]
+  /** Of the PRIMARY KEY, in its order. */
+  readonly key: readonly string[]
+}
+
 interface Column {
   readonly name: string
   readonly pk: number
@@ -52,15 +60,24 @@ export async function digestTables(
   database: DatabaseSync,
   options: DigestOptions = {},
 ): Promise<TableDigest[]> {
+  const digests: TableDigest[] = []
+  for (const table of listTables(database)) digests.push(await digestTable(database, table, options))
+  return digests
+}
+
+/** How the rows of one table are read, in the order of its digest; `undefined` when there is none that counts. */
+export function rowSource(database: DatabaseSync, name: string): RowSource | undefined {
+  const table = listTables(database).find((each) => each.name === name)
+  return table && selectRows(database, table)
+}
+
+function listTables(database: DatabaseSync): Table[] {
   const tables = database
     .prepare(
       "select name, wr from pragma_table_list where schema = 'main' and type in ('table', 'shadow') order by name",
     )
     .all() as unknown as Table[]
-  const digests: TableDigest[] = []
-  for (const table of tables)
-    if (counts(table.name)) digests.push(await digestTable(database, table, options))
-  return digests
+  return tables.filter(({ name }) => counts(name))
 }
 
 function counts(name: string): boolean {
@@ -74,7 +91,7 @@ async function digestTable(
   options: DigestOptions,
 ): Promise<TableDigest> {
   const { sliceMs = 5, signal } = options
-  const statement = database.prepare(selectRows(database, table))
+  const statement = database.prepare(selectRows(database, table).sql)
   statement.setReadBigInts(true)
   statement.setReturnArrays(true)
   const hasher = new RowHasher()
@@ -104,18 +121,26 @@ function aborted(signal: AbortSignal): UnderstudyError {
 }
 
 /** One column of type letters, then each value; texts as blobs, so that their bytes come as they are. */
-function selectRows(database: DatabaseSync, table: Table): string {
+function selectRows(database: DatabaseSync, table: Table): RowSource {
   const all = database
     .prepare('select name, pk, hidden from pragma_table_xinfo(?)')
     .all(table.name) as unknown as Column[]
-  const columns = all.filter(({ hidden }) => HIDDEN_STORED.has(hidden)).map(({ name }) => quoted(name))
+  const names = all.filter(({ hidden }) => HIDDEN_STORED.has(hidden)).map(({ name }) => name)
+  const columns = names.map((name) => quoted(name))
   const types = columns.map((column) => `substr(typeof(${column}), 1, 1)`).join(' || ')
   const values = columns.map(
     (column) => `iif(typeof(${column}) = 'text', cast(${column} as blob), ${column})`,
   )
   const { index, order } = rowOrder(database, table, all)
   const indexedBy = index === undefined ? '' : `indexed by ${quoted(index)}`
-  return `select ${types}, ${values.join(', ')} from main.${quoted(table.name)} ${indexedBy} order by ${order}`
+  return {
+    sql: `select ${types}, ${values.join(', ')} from main.${quoted(table.name)} ${indexedBy} order by ${order}`,
+    columns: names,
+    key: all
+      .filter(({ pk }) => pk > 0)
+      .sort((a, b) => a.pk - b.pk)
+      .map(({ name }) => name),
+  }
 }
 
 function rowOrder(

@@ -8,6 +8,7 @@ import type { Connection } from './connection.ts'
 import { digestTables, type DigestOptions, type TableDigest } from './digest.ts'
 import { closedError } from './errors.ts'
 import { readPosition } from './position.ts'
+import { RowPager, type RowPage } from './row-pages.ts'
 
 export class FrozenView implements AsyncDisposable {
   /** The position as of this view; of a physical storage that is ahead, the one before. */
@@ -15,6 +16,7 @@ export class FrozenView implements AsyncDisposable {
   readonly #connection: Connection
   readonly #released: (view: FrozenView) => void
   readonly #abort = new AbortController()
+  #pager: RowPager | undefined
   #working: Promise<unknown> | undefined
   #open = true
 
@@ -44,12 +46,21 @@ export class FrozenView implements AsyncDisposable {
     }
   }
 
+  /** The rows of a table that follow its first `offset` ones, in the order of the digest. Throws `INVALID_ARGUMENT` or `CLOSED`. */
+  rows(table: string, offset: number): RowPage {
+    if (!this.#open || this.#working !== undefined)
+      throw closedError(this.#open ? 'A digest of this view is under way.' : 'The view is closed.')
+    this.#pager ??= new RowPager(this.#connection.database)
+    return this.#pager.page(table, offset)
+  }
+
   /** Aborts a digest under way. */
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
     this.#abort.abort()
     await this.#working?.catch(() => {})
+    this.#pager?.close()
     this.#connection.close()
     this.#released(this)
   }

@@ -1,6 +1,7 @@
 export { openStorage, type SqliteStorage } from './storage.ts'
 export type { StorageOptions } from './options.ts'
 export type { Setup } from './connection.ts'
+export type { RowPage } from './row-pages.ts'
 export { digestTables, type DigestOptions, type TableDigest } from './digest.ts'
 export type { FrozenView } from './frozen.ts'
 export { checkSqliteVersion } from './version.ts'

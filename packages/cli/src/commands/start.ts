@@ -2,11 +2,13 @@
 import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
+import type { DivergenceReport } from '@understudy/format-statement'
 import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
 import type { CommandContext } from '../program.ts'
 import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
 import { positive } from '../arguments.ts'
+import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
 
 interface StartOptions {
@@ -75,12 +77,17 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
   const show = options.json === true ? showJson(context.output) : showText(context.output)
   try {
     await using node = await createNode(
-      nodeOptions(options, stop.signal, (event) => {
-        show(event)
-        if (event.kind !== 'failed') return
-        context.exitCode = 1
-        failed.resolve()
-      }),
+      nodeOptions(
+        options,
+        stop.signal,
+        (event) => {
+          show(event)
+          if (event.kind !== 'failed') return
+          context.exitCode = 1
+          failed.resolve()
+        },
+        (report) => showDivergence(report, context.output, options.json === true),
+      ),
     )
     announce(node, options, context.output)
     await Promise.race([failed.promise, aborted(stop.signal)])
@@ -99,9 +106,10 @@ function nodeOptions(
   options: StartOptions,
   signal: AbortSignal,
   onEvent: (event: NodeEvent) => void,
+  onDivergence: (report: DivergenceReport) => void,
 ): NodeOptions {
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
-  const formats = allFormats()
+  const formats = allFormats(onDivergence)
   return {
     name,
     directory,

@@ -6,12 +6,20 @@ import { UnderstudyError, formatPosition } from '@understudy/contracts'
 import { positive } from '../arguments.ts'
 import { withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
+import { rowsProgress, showDifferences } from '../differences.ts'
 import type { CommandContext } from '../program.ts'
 
 const EXAMPLES = `
 Examples:
   $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 tcp://127.0.0.1:7403
+  $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --rows
   $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --json`
+
+interface VerifyCommandOptions {
+  readonly json?: boolean
+  readonly rows?: boolean
+  readonly timeout: number
+}
 
 export function addVerifyCommand(program: Command, context: CommandContext): void {
   program
@@ -23,16 +31,20 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .addOption(
       new Option('--timeout <seconds>', 'how long the nodes may take').default(60).argParser(positive),
     )
+    .option('--rows', 'also find the rows that differ from the leader, at the same position')
     .option('--json', 'one JSON object')
     .addHelpText('after', EXAMPLES)
-    .action(async (addresses: string[], options: { readonly json?: boolean; readonly timeout: number }) => {
+    .action(async (addresses: string[], options: VerifyCommandOptions) => {
+      const progress = rowsProgress(context.output)
       const report = await withClients(addresses, async (clients) =>
         verifyCluster({
           leader: await findLeader(clients),
           nodes: clients,
           timeoutMs: options.timeout * 1000,
+          ...(options.rows === true && { rows: { onProgress: progress.show } }),
         }),
       )
+      progress.end()
       if (!report.ok) context.exitCode = 1
       if (options.json === true)
         context.output.out(json({ ...report, position: formatPosition(report.position) }))
@@ -64,6 +76,7 @@ function show(report: VerifyReport, { output }: CommandContext): void {
   output.out(table(['table', ...nodes, ''], rows))
   for (const [node, { code, message }] of Object.entries(report.failures))
     output.out(`${node}: ${pc.red(code)} ${message}`)
+  showDifferences(report.differences ?? [], output)
   output.out(
     report.ok
       ? `${pc.green('ok')} the same rows at ${formatPosition(report.position)}`
