@@ -12,13 +12,16 @@ import type { Reporter, Scenario, SharedMeasurements } from './scenario.ts'
 import { bootstrap } from './scenarios/bootstrap.ts'
 import { catchup } from './scenarios/catchup.ts'
 import { commits } from './scenarios/commits.ts'
+import { formats, type FormatFigures } from './scenarios/formats.ts'
 import { lag } from './scenarios/lag.ts'
 import { stopped } from './scenarios/stopped.ts'
 
-const RUN: Record<ScenarioName, Scenario> = { commits, lag, bootstrap, catchup, stopped }
+const RUN: Record<ScenarioName, Scenario> = { commits, lag, bootstrap, catchup, stopped, formats }
 
 export interface CoreResult {
   readonly figures: FigureValues
+  /** The same workloads for each log format, when the scenario `formats` ran. */
+  readonly formats?: Readonly<Record<string, FormatFigures>>
   readonly machine: Machine
   readonly settings: CoreSettings
   /** What each scenario measured besides. */
@@ -43,7 +46,14 @@ export async function runCore(reporter: Reporter, options?: CoreOptions): Promis
       Object.assign(measured, result.figures)
       details[name] = result.details
     }
-    return { figures: allFigures(measured), machine, settings, details }
+    const byFormat = details.formats?.['byFormat'] as Readonly<Record<string, FormatFigures>> | undefined
+    return {
+      figures: allFigures(measured),
+      ...(byFormat && { formats: byFormat }),
+      machine,
+      settings,
+      details,
+    }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }

@@ -23,6 +23,11 @@ export type FigureName =
   | 'bootstrapMiB'
   | 'catchupRowsPerSecond'
   | 'leaderGrowthMiB'
+  | 'statementVsRow64'
+  | 'walVsRow64'
+  | 'walWireBytesPerCommit64'
+  | 'walWireBytesPerCommit1'
+  | 'statementUpdateWireBytes'
 
 /** In the order in which they are printed. */
 export const FIGURES: Readonly<Record<FigureName, FigureRule>> = {
@@ -69,6 +74,31 @@ export const FIGURES: Readonly<Record<FigureName, FigureRule>> = {
     'growth of the leader under full load while the follower is stopped',
     'MiB',
     { under: 100 },
+    0,
+  ),
+  statementVsRow64: rule(
+    'commits/s, 64 writers, statement format against row format',
+    'x',
+    { atLeast: 0.7 },
+    2,
+  ),
+  walVsRow64: rule('commits/s, 64 writers, WAL format against row format', 'x', { atLeast: 0.7 }, 2),
+  walWireBytesPerCommit64: rule(
+    'WAL format: bytes on the connection for each commit, 64 writers',
+    'B',
+    { under: 180 },
+    1,
+  ),
+  walWireBytesPerCommit1: rule(
+    'WAL format: bytes on the connection for each commit, 1 writer',
+    'B',
+    { under: 260 },
+    1,
+  ),
+  statementUpdateWireBytes: rule(
+    'statement format: bytes on the connection for one UPDATE of 100,000 rows',
+    'B',
+    { under: 300 },
     0,
   ),
 }

@@ -3,7 +3,7 @@ import os from 'node:os'
 import { UnderstudyError } from '@understudy/contracts'
 import { FIGURE_NAMES, type FigureName } from './figures.ts'
 
-export type ScenarioName = 'commits' | 'lag' | 'bootstrap' | 'catchup' | 'stopped'
+export type ScenarioName = 'commits' | 'lag' | 'bootstrap' | 'catchup' | 'stopped' | 'formats'
 
 /** One scenario measures one or more figures. In the order in which they run. */
 export const SCENARIOS: Readonly<Record<ScenarioName, readonly FigureName[]>> = {
@@ -12,6 +12,13 @@ export const SCENARIOS: Readonly<Record<ScenarioName, readonly FigureName[]>> = 
   bootstrap: ['bootstrapVsCopy', 'bootstrapMiB'],
   catchup: ['catchupRowsPerSecond'],
   stopped: ['leaderGrowthMiB'],
+  formats: [
+    'statementVsRow64',
+    'walVsRow64',
+    'walWireBytesPerCommit64',
+    'walWireBytesPerCommit1',
+    'statementUpdateWireBytes',
+  ],
 }
 
 export const SCENARIO_NAMES: readonly ScenarioName[] = Object.keys(SCENARIOS) as ScenarioName[]

@@ -6,6 +6,7 @@
 import path from 'node:path'
 import type { Position } from '@understudy/contracts'
 import { UnderstudyError } from '@understudy/contracts'
+import type { FormatName } from './formats.ts'
 import { Child } from './processes/child.ts'
 import type { FollowerCalls } from './processes/follower.ts'
 import type { LeaderCalls } from './processes/leader.ts'
@@ -16,15 +17,18 @@ export class Pair implements AsyncDisposable {
   readonly #directory: string
   #follower: Child<FollowerCalls> | undefined
 
-  private constructor(directory: string, leader: Child<LeaderCalls>, address: string) {
+  readonly #format: FormatName
+
+  private constructor(directory: string, leader: Child<LeaderCalls>, address: string, format: FormatName) {
     this.#directory = directory
     this.leader = leader
     this.address = address
+    this.#format = format
   }
 
   /** A leader with an empty table, and a follower that streams. */
-  static async start(directory: string): Promise<Pair> {
-    const pair = await Pair.startLeader(directory)
+  static async start(directory: string, format: FormatName = 'row'): Promise<Pair> {
+    const pair = await Pair.startLeader(directory, undefined, format)
     try {
       await pair.startFollower()
       await pair.equal()
@@ -36,14 +40,19 @@ export class Pair implements AsyncDisposable {
   }
 
   /** A leader alone. */
-  static async startLeader(directory: string, importFrom?: string): Promise<Pair> {
+  static async startLeader(
+    directory: string,
+    importFrom?: string,
+    format: FormatName = 'row',
+  ): Promise<Pair> {
     const leader = new Child<LeaderCalls>('leader')
     try {
       const address = await leader.call('open', {
         directory: path.join(directory, 'leader'),
+        format,
         ...(importFrom !== undefined && { importFrom }),
       })
-      return new Pair(directory, leader, address)
+      return new Pair(directory, leader, address, format)
     } catch (error) {
       await leader[Symbol.asyncDispose]()
       throw error
@@ -58,7 +67,11 @@ export class Pair implements AsyncDisposable {
   /** Starts the process, then the node in it; milliseconds that the node took until it had data. */
   async startFollower(name: string = 'follower'): Promise<number> {
     this.#follower = new Child<FollowerCalls>('follower')
-    return this.#follower.call('open', { directory: path.join(this.#directory, name), leader: this.address })
+    return this.#follower.call('open', {
+      directory: path.join(this.#directory, name),
+      leader: this.address,
+      format: this.#format,
+    })
   }
 
   async stopFollower(): Promise<void> {

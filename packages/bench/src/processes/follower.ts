@@ -1,9 +1,9 @@
 /** The process with the follower. */
 import { performance } from 'node:perf_hooks'
 import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
+import { formatOf, type FormatName } from '../formats.ts'
 import { serve } from './serve.ts'
 
 /** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
@@ -26,8 +26,10 @@ const calls = {
   async open({
     directory,
     leader,
+    format,
   }: {
     readonly directory: string
+    readonly format?: FormatName
     readonly leader: string
   }): Promise<number> {
     globalThis.gc?.()
@@ -42,7 +44,7 @@ const calls = {
       directory,
       role: 'follower',
       leader,
-      format: rowFormat(),
+      format: formatOf(format),
       transport: tcp(),
     })
     const openMs = performance.now() - startMs

@@ -2,9 +2,9 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Position } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
+import { formatOf, type FormatName } from '../formats.ts'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
 import { runLoad, runPaced, type LoadResult } from './load.ts'
 import { serve } from './serve.ts'
@@ -24,15 +24,17 @@ const calls = {
   async open({
     directory,
     importFrom,
+    format,
   }: {
     readonly directory: string
+    readonly format?: FormatName
     readonly importFrom?: string
   }): Promise<string> {
     state.node = await createNode({
       name: 'leader',
       directory,
       role: 'leader',
-      format: rowFormat(),
+      format: formatOf(format),
       transport: tcp(),
       listen: 'tcp://127.0.0.1:0',
       ...(importFrom !== undefined && { importFrom }),
@@ -62,6 +64,13 @@ const calls = {
     }
     await Promise.all(Array.from({ length: writers }, caller))
     return (performance.now() - startMs) / 1000
+  },
+
+  /** One statement that touches every row: milliseconds until it is durable, and how many rows it touched. */
+  async updateAll(): Promise<{ readonly ms: number; readonly rows: number }> {
+    const startMs = performance.now()
+    const { value } = await opened().write((tx) => tx.run('update kv set n = n + 1'))
+    return { ms: performance.now() - startMs, rows: Number(value.changes) }
   },
 
   /** Callers until `stop`; paced when `perSecond` is given. */

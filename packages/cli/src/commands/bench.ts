@@ -57,7 +57,7 @@ export function addBenchCommand(program: Command, context: CommandContext): void
         options.json === true ? (line: string) => output.error(line) : (line: string) => output.out(line)
       const result = await runCore(reporter(say), coreOptions(options))
       show(result, say)
-      if (options.json === true) output.out(json(result.figures))
+      if (options.json === true) output.out(json({ ...result.figures, ...result.formats }))
     })
 }
 

@@ -104,8 +104,9 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/apply-loop.ts`,
-        find: '    applier.apply(transaction.payload)\n',
-        replace: '    applier.apply(transaction.payload)\n    applier.apply(transaction.payload)\n',
+        find: '    engaged.applier.apply(transaction.payload)\n',
+        replace:
+          '    engaged.applier.apply(transaction.payload)\n    engaged.applier.apply(transaction.payload)\n',
       },
     ],
   },
@@ -124,8 +125,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: 'return this.#makeDurable(outcome.point)',
-        replace: 'return this.#durable(outcome.point)',
+        find: 'return this.#makeDurable(outcome.point, outcome.open)',
+        replace: 'return this.#durable(outcome.point, outcome.open)',
       },
     ],
   },
@@ -138,12 +139,12 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
         find: '    const startMs = clock.monotonic()\n',
-        replace: '    const startMs = clock.monotonic()\n    this.#context.storage.commit()\n',
+        replace: '    const startMs = clock.monotonic()\n    if (open) this.#context.storage.commit()\n',
       },
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: '      this.#context.storage.commit()\n',
-        replace: '',
+        find: '      if (open) storage.commit()\n      else storage.settle(point)\n',
+        replace: '      if (!open) storage.settle(point)\n',
       },
     ],
   },

@@ -1,0 +1,20 @@
+/** The log formats that are measured, by name: a name travels to another process, a format does not. */
+import type { LogFormat, SqliteConnection } from '@understudy/contracts'
+import { rowFormat } from '@understudy/format-row'
+import { statementFormat } from '@understudy/format-statement'
+import { walFormat } from '@understudy/format-wal'
+
+export const FORMAT_NAMES = ['row', 'statement', 'wal'] as const
+export type FormatName = (typeof FORMAT_NAMES)[number]
+
+/** With the defaults of its package. */
+export function formatOf(name: FormatName = 'row'): LogFormat<SqliteConnection> {
+  switch (name) {
+    case 'row':
+      return rowFormat()
+    case 'statement':
+      return statementFormat()
+    case 'wal':
+      return walFormat()
+  }
+}
