@@ -79,7 +79,8 @@ export class RowDifference {
     const rows: DifferingRow[] = []
     for (const { count, row } of this.#waiting[side].values()) {
       total += count
-      for (let i = 0; i < count && row !== undefined && rows.length < max; i++) rows.push(differing(row))
+      if (row === undefined) continue
+      for (let i = 0; i < count && rows.length < max; i++) rows.push(differing(row))
     }
     return { count: total, rows }
   }

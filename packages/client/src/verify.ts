@@ -63,38 +63,33 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyRepor
   const replies = await Promise.allSettled(
     clients.map(async (client) => {
       if (client.cluster !== leader.cluster) throw foreign(client, leader)
+      // A node that stopped does not come to the marker: its digest would be waited for in vain.
+      const stopped = options.rows === undefined ? undefined : await reasonOfStop(client, call)
+      if (stopped !== undefined) return stopped
       return checkPosition(await client.digest(position, { ...call, ...keep }), position, client)
     }),
   )
   const digests = new Map<string, DigestReply>()
-  const failures = new Map<string, { code: string; message: string }>()
+  const failures: Failures = new Map()
   for (const [index, reply] of replies.entries()) {
     const name = names[index] as string
-    if (reply.status === 'fulfilled') digests.set(name, reply.value)
-    else failures.set(name, describe(reply.reason))
+    if (reply.status === 'rejected') failures.set(name, describe(reply.reason))
+    else if ('code' in reply.value) failures.set(name, reply.value)
+    else digests.set(name, reply.value)
   }
   const tables = compareTables(digests)
+  const report = { position, tables }
   const { rows } = options
-  if (rows !== undefined) {
-    const answered = clients.filter(({ node }) => digests.has(node))
-    try {
-      const differences = await findRows({ leader, answered, position, tables, rows, call, failures })
-      await Promise.all(
-        clients.filter(({ node }) => !digests.has(node)).map((client) => explain(client, failures, call)),
-      )
-      return {
-        ok: isOk(failures, tables),
-        position,
-        tables,
-        failures: Object.fromEntries(failures),
-        differences,
-      }
-    } finally {
-      // A view that is not let go of here goes by itself.
-      await Promise.allSettled(answered.map((client) => client.release(position, call)))
-    }
+  if (rows === undefined)
+    return { ok: isOk(failures, tables), ...report, failures: Object.fromEntries(failures) }
+  const answered = clients.filter(({ node }) => digests.has(node))
+  try {
+    const differences = await findRows({ leader, answered, position, tables, rows, call, failures })
+    return { ok: isOk(failures, tables), ...report, failures: Object.fromEntries(failures), differences }
+  } finally {
+    // A view that is not let go of here goes by itself.
+    await Promise.allSettled(answered.map((client) => client.release(position, call)))
   }
-  return { ok: isOk(failures, tables), position, tables, failures: Object.fromEntries(failures) }
 }
 
 type Failures = Map<string, { code: string; message: string }>
@@ -135,17 +130,18 @@ async function findRows(search: RowsSearch): Promise<RowComparison[]> {
   return found
 }
 
-/** A node that stopped cannot show the leader's position; what it says of itself tells why. */
-async function explain(client: Client, failures: Failures, call: CallOptions): Promise<void> {
-  const known = failures.get(client.node)
-  const status = await client.status(call).catch(() => undefined)
-  const following = status?.['following'] as { lastError?: { code: string; message: string } } | undefined
-  const said = (status?.['failure'] as { code: string; message: string } | undefined) ?? following?.lastError
-  if (said === undefined || known === undefined) return
-  failures.set(client.node, {
-    code: said.code,
-    message: `${said.message} It stays at ${String(status?.['position'])}, before the marker, so its rows cannot be compared with the leader's.`,
-  })
+/** Why a node stopped for good, in its own words, and that its rows cannot be compared; `undefined` when it goes on. */
+async function reasonOfStop(
+  client: Client,
+  call: CallOptions,
+): Promise<{ code: string; message: string } | undefined> {
+  const status = await client.status(call)
+  const failure = status['failure'] as { readonly code: string; readonly message: string } | undefined
+  if (failure === undefined) return undefined
+  return {
+    code: failure.code,
+    message: `${failure.message} The node stopped at ${String(status['position'])}, before the marker, so its rows cannot be compared with the leader's of now.`,
+  }
 }
 
 /** One comparison for each table that any node has, sorted by name. */

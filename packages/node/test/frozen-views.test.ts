@@ -17,6 +17,10 @@ class View {
     return [{ table: 'note', rows: 2, sha256: 'ab' }]
   }
 
+  rows(table: string, offset: number): { key: string[]; columns: string[]; rows: number[][] } {
+    return { key: [table], columns: ['', 'id'], rows: [[offset]] }
+  }
+
   async close(): Promise<void> {
     this.closed += 1
   }
@@ -82,4 +86,40 @@ test('a marker that comes again replaces its view, and one that cannot be frozen
     }),
   ).toThrow('no reader')
   expect(clock.pending).toBe(0)
+})
+
+test('a view that its digest keeps answers for rows until it is let go, or nobody asked for a while', async () => {
+  const clock = new SimulatedClock()
+  const views = new FrozenViews(clock)
+  const [released, forgotten, once] = [new View(), new View(), new View()]
+  for (const [index, view] of [released, forgotten, once].entries()) {
+    views.keep(at(index), view.freeze)
+    view.digesting.resolve()
+  }
+  expect(() => views.rows(at(0), 'note', 0)).toThrow(expect.objectContaining({ code: 'POSITION_LOST' }))
+  for (const lsn of [0, 1]) await views.digest(at(lsn), { keep: true })
+  await views.digest(at(2))
+  expect(() => views.rows(at(2), 'note', 0)).toThrow(expect.objectContaining({ code: 'POSITION_LOST' }))
+  await expect(views.digest(at(0))).rejects.toMatchObject({ code: 'POSITION_LOST' })
+  expect(views.rows(at(0), 'note', 5)).toEqual({ key: ['note'], columns: ['', 'id'], rows: [[5]] })
+  views.release(at(0))
+  expect(released.closed).toBe(1)
+  await clock.advance(FROZEN_VIEW_MS - 1)
+  expect(views.rows(at(1), 'note', 6).rows).toEqual([[6]])
+  await clock.advance(FROZEN_VIEW_MS - 1)
+  expect(forgotten.closed).toBe(0)
+  await clock.advance(1)
+  expect(forgotten.closed).toBe(1)
+  expect(() => views.rows(at(1), 'note', 0)).toThrow(expect.objectContaining({ code: 'POSITION_LOST' }))
+})
+
+test('a digest that ends after the views were closed keeps nothing', async () => {
+  const views = new FrozenViews(new SimulatedClock())
+  const view = new View()
+  views.keep(at(1), view.freeze)
+  const digest = views.digest(at(1), { keep: true })
+  views.close()
+  view.digesting.resolve()
+  await digest
+  expect(view.closed).toBe(1)
 })
