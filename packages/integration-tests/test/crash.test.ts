@@ -14,11 +14,15 @@ interface Outcome {
 }
 
 /** Runs a crash test; its progress goes into the message when it fails. */
-async function crash(name: string, count: number): Promise<Outcome> {
+async function crash(name: string, count: number, format = 'row'): Promise<Outcome> {
   const script = fileURLToPath(new URL(`../../../tools/src/crash/${name}.ts`, import.meta.url))
-  const child = spawn(process.execPath, [...FLAGS, script, '--json', '--count', String(count)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    [...FLAGS, script, '--json', '--count', String(count), '--format', format],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let output = ''
   let progress = ''
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()))
@@ -31,19 +35,29 @@ async function crash(name: string, count: number): Promise<Outcome> {
   return { exitCode, result }
 }
 
-test('12 SIGKILLs of leader and follower under load lose no acknowledged commit and end equal', async () => {
-  const { result } = await crash('kill', 12)
-  expect(result['kills']).toBeGreaterThanOrEqual(12)
-  expect(result['commits']).toBeGreaterThan(100)
-  expect(result['verifications']).toBeGreaterThanOrEqual(2)
-}, 120_000)
+const FORMATS = ['row', 'statement', 'wal']
 
-test('6 power losses lose nothing acknowledged; without fdatasync they do', async (context) => {
-  const { result } = await crash('power', 6)
-  if (result.skipped !== undefined) return context.skip(`power cannot be cut here: ${result.skipped}`)
-  expect(result).toMatchObject({ powerLosses: 6, lost: 0 })
-  expect(result['controlLossy']).toBeGreaterThan(0)
-}, 120_000)
+test.for(FORMATS)(
+  '%s: 12 SIGKILLs of leader and follower under load lose no acknowledged commit and end equal',
+  async (format) => {
+    const { result } = await crash('kill', 12, format)
+    expect(result['kills']).toBeGreaterThanOrEqual(12)
+    expect(result['commits']).toBeGreaterThan(100)
+    expect(result['verifications']).toBeGreaterThanOrEqual(2)
+  },
+  120_000,
+)
+
+test.for(FORMATS)(
+  '%s: 6 power losses lose nothing acknowledged; without fdatasync they do',
+  async (format, context) => {
+    const { result } = await crash('power', 6, format)
+    if (result.skipped !== undefined) return context.skip(`power cannot be cut here: ${result.skipped}`)
+    expect(result).toMatchObject({ powerLosses: 6, lost: 0 })
+    expect(result['controlLossy']).toBeGreaterThan(0)
+  },
+  120_000,
+)
 
 test('a SIGKILL, EIO or ENOSPC at a syscall leaves what a restart makes whole', async (context) => {
   const { result } = await crash('syscalls', 30)

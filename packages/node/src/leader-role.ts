@@ -74,27 +74,7 @@ export async function startLeading(
       throwIfAborted(settings)
     },
   })
-  const serving = (followers = new Followers({
-    log,
-    cluster,
-    node: name,
-    clock,
-    formats: allFormats.map(({ id, version }) => ({ id, version })),
-    unfit: (held) => {
-      const { id, fingerprint } = formatVersion(pipeline.format, storage.connection)
-      const theirs = held.find((each) => each.id === id)?.fingerprint
-      return incompatibility(pipeline.format, fingerprint, theirs)
-    },
-    highWatermark: () => pipeline.highWatermark,
-    ...(settings.link && { limits: settings.link }),
-    onMustStopLeading: (error) => failed(error),
-    onFollower: (event) =>
-      emit(
-        event.kind === 'joined'
-          ? { kind: 'followerJoined', name: event.name, verdict: describeVerdict(event.decision) }
-          : { kind: 'followerLeft', name: event.name, error: event.error },
-      ),
-  }))
+  const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
   const snapshots = openSnapshotServer(data, serving, settings)
   emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
   return {
@@ -124,6 +104,38 @@ export async function startLeading(
       await snapshots.close()
     },
   }
+}
+
+/** All followers of this leader, by the format in force. */
+function serveFollowers(
+  { storage, log }: NodeData,
+  cluster: string,
+  pipeline: CommitPipeline,
+  settings: Settings,
+  failed: (error: UnderstudyError) => void,
+): Followers {
+  const { name, clock, allFormats, emit } = settings
+  return new Followers({
+    log,
+    cluster,
+    node: name,
+    clock,
+    formats: allFormats.map(({ id, version }) => ({ id, version })),
+    unfit: (held) => {
+      const { id, fingerprint } = formatVersion(pipeline.format, storage.connection)
+      const theirs = held.find((each) => each.id === id)?.fingerprint
+      return incompatibility(pipeline.format, fingerprint, theirs)
+    },
+    highWatermark: () => pipeline.highWatermark,
+    ...(settings.link && { limits: settings.link }),
+    onMustStopLeading: (error) => failed(error),
+    onFollower: (event) =>
+      emit(
+        event.kind === 'joined'
+          ? { kind: 'followerJoined', name: event.name, verdict: describeVerdict(event.decision) }
+          : { kind: 'followerLeft', name: event.name, error: event.error },
+      ),
+  })
 }
 
 /** Followers can apply only formats that they were given, and they are given what this node was. */

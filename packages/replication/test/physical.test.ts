@@ -21,10 +21,10 @@ function lead(made: TestPipeline, storage: MemoryStorage, log: MemoryLog): Retur
   const { clock } = made
   return clock.complete(
     becomeLeader({
-      storage: storage as never,
+      storage,
       log,
-      format: pages as never,
-      formats: formats as never,
+      format: pages,
+      formats,
       cluster: 'c',
       node: 'a',
       clock,

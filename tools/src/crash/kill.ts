@@ -1,5 +1,5 @@
 /**
- * `npm run crash:kill -- [--count 1000] [--seed text] [--json] [--keep]`: SIGKILLs a leader and its follower at random
+ * `npm run crash:kill -- [--count 1000] [--format row|statement|wal] [--seed text] [--json] [--keep]`: SIGKILLs a leader and its follower at random
  * moments, under a load of group commits with DDL and large transactions, and checks that no acknowledged commit is lost
  * and that both end equal.
  *

@@ -1,5 +1,5 @@
 /**
- * `npm run crash:power -- [--count 200] [--seed text] [--json] [--keep]`: cuts the power of the disk under a node at
+ * `npm run crash:power -- [--count 200] [--format row|statement|wal] [--seed text] [--json] [--keep]`: cuts the power of the disk under a node at
  * random moments, mounts it again and checks that every acknowledged commit is there and the database is sound; in one
  * cycle of five the disk is a follower's, which must still have everything that it reported durable and become equal to
  * its leader again.

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { SeededRandom } from '@understudy/testkit'
+import { chooseFormat } from './formats.ts'
 
 export interface CrashRun {
   /** How many crashes are asked for. */
@@ -31,6 +32,7 @@ export async function runCommand({ name, countDefault, run }: CrashTest): Promis
     options: {
       count: { type: 'string', default: String(countDefault) },
       seed: { type: 'string', default: String(Date.now()) },
+      format: { type: 'string', default: 'row' },
       json: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
     },
@@ -38,11 +40,12 @@ export async function runCommand({ name, countDefault, run }: CrashTest): Promis
   const count = Number(values.count)
   if (!Number.isSafeInteger(count) || count < 1)
     throw new Error(`--count ${values.count} is no positive number`)
+  chooseFormat(values.format)
   const folder = mkdtempSync(join(tmpdir(), `understudy-${name}-`))
   // A start is mostly compiling; cached, it leaves the time to what is tested.
   process.env['NODE_COMPILE_CACHE'] ??= join(folder, 'compile-cache')
   const say = values.json ? console.error : console.log
-  say(`${name}: ${count}, seed ${values.seed}`)
+  say(`${name}: ${count}, format ${values.format}, seed ${values.seed}`)
   // An orderly end, so that what must not stay behind (a mount) is undone by those who made it.
   process.once('SIGINT', () => process.exit(130))
   process.once('SIGTERM', () => process.exit(143))
@@ -59,7 +62,14 @@ export async function runCommand({ name, countDefault, run }: CrashTest): Promis
   else say(`data kept in ${folder}`)
   const ok = failure === undefined
   const seconds = Math.round((performance.now() - started) / 100) / 10
-  const summary = JSON.stringify({ ok, seed: values.seed, ...result, seconds, failure })
+  const summary = JSON.stringify({
+    ok,
+    format: values.format,
+    seed: values.seed,
+    ...result,
+    seconds,
+    failure,
+  })
   console.log(values.json ? summary : `${ok ? 'ok' : 'FAILED'}: ${summary}`)
   return ok ? 0 : 1
 }
