@@ -15,6 +15,11 @@ const KEYS = [
   'bootstrapMiB',
   'catchupRowsPerSecond',
   'leaderGrowthMiB',
+  'statementVsRow64',
+  'walVsRow64',
+  'walWireBytesPerCommit64',
+  'walWireBytesPerCommit1',
+  'statementUpdateWireBytes',
 ]
 
 test('a result has exactly the published keys, whatever was measured', () => {

@@ -39,24 +39,24 @@ const FORMATS = ['row', 'statement', 'wal']
 
 test.for(FORMATS)(
   '%s: 12 SIGKILLs of leader and follower under load lose no acknowledged commit and end equal',
+  { timeout: 120_000 },
   async (format) => {
     const { result } = await crash('kill', 12, format)
     expect(result['kills']).toBeGreaterThanOrEqual(12)
     expect(result['commits']).toBeGreaterThan(100)
     expect(result['verifications']).toBeGreaterThanOrEqual(2)
   },
-  120_000,
 )
 
 test.for(FORMATS)(
   '%s: 6 power losses lose nothing acknowledged; without fdatasync they do',
+  { timeout: 120_000 },
   async (format, context) => {
     const { result } = await crash('power', 6, format)
     if (result.skipped !== undefined) return context.skip(`power cannot be cut here: ${result.skipped}`)
     expect(result).toMatchObject({ powerLosses: 6, lost: 0 })
     expect(result['controlLossy']).toBeGreaterThan(0)
   },
-  120_000,
 )
 
 test('a SIGKILL, EIO or ENOSPC at a syscall leaves what a restart makes whole', async (context) => {
