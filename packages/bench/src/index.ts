@@ -9,6 +9,7 @@ export {
   type FigureRule,
   type FigureValues,
 } from './figures.ts'
+export { FORMAT_NAMES, type FormatName } from './formats.ts'
 export type { Machine } from './machine.ts'
 export {
   SCENARIOS,
@@ -18,4 +19,5 @@ export {
   type ScenarioName,
 } from './options.ts'
 export type { Reporter } from './scenario.ts'
+export type { FormatFigures } from './scenarios/formats.ts'
 export { median, ratios, summarize, type Summary } from './statistics.ts'

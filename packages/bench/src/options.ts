@@ -1,6 +1,7 @@
 /** Every option of the core benchmark with its default, in one place. */
 import os from 'node:os'
 import { UnderstudyError } from '@understudy/contracts'
+import { FORMAT_NAMES, type FormatName } from './formats.ts'
 import { FIGURE_NAMES, type FigureName } from './figures.ts'
 
 export type ScenarioName = 'commits' | 'lag' | 'bootstrap' | 'catchup' | 'stopped' | 'formats'
@@ -30,6 +31,8 @@ export interface CoreOptions {
   readonly seconds?: number
   /** Names of scenarios or figures; default all. A figure brings its whole scenario. */
   readonly only?: readonly string[]
+  /** Log formats that the scenario `formats` compares; default all. The other scenarios measure the row format. */
+  readonly format?: readonly string[]
   /** How long the follower is stopped for `leaderGrowthMiB`. Default 120. */
   readonly stopSeconds?: number
   /** Size of the database that is bootstrapped. Default 1024. */
@@ -40,7 +43,8 @@ export interface CoreOptions {
   readonly directory?: string
 }
 
-export interface CoreSettings extends Required<Omit<CoreOptions, 'only'>> {
+export interface CoreSettings extends Required<Omit<CoreOptions, 'only' | 'format'>> {
+  readonly formats: readonly FormatName[]
   readonly scenarios: readonly ScenarioName[]
 }
 
@@ -54,6 +58,7 @@ export function resolveCoreOptions(options: CoreOptions = {}): CoreSettings {
     catchupRows: positive('catchupRows', options.catchupRows ?? 1_000_000, true),
     directory: options.directory ?? os.tmpdir(),
     scenarios: scenariosOf(options.only),
+    formats: formatsOf(options.format),
   }
 }
 
@@ -68,6 +73,16 @@ function scenariosOf(only: readonly string[] | undefined): readonly ScenarioName
   }
   return SCENARIO_NAMES.filter(
     (scenario) => only.includes(scenario) || SCENARIOS[scenario].some((figure) => only.includes(figure)),
+  )
+}
+
+function formatsOf(format: readonly string[] | undefined): readonly FormatName[] {
+  if (format === undefined || format.length === 0) return FORMAT_NAMES
+  const unknown = format.find((name) => !FORMAT_NAMES.includes(name as FormatName))
+  if (unknown === undefined) return FORMAT_NAMES.filter((name) => format.includes(name))
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `There is no log format ${unknown}; nothing was measured. Formats: ${FORMAT_NAMES.join(', ')}.`,
   )
 }
 

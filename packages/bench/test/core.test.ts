@@ -56,3 +56,44 @@ test(
   },
   TIMEOUT_MS,
 )
+
+test(
+  'a tiny run gives the same keys for each format that was chosen, with rows that are equal on both nodes',
+  async () => {
+    const steps: string[] = []
+    const { figures, formats } = await runCore(
+      { ...SILENT, step: (note) => steps.push(note) },
+      { directory, rounds: 1, seconds: 0.2, catchupRows: 2000, only: ['formats'], format: ['wal', 'row'] },
+    )
+    expect(Object.keys(formats ?? {})).toEqual(['row', 'wal'])
+    expect(Object.keys(formats?.['wal'] ?? {})).toEqual(Object.keys(formats?.['row'] ?? {}))
+    expect(formats?.['row']?.commitsVsRow64).toBe(1)
+    expect(figures.walVsRow64).toBe(formats?.['wal']?.commitsVsRow64)
+    expect(figures.walWireBytesPerCommit1).toBeGreaterThan(figures.walWireBytesPerCommit64 as number)
+    expect(figures.statementVsRow64).toBeNull()
+    // The table has fewer rows than the figure's name says.
+    expect(formats?.['row']?.update100kWireBytes).toBeNull()
+    expect(formats?.['row']?.lagP99Ms).toBeGreaterThan(0)
+    expect(steps.filter((step) => step.startsWith('round 1'))).toHaveLength(12)
+    expect(await readdir(directory)).toEqual([])
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'one UPDATE of 100,000 rows travels as one statement',
+  async () => {
+    const result = await runCore(SILENT, {
+      directory,
+      rounds: 1,
+      seconds: 0.1,
+      catchupRows: 100_000,
+      only: ['formats'],
+      format: ['statement'],
+    })
+    expect(result.formats?.['statement']?.commitsVsRow64).toBeNull()
+    expect(result.figures.statementUpdateWireBytes).toBeGreaterThan(50)
+    expect(result.figures.statementUpdateWireBytes).toBeLessThan(300)
+  },
+  TIMEOUT_MS,
+)

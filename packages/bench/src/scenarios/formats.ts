@@ -1,184 +1,172 @@
 /**
- * The same workloads on each log format, one pair of processes each, in one run.
+ * The same workloads on each log format, one pair of processes each, beside bare SQLite, in one run.
  *
- * A round measures one load on every format one after another, the next round in the opposite order, so that a disturbance of the
- * machine meets all of them. Ratios are taken within a round. While one pair is measured the others are idle. The bytes are those of
- * the follower's connection in both directions, from before the load until the follower shows all of it.
+ * Decides: the figures of a format. Leaves to others: one measurement, and whose turn it is (format-rounds.ts).
+ * Ratios are taken within a round.
  */
-import { mkdir } from 'node:fs/promises'
-import path from 'node:path'
-import { FORMAT_NAMES, type FormatName } from '../formats.ts'
-import { Pair } from '../pair.ts'
-import { latencyHistogram, latencyOf } from '../processes/load.ts'
+import type { FormatName } from '../formats.ts'
 import type { FigureName } from '../figures.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { median, ratios } from '../statistics.ts'
-import { lagsOf } from './lag.ts'
+import { FormatPairs } from './format-pairs.ts'
+import {
+  inTurns,
+  measureCatchup,
+  measureLag,
+  measureLoad,
+  measureUpdate,
+  Samples,
+  UPDATED_ROWS,
+} from './format-rounds.ts'
 
 const WRITERS = [1, 64, 256] as const
-/** Rows that the one UPDATE touches, where there are so many. */
-const UPDATED_ROWS = 100_000
+type Writers = (typeof WRITERS)[number]
+/** Each measurement is made three times as often as in the other scenarios: shorter, so that all stays under 12 minutes. */
+const SECONDS_MAX = 2
+const WARM_UP_SECONDS_MAX = 1
 /** Rows that wait for a follower that was down. */
-const APPLIED_ROWS_MAX = 300_000
+const CATCHUP_ROWS_MAX = 300_000
+const CATCHUP_ROUNDS_MAX = 2
 
-/** What one format reached. */
+/** What one format reached: the keys of the whole benchmark, and those that compare the formats. Medians of the rounds. */
 export interface FormatFigures {
+  readonly commitsVsFull1: number
+  readonly commitsVsFull64: number
+  readonly commitsVsOff64: number
+  readonly commitsVsOff256: number
+  readonly lagP99Ms: number
+  readonly wireBytesPerCommit64: number
+  readonly catchupRowsPerSecond: number
   readonly commitsPerSecond1: number
   readonly commitsPerSecond64: number
   readonly commitsPerSecond256: number
-  readonly commitsVsRow1: number
-  readonly commitsVsRow64: number
-  readonly commitsVsRow256: number
+  /** `null` when the row format was left out. */
+  readonly commitsVsRow1: number | null
+  readonly commitsVsRow64: number | null
+  readonly commitsVsRow256: number | null
   readonly wireBytesPerCommit1: number
-  readonly wireBytesPerCommit64: number
   readonly wireBytesPerCommit256: number
-  readonly lagP99Ms: number
-  readonly catchupRowsPerSecond: number
-  /** One UPDATE of `updatedRows` rows. */
-  readonly updateWireBytes: number
-  readonly updatedRows: number
-}
-
-/** Samples of one format under one load, by round. */
-interface Samples {
-  readonly rates: number[]
-  readonly wireBytes: number[]
+  /** One UPDATE of 100,000 rows; `null` when the table had fewer. */
+  readonly update100kWireBytes: number | null
 }
 
 export const formats: Scenario = async (context) => {
   const { settings, directory, reporter } = context
-  await using pairs = new Pairs()
-  for (const name of FORMAT_NAMES) {
-    const folder = path.join(directory, name)
-    await mkdir(folder)
-    pairs.add(name, await Pair.start(folder, name))
-  }
-  reporter.begin('formats', FORMAT_NAMES.length * (WRITERS.length * (settings.rounds + 1) + 3))
-  const samples = await measureLoads(pairs, context)
-  const byFormat: Record<string, FormatFigures> = {}
-  const rowRates = (writers: number): readonly number[] => samples(`row`, writers).rates
-  for (const name of FORMAT_NAMES) {
-    const rest = await measureRest(pairs.get(name), median(samples(name, 64).rates) / 2, context)
+  const names = settings.formats
+  const catchupRounds = Math.min(settings.rounds, CATCHUP_ROUNDS_MAX)
+  await using pairs = await FormatPairs.start(directory, names)
+  const loads = names.length * WRITERS.length + 2
+  reporter.begin(
+    'formats',
+    loads * (settings.rounds + 1) + names.length * (settings.rounds + catchupRounds + 1),
+  )
+  const samples = new Samples()
+  await measureLoads(pairs, samples, context)
+  await inTurns(settings.rounds, names, async (name, round) => {
+    const perSecond = median(samples.of(rateOf(name, 64))) / 2
+    const p99Ms = await measureLag(pairs.get(name), perSecond, Math.min(settings.seconds, SECONDS_MAX))
+    samples.push(`${name} lag`, p99Ms)
     reporter.step(
-      `${name}: lag p99 ${rest.lagP99Ms.toFixed(2)} ms, catch-up ${Math.round(rest.catchupRowsPerSecond)} rows/s, one UPDATE of ${rest.updatedRows} rows ${rest.updateWireBytes} B`,
+      `round ${round} ${name}: lag p99 ${p99Ms.toFixed(2)} ms at ${Math.round(perSecond)} commits/s`,
     )
-    const each = <K extends string>(prefix: K, of: (writers: number) => number) =>
-      Object.fromEntries(WRITERS.map((writers) => [`${prefix}${writers}`, of(writers)])) as Record<
-        `${K}${(typeof WRITERS)[number]}`,
-        number
-      >
-    byFormat[name] = {
-      ...each('commitsPerSecond', (writers) => median(samples(name, writers).rates)),
-      ...each('commitsVsRow', (writers) => median(ratios(samples(name, writers).rates, rowRates(writers)))),
-      ...each('wireBytesPerCommit', (writers) => median(samples(name, writers).wireBytes)),
-      ...rest,
-    }
+  })
+  const count = Math.min(settings.catchupRows, CATCHUP_ROWS_MAX)
+  await inTurns(catchupRounds, names, async (name, round) => {
+    const rowsPerSecond = await measureCatchup(pairs.get(name), count)
+    samples.push(`${name} catchup`, rowsPerSecond)
+    reporter.step(`round ${round} ${name}: catch-up ${Math.round(rowsPerSecond)} rows/s`)
+  })
+  const byFormat: Partial<Record<FormatName, FormatFigures>> = {}
+  for (const name of names) {
+    const { rows, bytes } = await measureUpdate(pairs.get(name))
+    reporter.step(`${name}: one UPDATE of ${rows} rows ${bytes} B`)
+    byFormat[name] = summarizeFormat(name, samples, rows === UPDATED_ROWS ? bytes : null)
     await pairs.get(name).verify()
   }
   reporter.end()
-  return { figures: figuresOf(byFormat), details: { byFormat } }
+  return { figures: figuresOf(byFormat), details: { byFormat, rounds: samples.all() } }
 }
 
-function figuresOf(byFormat: Readonly<Record<string, FormatFigures>>): Partial<Record<FigureName, number>> {
-  const { statement, wal } = byFormat as Record<FormatName, FormatFigures>
-  return {
-    statementVsRow64: statement.commitsVsRow64,
-    walVsRow64: wal.commitsVsRow64,
-    walWireBytesPerCommit64: wal.wireBytesPerCommit64,
-    walWireBytesPerCommit1: wal.wireBytesPerCommit1,
-    statementUpdateWireBytes: statement.updateWireBytes,
-  }
-}
-
+/** Commits per second and bytes under each load, and bare SQLite, in each round. The first round warms up and is not counted. */
 async function measureLoads(
-  pairs: Pairs,
+  pairs: FormatPairs,
+  samples: Samples,
   { settings, reporter }: ScenarioContext,
-): Promise<(name: FormatName, writers: number) => Samples> {
-  const all = new Map<string, Samples>()
-  const samples = (name: FormatName, writers: number): Samples => {
-    const key = `${name} ${writers}`
-    const found = all.get(key) ?? { rates: [], wireBytes: [] }
-    all.set(key, found)
-    return found
-  }
-  for (let round = 0; round <= settings.rounds; round++) {
-    const order = round % 2 === 0 ? FORMAT_NAMES : FORMAT_NAMES.toReversed()
-    for (const writers of WRITERS) {
-      for (const name of order) {
-        const { perSecond, bytes } = await measureLoad(
-          pairs.get(name),
-          writers,
-          round === 0 ? Math.min(settings.seconds, 1) : settings.seconds,
-        )
-        reporter.step(
-          `${round === 0 ? 'warm-up' : `round ${round}`} ${name} ${writers}: ${Math.round(perSecond)} commits/s, ${bytes.toFixed(1)} B`,
-        )
-        if (round === 0) continue
-        samples(name, writers).rates.push(perSecond)
-        samples(name, writers).wireBytes.push(bytes)
-      }
+): Promise<void> {
+  const seconds = Math.min(settings.seconds, SECONDS_MAX)
+  const sides = [
+    ...(['full', 'off'] as const).map((synchronous) => ({ synchronous })),
+    ...WRITERS.flatMap((writers) => settings.formats.map((name) => ({ name, writers }))),
+  ]
+  await inTurns(settings.rounds + 1, sides, async (side, turn) => {
+    const isWarmUp = turn === 1
+    const length = isWarmUp ? Math.min(seconds, WARM_UP_SECONDS_MAX) : seconds
+    const note = isWarmUp ? 'warm-up' : `round ${turn - 1}`
+    if ('synchronous' in side) {
+      const perSecond = await pairs.bare(side.synchronous, length)
+      reporter.step(`${note} bare ${side.synchronous}: ${Math.round(perSecond)} commits/s`)
+      if (!isWarmUp) samples.push(`bare ${side.synchronous}`, perSecond)
+      return
     }
+    const { name, writers } = side
+    const { perSecond, bytes } = await measureLoad(pairs.get(name), writers, length)
+    reporter.step(
+      `${note} ${name} ${writers}: ${Math.round(perSecond)} commits/s, ${bytes.toFixed(1)} B each`,
+    )
+    if (isWarmUp) return
+    samples.push(rateOf(name, writers), perSecond)
+    samples.push(`${name} ${writers} bytes`, bytes)
+  })
+}
+
+function rateOf(name: FormatName, writers: Writers): string {
+  return `${name} ${writers} commits/s`
+}
+
+/** The figures of one format from the samples of all. */
+export function summarizeFormat(
+  name: FormatName,
+  samples: Samples,
+  update100kWireBytes: number | null,
+): FormatFigures {
+  const rates = (writers: Writers): readonly number[] => samples.of(rateOf(name, writers))
+  const bytes = (writers: Writers): number => median(samples.of(`${name} ${writers} bytes`))
+  const against = (synchronous: 'full' | 'off', writers: Writers): number =>
+    median(ratios(rates(writers), samples.of(`bare ${synchronous}`)))
+  const againstRow = (writers: Writers): number | null => {
+    const row = samples.of(rateOf('row', writers))
+    return row.length === 0 ? null : median(ratios(rates(writers), row))
   }
-  return samples
-}
-
-async function measureLoad(
-  pair: Pair,
-  writers: number,
-  seconds: number,
-): Promise<{ perSecond: number; bytes: number }> {
-  const before = await pair.leader.call('wireBytes')
-  const result = await pair.leader.call('load', { writers, seconds })
-  await pair.equal()
-  const bytes = ((await pair.leader.call('wireBytes')) - before) / result.commits
-  await pair.leader.call('checkpoint')
-  return { perSecond: result.perSecond, bytes }
-}
-
-type Rest = Pick<FormatFigures, 'lagP99Ms' | 'catchupRowsPerSecond' | 'updateWireBytes' | 'updatedRows'>
-
-async function measureRest(pair: Pair, perSecond: number, { settings }: ScenarioContext): Promise<Rest> {
-  await pair.follower.call('watch')
-  const sent = await pair.leader.call('probe', { writers: 64, perSecond, seconds: settings.seconds })
-  await pair.equal()
-  const histogram = latencyHistogram()
-  for (const lagMs of lagsOf(sent, await pair.follower.call('sightings'))) histogram.recordValue(lagMs * 1000)
-
-  const count = Math.min(settings.catchupRows, APPLIED_ROWS_MAX)
-  await pair.stopFollower()
-  await pair.leader.call('writeRows', { writers: 256, count })
-  await pair.leader.call('checkpoint')
-  const openMs = await pair.startFollower()
-  const catchupRowsPerSecond = (1000 * count) / (openMs + (await pair.equal()))
-
-  // The connection is new: what it said at its beginning is not the update's.
-  const before = await pair.leader.call('wireBytes')
-  const updatedRows = await pair.leader.call('updateFirst', UPDATED_ROWS)
-  await pair.equal()
-  const updateWireBytes = (await pair.leader.call('wireBytes')) - before
   return {
-    lagP99Ms: latencyOf(histogram).p99,
-    catchupRowsPerSecond,
-    updateWireBytes,
-    updatedRows,
+    commitsVsFull1: against('full', 1),
+    commitsVsFull64: against('full', 64),
+    commitsVsOff64: against('off', 64),
+    commitsVsOff256: against('off', 256),
+    lagP99Ms: median(samples.of(`${name} lag`)),
+    wireBytesPerCommit64: bytes(64),
+    catchupRowsPerSecond: median(samples.of(`${name} catchup`)),
+    commitsPerSecond1: median(rates(1)),
+    commitsPerSecond64: median(rates(64)),
+    commitsPerSecond256: median(rates(256)),
+    commitsVsRow1: againstRow(1),
+    commitsVsRow64: againstRow(64),
+    commitsVsRow256: againstRow(256),
+    wireBytesPerCommit1: bytes(1),
+    wireBytesPerCommit256: bytes(256),
+    update100kWireBytes,
   }
 }
 
-/** The running pairs, ended together. */
-class Pairs implements AsyncDisposable {
-  readonly #pairs = new Map<FormatName, Pair>()
-
-  add(name: FormatName, pair: Pair): void {
-    this.#pairs.set(name, pair)
+function figuresOf({
+  statement,
+  wal,
+}: Partial<Record<FormatName, FormatFigures>>): Partial<Record<FigureName, number>> {
+  const values: Partial<Record<FigureName, number | null | undefined>> = {
+    statementVsRow64: statement?.commitsVsRow64,
+    walVsRow64: wal?.commitsVsRow64,
+    walWireBytesPerCommit64: wal?.wireBytesPerCommit64,
+    walWireBytesPerCommit1: wal?.wireBytesPerCommit1,
+    statementUpdateWireBytes: statement?.update100kWireBytes,
   }
-
-  get(name: FormatName): Pair {
-    const pair = this.#pairs.get(name)
-    if (pair === undefined) throw new TypeError(`no pair of format ${name} runs`)
-    return pair
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const pair of this.#pairs.values()) await pair[Symbol.asyncDispose]()
-  }
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => typeof value === 'number'))
 }

@@ -4,12 +4,15 @@ import cliProgress from 'cli-progress'
 import {
   FIGURES,
   FIGURE_NAMES,
+  FORMAT_NAMES,
   SCENARIO_NAMES,
   describeTarget,
   isMet,
   runCore,
   type CoreOptions,
   type CoreResult,
+  type FormatFigures,
+  type FormatName,
   type Reporter,
 } from '@understudy/bench'
 import { json, table, type Output } from '../output.ts'
@@ -19,6 +22,7 @@ interface BenchOptions {
   readonly rounds?: number
   readonly seconds?: number
   readonly only?: string[]
+  readonly format?: string[]
   readonly stopSeconds?: number
   readonly bootstrapMib?: number
   readonly catchupRows?: number
@@ -30,6 +34,7 @@ const EXAMPLES = `
 Examples:
   $ understudy bench core
   $ understudy bench core --only commits,lag --rounds 3 --seconds 2
+  $ understudy bench core --only formats --format row,wal
   $ understudy bench core --directory /mnt/disk --json | tail -1`
 
 export function addBenchCommand(program: Command, context: CommandContext): void {
@@ -44,6 +49,11 @@ export function addBenchCommand(program: Command, context: CommandContext): void
     .option('--only <names>', `figures or scenarios (${SCENARIO_NAMES.join(', ')}), by commas`, (names) =>
       names.split(','),
     )
+    .option(
+      '--format <names>',
+      `log formats that the scenario formats compares (${FORMAT_NAMES.join(', ')}), by commas (default all)`,
+      (names) => names.split(','),
+    )
     .option('--stop-seconds <number>', 'how long the follower is stopped (default 120)', Number)
     .option('--bootstrap-mib <number>', 'size of the bootstrapped database (default 1024)', Number)
     .option('--catchup-rows <number>', 'rows written while the follower is down (default 1,000,000)', Number)
@@ -57,7 +67,8 @@ export function addBenchCommand(program: Command, context: CommandContext): void
         options.json === true ? (line: string) => output.error(line) : (line: string) => output.out(line)
       const result = await runCore(reporter(say), coreOptions(options))
       show(result, say)
-      if (options.json === true) output.out(json({ ...result.figures, ...result.formats }))
+      showFormats(result, say)
+      if (options.json === true) output.out(json({ ...result.figures, ...formatsOf(result) }))
     })
 }
 
@@ -88,6 +99,27 @@ function reporter(say: Output['out']): Reporter {
     step: (note) => bar?.increment(1, { note }),
     end: () => bar?.stop(),
   }
+}
+
+/** `null` for a format that was left out. */
+function formatsOf({ formats }: CoreResult): Readonly<Record<FormatName, FormatFigures | null>> {
+  const of = (name: FormatName): FormatFigures | null => formats?.[name] ?? null
+  return { row: of('row'), statement: of('statement'), wal: of('wal') }
+}
+
+/** A line for each key, a column for each format. */
+function showFormats({ formats }: CoreResult, say: Output['out']): void {
+  const measured = Object.entries(formats ?? {})
+  const first = measured[0]?.[1]
+  if (first === undefined) return
+  const rows = (Object.keys(first) as (keyof FormatFigures)[]).map((key) => [
+    key,
+    ...measured.map(([, values]) => {
+      const value = values[key]
+      return value === null ? '' : value.toFixed(value < 100 ? 2 : 0)
+    }),
+  ])
+  say(table(['by format', ...measured.map(([name]) => name)], rows))
 }
 
 function show({ figures, machine, settings, details }: CoreResult, say: Output['out']): void {

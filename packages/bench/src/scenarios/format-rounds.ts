@@ -1,0 +1,88 @@
+/**
+ * One measurement of one format, and the rounds in which the formats take turns.
+ *
+ * Decides: that a round measures every format one after another and the next round in the opposite order, so that a disturbance of
+ * the machine meets all of them. Leaves to others: which figures come of it.
+ *
+ * Validity:
+ * 1. While one pair is measured, the others are idle.
+ * 2. Bytes are those of the follower's connection in both directions, from before the load until the follower shows all of it.
+ */
+import type { Pair } from '../pair.ts'
+import { latencyHistogram, latencyOf } from '../processes/load.ts'
+import { summarize, type Summary } from '../statistics.ts'
+import { lagsOf } from './lag.ts'
+
+/** Rows that the one UPDATE touches, where there are so many. */
+export const UPDATED_ROWS = 100_000
+
+/** The values of each round, by what was measured. */
+export class Samples {
+  readonly #values = new Map<string, number[]>()
+
+  push(key: string, value: number): void {
+    const values = this.#values.get(key)
+    if (values === undefined) this.#values.set(key, [value])
+    else values.push(value)
+  }
+
+  of(key: string): readonly number[] {
+    return this.#values.get(key) ?? []
+  }
+
+  /** Every list with its spread, as plain data. */
+  all(): Readonly<Record<string, Summary>> {
+    return Object.fromEntries([...this.#values].map(([key, values]) => [key, summarize(values)]))
+  }
+}
+
+/** Calls `measure` for each name in each round. */
+export async function inTurns<N>(
+  rounds: number,
+  names: readonly N[],
+  measure: (name: N, round: number) => Promise<void>,
+): Promise<void> {
+  for (let round = 1; round <= rounds; round++)
+    for (const name of round % 2 === 1 ? names : names.toReversed()) await measure(name, round)
+}
+
+export async function measureLoad(
+  pair: Pair,
+  writers: number,
+  seconds: number,
+): Promise<{ readonly perSecond: number; readonly bytes: number }> {
+  const before = await pair.leader.call('wireBytes')
+  const result = await pair.leader.call('load', { writers, seconds })
+  await pair.equal()
+  const bytes = ((await pair.leader.call('wireBytes')) - before) / result.commits
+  await pair.leader.call('checkpoint')
+  return { perSecond: result.perSecond, bytes }
+}
+
+/** The 99th percentile in milliseconds. */
+export async function measureLag(pair: Pair, perSecond: number, seconds: number): Promise<number> {
+  await pair.follower.call('watch')
+  const sent = await pair.leader.call('probe', { writers: 64, perSecond, seconds })
+  await pair.equal()
+  const histogram = latencyHistogram()
+  for (const lagMs of lagsOf(sent, await pair.follower.call('sightings'))) histogram.recordValue(lagMs * 1000)
+  return latencyOf(histogram).p99
+}
+
+/** Rows per second of a follower that was down while `count` rows were written, one per write. */
+export async function measureCatchup(pair: Pair, count: number): Promise<number> {
+  await pair.stopFollower()
+  await pair.leader.call('writeRows', { writers: 256, count })
+  await pair.leader.call('checkpoint')
+  const openMs = await pair.startFollower()
+  return (1000 * count) / (openMs + (await pair.equal()))
+}
+
+/** One UPDATE of the first rows: how many it touched, and the bytes until the follower shows it. */
+export async function measureUpdate(pair: Pair): Promise<{ readonly rows: number; readonly bytes: number }> {
+  await pair.equal()
+  const before = await pair.leader.call('wireBytes')
+  const rows = await pair.leader.call('updateFirst', UPDATED_ROWS)
+  await pair.equal()
+  return { rows, bytes: (await pair.leader.call('wireBytes')) - before }
+}
