@@ -21,7 +21,7 @@ import {
 
 const WRITERS = [1, 64, 256] as const
 type Writers = (typeof WRITERS)[number]
-/** Each measurement is made three times as often as in the other scenarios: shorter, so that all stays under 12 minutes. */
+/** Each measurement is made three times as often as in the other scenarios: shorter, so that a whole run takes 12 to 13 minutes. */
 const SECONDS_MAX = 2
 const WARM_UP_SECONDS_MAX = 1
 /** Rows that wait for a follower that was down. */
