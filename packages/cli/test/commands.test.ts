@@ -1,6 +1,7 @@
 /** Each command against real nodes: what a person reads, what a machine reads, what the exit code says. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { mayOnlyRead } from '../src/commands/sql.ts'
 import { list, parse, run, startNode, temporaryFolder, text, type RunningNode } from './helpers.ts'
@@ -99,6 +100,36 @@ describe('a leader and a follower', () => {
       ok: false,
       nodes: [{ ok: true }, { ok: false, error: { code: 'CONNECT_FAILED' } }],
     })
+  })
+
+  test('start --sidecar replicates a database that another program writes, and takes no writes', async () => {
+    const folder = temporaryFolder()
+    const app = join(folder, 'app.db')
+    using program = new DatabaseSync(app)
+    program.exec('pragma journal_mode = wal; create table note (id integer primary key, body text)')
+    const a = await startNode('a', join(folder, 'a'), '--sidecar', app)
+    const b = await startNode('b', join(folder, 'b'), '--leader', a.address)
+    program.exec("insert into note (body) values ('from outside')")
+    const { code } = await run('verify', a.address, b.address)
+    expect(code).toBe(0)
+    expect((await run('sql', b.address, 'select body from note')).out[1]).toBe('from outside')
+    const refused = await run('sql', b.address, 'delete from note')
+    expect(refused.error[0]).toMatch(/^WRITE_FORBIDDEN .*app\.db belongs to the program that writes it/)
+    expect(
+      (
+        await run(
+          'start',
+          '--name',
+          'c',
+          '--directory',
+          join(folder, 'c'),
+          '--sidecar',
+          app,
+          '--format',
+          'row',
+        )
+      ).error[0],
+    ).toMatch(/^INVALID_ARGUMENT sidecar needs a format of pages/)
   })
 
   test('verify compares all tables at one position, in any order of addresses', async () => {

@@ -9,6 +9,8 @@
  * 2. `changed` never misses a change: row changes are counted by SQLite, triggers, foreign-key actions and virtual tables
  *    included; everything else that changes pages is a statement that SQLite's authorizer tells. It may say yes to a group
  *    that was rolled back or changed nothing: that costs a small record.
+ * 3. How many pages there were before is told by what was taken last, not by the file: another program may have made it
+ *    grow since, and then new pages that were never written must be missed all the same.
  */
 import type { StatementSync } from 'node:sqlite'
 import type { Recorder, SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
@@ -53,12 +55,12 @@ export class PageRecorder implements Recorder, StatementObserver {
     this.#totalChanges = connection.internal(() => connection.database.prepare('select total_changes()'))
     this.#totalChanges.setReturnArrays(true)
     connection.pages.committed()
+    this.#pagesBefore = connection.pages.pageCount
     this.#unobserve = connection.observe(this)
   }
 
   beginGroup(): void {
     this.#observed = false
-    this.#pagesBefore = this.#connection.pages.pageCount
     this.#changesBefore = this.#countChanges()
   }
 
@@ -76,6 +78,7 @@ export class PageRecorder implements Recorder, StatementObserver {
     const committed = this.#connection.pages.committed()
     if (committed === undefined) return []
     const payload = this.#encoder.encode(committed, this.#pagesBefore)
+    this.#pagesBefore = committed.pageCount
     return payload === undefined ? [] : [payload]
   }
 
@@ -84,7 +87,8 @@ export class PageRecorder implements Recorder, StatementObserver {
   base(): Uint8Array {
     const { pages } = this.#connection
     pages.committed()
-    return this.#encoder.encodeBase(pages.pageCount)
+    this.#pagesBefore = pages.pageCount
+    return this.#encoder.encodeBase(this.#pagesBefore)
   }
 
   recover(): readonly Uint8Array[] {

@@ -23,11 +23,14 @@ import type { FrozenViews } from './frozen-views.ts'
 import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
 import { throwIfAborted, type Settings } from './options.ts'
+import { Sidecar, onlyPages } from './sidecar.ts'
 
 export interface LeaderRole {
   readonly pipeline: CommitPipeline
   readonly epoch: number
   readonly format: string
+  /** A marker, at which a view is frozen here and on every follower. */
+  mark(): Promise<LogPoint>
   switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
   /** Records flow to this follower, or it is told why not. */
   acceptFollower(connection: Connection, hello: Hello): void
@@ -52,7 +55,8 @@ export async function startLeading(
 ): Promise<LeaderRole> {
   const { storage, log } = data
   const { name, clock, random, format, allFormats, emit } = settings
-  const freeze = (point: LogPoint): void => views.keep(point, () => storage.freeze())
+  let sidecar: Sidecar | undefined
+  const freeze = (point: LogPoint): void => views.keep(point, () => sidecar?.takeView() ?? storage.freeze())
   // A leader of pages logs a base before anyone can follow.
   let followers: Followers | undefined
   const { pipeline, epoch, redone } = await becomeLeader({
@@ -67,6 +71,7 @@ export async function startLeading(
     ...(settings.pipeline && { limits: settings.pipeline }),
     onDurable: () => followers?.wake(),
     onMarker: freeze,
+    ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
     onFailed: (error) => failed(error),
     onProgress: (applied, upTo) => {
       emit({ kind: 'redo', applied, upTo })
@@ -75,7 +80,9 @@ export async function startLeading(
     },
   })
   const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
-  const snapshots = openSnapshotServer(data, serving, settings)
+  if (settings.sidecar !== undefined)
+    sidecar = new Sidecar({ storage, pipeline, clock, pollMs: settings.sidecarPollMs, failed })
+  const snapshots = openSnapshotServer(data, serving, settings, sidecar)
   emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
   return {
     pipeline,
@@ -83,8 +90,9 @@ export async function startLeading(
     get format() {
       return pipeline.format.name
     },
+    mark: () => sidecar?.mark() ?? pipeline.mark(),
     switchFormat: async (wanted) => {
-      const point = await pipeline.switchFormat(findFormat(wanted, allFormats))
+      const point = await pipeline.switchFormat(findFormat(wanted, settings))
       serving.recheck()
       serving.wake()
       return point
@@ -97,8 +105,12 @@ export async function startLeading(
     followers: () => serving.status(),
     absent: () => serving.absent(),
     snapshots: () => snapshots.transfers,
-    stop: (error) => serving.close(error),
+    stop: (error) => {
+      void sidecar?.close()
+      serving.close(error)
+    },
     async close(): Promise<void> {
+      await sidecar?.close()
       await pipeline.close()
       serving.close()
       await snapshots.close()
@@ -141,13 +153,14 @@ function serveFollowers(
 /** Followers can apply only formats that they were given, and they are given what this node was. */
 function findFormat(
   wanted: LogFormat<SqliteConnection> | string,
-  given: readonly LogFormat<SqliteConnection>[],
+  { allFormats: given, sidecar }: Settings,
 ): LogFormat<SqliteConnection> {
   const found =
     typeof wanted === 'string'
       ? given.find(({ name }) => name === wanted)
       : given.find(({ id }) => id === wanted.id)
   if (found !== undefined) return typeof wanted === 'string' ? found : wanted
+  if (sidecar !== undefined) throw onlyPages()
   const names = given.map(({ name }) => name).join(', ')
   throw new UnderstudyError(
     'FORMAT_UNKNOWN',
@@ -159,13 +172,14 @@ function openSnapshotServer(
   { storage, log, checkpointer }: NodeData,
   followers: Followers,
   settings: Settings,
+  sidecar: Sidecar | undefined,
 ): SnapshotServer {
   const { clock, random, snapshotKeepMs, snapshotBytesPerSecondMax } = settings
   return createSnapshotServer({
     // What waits for a checkpoint would count against the cap of bytes that a snapshot holds back.
     openSnapshot: async () => {
       await checkpointer.run()
-      return storage.snapshot()
+      return sidecar === undefined ? storage.snapshot() : sidecar.whenFree(() => storage.snapshot())
     },
     history: () => log.history,
     applied: () => storage.applied,

@@ -1,10 +1,11 @@
 /** The database and the log of one generation, opened together, with what keeps them in step. */
 import { LOCAL_SLOT, type Log, type UnderstudyError } from '@understudy/contracts'
 import { openLog } from '@understudy/log'
-import { openStorage, type SqliteStorage } from '@understudy/sqlite'
+import { adoptStorage } from '@understudy/replication'
+import { lockDirectory, openStorage, type DirectoryLock, type SqliteStorage } from '@understudy/sqlite'
 import { Checkpointer } from './checkpointer.ts'
 import type { GenerationPaths } from './layout.ts'
-import { CHECKPOINT_INTERVAL_MS, type Settings } from './options.ts'
+import { CHECKPOINT_INTERVAL_MS, SIDECAR_START_LOCK_MS, type Settings } from './options.ts'
 
 export interface NodeData {
   readonly storage: SqliteStorage
@@ -21,23 +22,33 @@ export async function openNodeData(
   failed: (error: UnderstudyError) => void,
 ): Promise<NodeData> {
   settings.files.makeDirectory(paths.directory)
-  const storage = openStorage({
-    path: paths.database,
-    ...(settings.setup && { setup: settings.setup }),
-    ...(settings.readers !== undefined && { readers: settings.readers }),
-  })
+  const { sidecar } = settings
+  // Two nodes beside one database would take each other's position for a change, for ever.
+  const lock = sidecar === undefined ? undefined : lockDirectory(`${sidecar}-understudy`)
+  let storage: SqliteStorage | undefined
   let log: Log | undefined
   try {
-    log = openNodeLog(paths, settings, storage.applied.lsn)
+    storage = openStorage({
+      path: paths.database,
+      ...(settings.setup && { setup: settings.setup }),
+      ...(settings.readers !== undefined && { readers: settings.readers }),
+      ...(sidecar !== undefined && { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
+    })
+    log = openNodeLog(paths, settings, sidecar === undefined ? storage.applied.lsn : 0)
+    if (sidecar !== undefined) {
+      await log.sync()
+      adoptStorage(log, storage)
+    }
     // What the database still needs after a crash; the stored slot may be older, which only keeps more.
     if (log.slots.get(LOCAL_SLOT) === undefined) log.slots.reserve(LOCAL_SLOT, storage.applied.lsn)
     settings.files.syncDirectory(paths.directory)
   } catch (error) {
     await log?.close()
-    await storage.close()
+    await storage?.close()
+    lock?.release()
     throw error
   }
-  return new OpenNodeData(storage, log, settings, failed)
+  return new OpenNodeData(storage, log, lock, settings, failed)
 }
 
 /** The log of a generation; `knownDurable` is what its database proves to have been durable. */
@@ -57,15 +68,18 @@ class OpenNodeData implements NodeData {
   readonly storage: SqliteStorage
   readonly log: Log
   readonly checkpointer: Checkpointer
+  readonly #lock: DirectoryLock | undefined
 
   constructor(
     storage: SqliteStorage,
     log: Log,
+    lock: DirectoryLock | undefined,
     settings: Settings,
     failed: (error: UnderstudyError) => void,
   ) {
     this.storage = storage
     this.log = log
+    this.#lock = lock
     this.checkpointer = new Checkpointer({
       storage,
       log,
@@ -80,5 +94,6 @@ class OpenNodeData implements NodeData {
     await this.checkpointer.close()
     await this.storage.close()
     await this.log.close()
+    this.#lock?.release()
   }
 }

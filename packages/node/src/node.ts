@@ -32,7 +32,7 @@ import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
-import { generationPaths, removeOtherGenerations } from './layout.ts'
+import { checkSidecar, generationPaths, noteSidecar, removeOtherGenerations } from './layout.ts'
 import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
 import { acceptChannel, type Purposes } from './listener.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
@@ -53,6 +53,7 @@ import {
   logStatus,
   type NodeStatus,
 } from './status.ts'
+import { ownedElsewhere } from './sidecar.ts'
 import { readNodeState, removeNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
 /**
@@ -136,6 +137,8 @@ class ComposedNode implements UnderstudyNode {
   ): Promise<never> {
     const leading = this.#leadingOrError()
     if ('code' in leading) return Promise.reject(leading)
+    const { sidecar } = this.#settings
+    if (sidecar !== undefined) return Promise.reject(ownedElsewhere(sidecar))
     // The overloads are the pipeline's; here both kinds pass through unchanged.
     return leading.pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
   }
@@ -152,7 +155,7 @@ class ComposedNode implements UnderstudyNode {
   async mark(): Promise<LogPoint> {
     const leading = this.#leadingOrError()
     if ('code' in leading) throw leading
-    return leading.pipeline.mark()
+    return leading.mark()
   }
 
   async switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint> {
@@ -243,7 +246,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async #startLeader(stored: NodeState | undefined): Promise<void> {
-    const { files, directory, importFrom, format, random, setup } = this.#settings
+    const { files, directory, importFrom, sidecar, format, random, setup } = this.#settings
     const isFirst = (stored?.generation ?? 0) === 0
     if (!isFirst && importFrom !== undefined) {
       throw new UnderstudyError(
@@ -254,7 +257,7 @@ class ComposedNode implements UnderstudyNode {
     const state = isFirst
       ? { cluster: randomId(random), node: this.name, generation: 1, led: true }
       : (stored as NodeState)
-    const paths = generationPaths(directory, state.generation)
+    const paths = generationPaths(directory, state.generation, sidecar)
     this.#cluster = state.cluster
     if (isFirst) {
       this.#isBeginning = true
@@ -262,8 +265,11 @@ class ComposedNode implements UnderstudyNode {
       // What an interrupted first start left: nothing was ever acknowledged from it.
       removeOtherGenerations(files, directory, [])
       files.makeDirectory(paths.directory)
+      if (sidecar !== undefined) noteSidecar(files, paths.directory, sidecar)
       if (importFrom !== undefined) await importDatabase({ from: importFrom, to: paths.database, setup })
       throwIfAborted(this.#settings)
+    } else {
+      checkSidecar(files, paths.directory, sidecar)
     }
     this.#data = await openNodeData(paths, this.#settings, (error) => this.#fail(error))
     if (isFirst) format.inspect?.(this.#data.storage.connection)

@@ -1,4 +1,5 @@
 /** What a node is made of: every option, with every default in one place. */
+import { realpathSync } from 'node:fs'
 import {
   LOCAL_SLOT,
   UnderstudyError,
@@ -38,6 +39,13 @@ export interface NodeOptions {
   readonly setup?: Setup
   /** Leader, first start only: adopts a copy of this database file. The file itself is only read. */
   readonly importFrom?: string
+  /**
+   * Leader: the database is this file, which another, unmodified program writes; what it commits is logged from outside,
+   * page by page, and this node writes nothing of its own. Needs a physical format.
+   */
+  readonly sidecar?: string
+  /** How often the database of another program is looked at. Default 20. */
+  readonly sidecarPollMs?: number
   /** Follower: this directory was a leader's, maybe of another name, and may be replaced by a snapshot all the same. Default false. */
   readonly replaceLeader?: boolean
   readonly onEvent?: (event: NodeEvent) => void
@@ -88,6 +96,8 @@ export type NodeEvent =
   | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
   | { readonly kind: 'followerJoined'; readonly name: string; readonly verdict: string }
   | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
+  /** Sidecar: a base was logged, from which followers make their files equal again: at each start, and when changes cannot be told page by page. */
+  | { readonly kind: 'rebased'; readonly point: LogPoint }
   /** A client's request met a defect: it was told that something failed, this is what. */
   | { readonly kind: 'requestFailed'; readonly error: unknown }
   /** The node stopped writing or following for good; reads go on where they can. */
@@ -100,12 +110,19 @@ export interface Settings extends NodeOptions {
   readonly files: Files
   readonly allFormats: readonly LogFormat<SqliteConnection>[]
   readonly checkpointBytes: number
+  readonly sidecarPollMs: number
   readonly emit: (event: NodeEvent) => void
 }
 
 export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
 /** How often the bytes that wait for a checkpoint are looked at. */
 export const CHECKPOINT_INTERVAL_MS = 50
+/** How often the database of another program is looked at. */
+export const SIDECAR_POLL_MS = 20
+/** How long a start waits, blocking, for the write lock that another program holds. */
+export const SIDECAR_START_LOCK_MS = 5000
+/** The same once the node runs: what it serves must go on, and it can ask again. */
+export const SIDECAR_LOCK_MS = 50
 /** How long a new connection has for its first message. */
 export const HELLO_TIMEOUT_MS = 5000
 /** Longest frame once a peer said who it is. */
@@ -124,13 +141,19 @@ export function resolveOptions(options: NodeOptions): Settings {
   checkRole(options)
   checkParts(options)
   checkNumbers(options)
+  const sidecar = resolveSidecar(options)
   const { format, formats = [], onEvent } = options
   return {
     ...options,
     clock: options.clock ?? systemClock(),
     random: options.random ?? systemRandom(),
     files: options.files ?? nodeFiles(),
-    allFormats: [format, ...formats.filter((other) => other.id !== format.id)],
+    ...(sidecar !== undefined && { sidecar }),
+    sidecarPollMs: options.sidecarPollMs ?? SIDECAR_POLL_MS,
+    // Of the database of another program nothing but pages is ever logged.
+    allFormats: [format, ...formats.filter((other) => other.id !== format.id)].filter(
+      (each) => sidecar === undefined || each.physical === true,
+    ),
     checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
     emit: (event) => tell(onEvent, event),
   }
@@ -202,6 +225,24 @@ function checkParts({ format, transport, listen, leader }: NodeOptions): void {
   }
 }
 
+/** Whoever opens a file by two paths opens it twice: the one that counts. */
+function resolveSidecar(options: NodeOptions): string | undefined {
+  const { sidecar, role, format, importFrom, files = nodeFiles() } = options
+  if (sidecar === undefined) return undefined
+  if (role !== 'leader')
+    throw invalid('sidecar is for a leader: a follower keeps a database of its own. Remove it.')
+  if (format.physical !== true)
+    throw invalid(
+      `sidecar needs a format of pages, such as walFormat() of @understudy/format-wal; ${format.name} cannot see what another program writes.`,
+    )
+  if (importFrom !== undefined)
+    throw invalid('sidecar and importFrom exclude each other: the database stays where it is. Remove one.')
+  if (typeof sidecar !== 'string') throw invalid('sidecar is no string; name the database of the program.')
+  if (!files.exists(sidecar))
+    throw invalid(`sidecar is '${sidecar}', which does not exist; name the database of the program.`)
+  return realpathSync(sidecar)
+}
+
 const NUMBERS = {
   readers: 1,
   segmentBytes: 1,
@@ -209,6 +250,7 @@ const NUMBERS = {
   checkpointBytes: 1,
   snapshotBytesPerSecondMax: 0,
   snapshotKeepMs: 0,
+  sidecarPollMs: 1,
 } as const
 
 function checkNumbers(options: NodeOptions): void {

@@ -14,6 +14,8 @@ const LEADER: NodeOptions = {
   format: rowFormat(),
   transport: memoryTransport(),
 }
+/** As far as the options can tell. */
+const PAGES: NodeOptions['format'] = { ...rowFormat(), physical: true }
 const FOLLOWER: NodeOptions = { ...LEADER, role: 'follower', leader: 'memory://a' }
 
 describe('an option that cannot be honoured is an error before anything is made', () => {
@@ -27,6 +29,11 @@ describe('an option that cannot be honoured is an error before anything is made'
     ['a follower without a leader', { ...FOLLOWER, leader: undefined }],
     ['a leader with a leader', { ...LEADER, leader: 'memory://b' }],
     ['a follower that imports', { ...FOLLOWER, importFrom: 'x.db' }],
+    ['a sidecar that logs rows', { ...LEADER, sidecar: process.execPath }],
+    ['a sidecar that follows', { ...FOLLOWER, format: PAGES, sidecar: process.execPath }],
+    ['a sidecar of nothing', { ...LEADER, format: PAGES, sidecar: 'no such file' }],
+    ['a sidecar that imports', { ...LEADER, format: PAGES, sidecar: process.execPath, importFrom: 'x.db' }],
+    ['a sidecar that never looks', { ...LEADER, sidecarPollMs: 0 }],
     ['a leader that replaces a leader', { ...LEADER, replaceLeader: true }],
     ['no format', { ...LEADER, format: undefined }],
     ['no transport', { ...LEADER, transport: undefined }],

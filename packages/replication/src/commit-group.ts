@@ -12,6 +12,8 @@
  * 5. A group that recorded no change is rolled back: what was not recorded must not exist.
  * 6. A physical format's group is committed here, before its append: its pages exist only then. The storage says in the
  *    same transaction after which record it comes, so that a start finds what a crash kept out of the log.
+ * 7. A capture is a physical group without writes: its pages are those that others committed since the last one. Its marker
+ *    is appended with it, and its view taken while the write lock is held: others commit at any other time.
  */
 import {
   CONTROL_FORMAT,
@@ -31,7 +33,7 @@ import {
 import { asFailure, notWrittenInTime } from './failures.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
-import { MARKER, type PendingWrite, type WriteQueue } from './write-queue.ts'
+import { MARKER, type CaptureRequest, type PendingWrite, type WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
   /**
@@ -75,7 +77,7 @@ export function runGroup<C, T>(
   try {
     if (queue.peek()?.body === MARKER) {
       group.push(queue.take() as PendingWrite<T>)
-      return appendControl(context, Uint8Array.of(CONTROL_MARKER))
+      return appendControl(context, controlDraft(context, CONTROL_MARKER))
     }
     recorder.beginGroup()
     const returned = runWrites(context, queue, group)
@@ -99,14 +101,35 @@ export function runSwitch<C, T>(context: GroupContext<C, T>, formatId: number): 
   } catch (error) {
     return abandoned(error)
   }
-  return appendControl(context, Uint8Array.of(CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
+  return appendControl(context, controlDraft(context, CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
+}
+
+/** A group without writes that logs what others committed; nothing to take in a format that is not physical. */
+export function runCapture<C, T>(
+  context: GroupContext<C, T>,
+  { marker }: Pick<CaptureRequest, 'marker'>,
+): GroupOutcome {
+  const { storage, recorder, format, log } = context
+  if (format.physical !== true) return { kind: 'rolledBack' }
+  try {
+    storage.begin()
+    marker?.()
+    recorder.beginGroup()
+    storage.markBefore(log.end)
+  } catch (error) {
+    return rollBack(context, abandoned(error))
+  }
+  return commitPhysical(context, marker === undefined ? [] : [controlDraft(context, CONTROL_MARKER)])
 }
 
 /**
  * The pages of a group can be had only after COMMIT. From there on nothing can be rolled back: what keeps the group out of the log stops
  * the node, and its next start logs it.
  */
-function commitPhysical<C, T>(context: GroupContext<C, T>): GroupOutcome {
+function commitPhysical<C, T>(
+  context: GroupContext<C, T>,
+  followedBy: readonly RecordDraft[] = [],
+): GroupOutcome {
   const { storage, log } = context
   const { epoch, lsn } = log.end
   const position = { epoch, lsn: lsn + 1 }
@@ -114,7 +137,7 @@ function commitPhysical<C, T>(context: GroupContext<C, T>): GroupOutcome {
     storage.commit()
     const drafts = draftsOf(context)
     if (drafts.length === 0) return { kind: 'unlogged' }
-    return { kind: 'appended', point: log.append(drafts), open: false }
+    return { kind: 'appended', point: log.append([...drafts, ...followedBy]), open: false }
   } catch (error) {
     const failure = log.failure ?? asFailure(error, 'STORAGE_FAILED', 'A committed group could not be logged')
     return rollBack(context, { kind: 'failed', failure, position })
@@ -206,9 +229,8 @@ function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>)
 }
 
 /** A record of the log itself. It changes no page, so that a physical storage is only told of its position. */
-function appendControl<C, T>(context: GroupContext<C, T>, payload: Uint8Array): GroupOutcome {
-  const { storage, clock, log } = context
-  const draft = { format: FORMAT_CONTROL, flags: 0, committedAtMs: clock.now(), payload }
+function appendControl<C, T>(context: GroupContext<C, T>, draft: RecordDraft): GroupOutcome {
+  const { storage, log } = context
   if (!storage.physical) return appendDrafts(context, [draft])
   const { epoch, lsn } = log.end
   storage.rollback()
@@ -218,6 +240,10 @@ function appendControl<C, T>(context: GroupContext<C, T>, payload: Uint8Array): 
     if (log.failure === undefined) return abandoned(error)
     return { kind: 'failed', failure: log.failure, position: { epoch, lsn: lsn + 1 } }
   }
+}
+
+function controlDraft<C, T>({ clock }: GroupContext<C, T>, ...payload: number[]): RecordDraft {
+  return { format: FORMAT_CONTROL, flags: 0, committedAtMs: clock.now(), payload: Uint8Array.from(payload) }
 }
 
 function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]): GroupOutcome {

@@ -31,12 +31,19 @@ import {
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { rollBackGroup, runGroup, runSwitch, type GroupContext, type GroupOutcome } from './commit-group.ts'
-import { asFailure, notWritten, notWrittenInTime, outcomeUnknown } from './failures.ts'
+import {
+  rollBackGroup,
+  runCapture,
+  runGroup,
+  runSwitch,
+  type GroupContext,
+  type GroupOutcome,
+} from './commit-group.ts'
+import { asFailure, notWritten, notWrittenInTime, outcomeUnknown, replacedByBase } from './failures.ts'
 import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
 import { logBase } from './physical.ts'
 import { runStatements, type Statement } from './statements.ts'
-import { MARKER, WriteQueue, type PendingWrite, type SwitchRequest } from './write-queue.ts'
+import { isCapture, isMarker, isSwitch, MARKER, WriteQueue, type PendingWrite } from './write-queue.ts'
 
 /** Runs a function in a later turn of the event loop, after what is due now. */
 export type Defer = (run: () => void) => void
@@ -56,6 +63,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly onDurable?: (point: LogPoint) => void
   /** A marker record, and nothing after it, is visible. What it throws, `mark` rejects with. */
   readonly onMarker?: (point: LogPoint) => void
+  /** A base was logged: nobody can tell page by page what changed before it. */
+  readonly onBase?: (point: LogPoint) => void
   /** The pipeline stopped for good. */
   readonly onFailed?: (failure: UnderstudyError) => void
 }
@@ -80,6 +89,12 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
   write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
   /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
   mark(): Promise<LogPoint>
+  /**
+   * Of a storage whose file others write too: logs what they committed, as pages or, when those cannot be told, as a base.
+   * With `marker` a marker record follows at once; it is called while nobody can commit, to freeze what the marker stands
+   * for. `NOT_WRITTEN` when the lock was not to be had, or a base came in the place of a marker: ask again.
+   */
+  capture(marker?: () => void): Promise<LogPoint>
   /**
    * Groups are recorded in `format` from the position on that it resolves with; writes go on meanwhile. Rejects with what
    * the format's `inspect` throws, and as `write` does; the old format stays in force then.
@@ -176,6 +191,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#enqueue({ format }, undefined) as Promise<LogPoint>
   }
 
+  capture(marker?: () => void): Promise<LogPoint> {
+    return this.#enqueue({ marker }, undefined) as Promise<LogPoint>
+  }
+
   async close(): Promise<void> {
     this.#closed ??= Promise.withResolvers<void>()
     this.#endIfDrained()
@@ -224,9 +243,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     // Writes may all have reached their deadline while the turn was awaited.
     const next = this.#queue.peek()
     if (next === undefined) return this.#endGroup()
-    const outcome = isSwitch(next.body)
-      ? this.#runSwitch(next.body.format as LogFormat<C>)
-      : runGroup(this.#context, this.#queue, this.#group)
+    const outcome = this.#run(next.body)
     switch (outcome.kind) {
       case 'appended':
         return this.#makeDurable(outcome.point, outcome.open)
@@ -240,6 +257,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       case 'failed':
         return this.#fail(outcome.failure, outcome.position)
     }
+  }
+
+  #run(body: PendingWrite<T>['body']): GroupOutcome {
+    if (isSwitch(body)) return this.#runSwitch(body.format as LogFormat<C>)
+    if (!isCapture(body)) return runGroup(this.#context, this.#queue, this.#group)
+    this.#group.push(this.#queue.take() as PendingWrite<T>)
+    return runCapture(this.#context, body)
   }
 
   /** The group that changes the format, of no effect when it is in force: the new recorder is there before anything is logged, the old one again when that fails. */
@@ -282,7 +306,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { log, storage, clock, format, recorder, limits } = this.#context
     const { epoch, lsn } = log.end
     logBase({ log, storage, clock, recordBytesMax: limits.recordBytesMax }, format, recorder).then(
-      (point) => this.#durable(point, false),
+      (point) => {
+        this.#options.onBase?.(point)
+        this.#refuseMarker()
+        this.#durable(point, false)
+      },
       (error: unknown) =>
         this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), {
           epoch,
@@ -361,8 +389,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       )
     }
     const first = this.#group[0]
-    if (first !== undefined && first.body === MARKER) this.#tellMarker(first, point)
+    if (first !== undefined && !first.threw && isMarker(first.body)) this.#tellMarker(first, point)
     this.#reply(point)
+  }
+
+  /** A capture that ended in a base has no marker. */
+  #refuseMarker(): void {
+    const [capture] = this.#group
+    if (capture === undefined || !isMarker(capture.body)) return
+    capture.outcome = replacedByBase()
+    capture.threw = true
   }
 
   #tellMarker(marker: PendingWrite<T>, point: LogPoint): void {
@@ -442,8 +478,4 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const next = this.#queue.earliestDeadlineMs()
     if (next !== Number.POSITIVE_INFINITY) this.#watchDeadline(next)
   }
-}
-
-function isSwitch(body: unknown): body is SwitchRequest {
-  return typeof body === 'object'
 }

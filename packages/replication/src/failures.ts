@@ -28,6 +28,15 @@ export function notWrittenInTime(): UnderstudyError {
   )
 }
 
+/** A capture with a marker met changes that cannot be told page by page. */
+export function replacedByBase(): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    'A base was logged in the place of the marker; what was committed is in the log. Ask for the marker again.',
+    { reason: 'base' },
+  )
+}
+
 /** The record may or may not survive. */
 export function outcomeUnknown(position: Position, cause: unknown): UnderstudyError {
   return new UnderstudyError(

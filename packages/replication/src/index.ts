@@ -11,6 +11,7 @@ export { formatVersion, incompatibility } from './format-versions.ts'
 export { draftParts, PartAssembler, type WholeTransaction } from './parts.ts'
 export { ApplyLoop, type ApplyLoopOptions } from './apply-loop.ts'
 export { checkLogMatchesStorage, redo, type RedoOptions, type RedoResult } from './redo.ts'
+export { adoptStorage } from './adopt.ts'
 export { becomeLeader, type BecomeLeaderOptions, type Leadership } from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
 export {

@@ -13,10 +13,16 @@ export interface SwitchRequest {
   readonly format: unknown
 }
 
+/** Asks that what others committed to the storage's file is logged. */
+export interface CaptureRequest {
+  /** With it a marker record follows; called while nobody can commit, so that what it sees is what a node shows at the marker. */
+  readonly marker: (() => void) | undefined
+}
+
 /** One write, from the call to its reply. */
 export interface PendingWrite<T> {
   /** A write, or something else that waits for its turn among writes and shares a group with nobody. */
-  readonly body: ((tx: T) => unknown) | typeof MARKER | SwitchRequest
+  readonly body: ((tx: T) => unknown) | typeof MARKER | SwitchRequest | CaptureRequest
   /** Monotonic time at which the write stops waiting, in milliseconds. */
   readonly deadlineMs: number
   readonly resolve: (value: unknown) => void
@@ -78,4 +84,17 @@ export class WriteQueue<T> {
   *#waiting(): Iterable<PendingWrite<T>> {
     for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as PendingWrite<T>
   }
+}
+
+export function isSwitch(body: unknown): body is SwitchRequest {
+  return typeof body === 'object' && body !== null && 'format' in body
+}
+
+export function isCapture(body: unknown): body is CaptureRequest {
+  return typeof body === 'object' && body !== null && 'marker' in body
+}
+
+/** Whether a marker record is asked for, with a capture or without. */
+export function isMarker(body: unknown): boolean {
+  return body === MARKER || (isCapture(body) && body.marker !== undefined)
 }

@@ -17,6 +17,7 @@ interface StartOptions {
   readonly listen?: string
   readonly leader?: string
   readonly import?: string
+  readonly sidecar?: string
   readonly format?: string
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
@@ -31,6 +32,7 @@ Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --format wal
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --sidecar app.db
   $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
@@ -42,9 +44,16 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option('--listen <address>', 'where followers and clients connect, such as tcp://127.0.0.1:7401')
     .option('--leader <address>', 'follow the leader at this address')
     .option('--import <file>', 'leader, first start only: adopt a copy of an existing database')
+    .option(
+      '--sidecar <file>',
+      'leader: replicate this database, which another, unmodified program writes; with --format wal alone',
+    )
     .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
     .addOption(
-      new Option('--format <name>', 'leader: how writes are logged').choices(FORMAT_NAMES).default('row'),
+      new Option(
+        '--format <name>',
+        'leader: how writes are logged (default: row, with --sidecar wal)',
+      ).choices(FORMAT_NAMES),
     )
     .addOption(
       new Option('--snapshot-rate <bytes>', 'limit of a bootstrap in bytes per second').argParser(positive),
@@ -110,11 +119,12 @@ function nodeOptions(
 ): NodeOptions {
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
   const formats = allFormats(onDivergence)
+  const wanted = options.format ?? (options.sidecar === undefined ? 'row' : 'wal')
   return {
     name,
     directory,
     role: leader === undefined ? 'leader' : 'follower',
-    format: formats.find((format) => format.name === options.format) ?? formats[0],
+    format: formats.find(({ name: each }) => each === wanted) ?? formats[0],
     formats,
     transport: tcp({ insecure: options.insecure === true }),
     signal,
@@ -122,6 +132,7 @@ function nodeOptions(
     ...(listen !== undefined && { listen }),
     ...(leader !== undefined && { leader }),
     ...(options.import !== undefined && { importFrom: options.import }),
+    ...(options.sidecar !== undefined && { sidecar: options.sidecar }),
     ...(replaceLeader !== undefined && { replaceLeader }),
     ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
     ...(slotBytesMax !== undefined && { slotBytesMax }),
@@ -186,6 +197,8 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return `follower ${event.name} connected: ${event.verdict}`
     case 'followerLeft':
       return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
+    case 'rebased':
+      return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
     case 'requestFailed':
       return `a request failed: ${describeError(event.error)}`
     case 'failed':
