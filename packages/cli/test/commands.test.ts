@@ -132,6 +132,23 @@ describe('a leader and a follower', () => {
     ).toMatch(/^INVALID_ARGUMENT sidecar needs a format of pages/)
   })
 
+  test('status compares a shadow format with the one in force', async () => {
+    const a = await startNode('a', join(temporaryFolder(), 'a'), '--shadow', 'statement')
+    await run('sql', a.address, NOTES)
+    await run('sql', a.address, "insert into note (body) values ('x')")
+    const shown = await run('status', a.address)
+    expect(shown.out.at(-1)).toMatch(
+      /^shadow of a: statement 2 groups, \d+ B, \d+ B and \d\.\d+ ms each, 0 refused; in force: row 2 groups, /,
+    )
+    const machine = await run('status', a.address, '--json')
+    expect(list(machine.json['nodes'])[0]?.['status']?.['shadow']).toMatchObject({
+      format: 'statement',
+      groups: 2,
+      refused: 0,
+      primary: { format: 'row', groups: 2 },
+    })
+  })
+
   test('verify compares all tables at one position, in any order of addresses', async () => {
     const { a, b } = await cluster()
     await run('sql', a.address, NOTES)

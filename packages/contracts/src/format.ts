@@ -19,7 +19,7 @@ export interface LogFormat<C> {
    */
   readonly physical?: boolean
   /** Outside of a group. */
-  recorder(connection: C): Recorder
+  recorder(connection: C, options?: RecorderOptions): Recorder
   /**
    * Outside of a transaction, as the applier's `close`: some settings cannot change inside one (for rows: foreign
    * keys). Between the two the connection is the applier's, and no recorder of it begins a group.
@@ -39,6 +39,14 @@ export interface LogFormat<C> {
   fingerprint?(connection: C): string
   /** Leader: why a peer with the fingerprint `theirs` cannot apply what this node writes; `undefined` when it can. Default: it can when the texts are equal. */
   accepts?(own: string, theirs: string): string | undefined
+}
+
+export interface RecorderOptions {
+  /**
+   * Payloads are only measured, beside another recorder on the same connection: this one leaves no trace in the database
+   * and refuses no statement. What it cannot carry it keeps until `finishGroup`, which throws it. Default false.
+   */
+  readonly unapplied?: boolean
 }
 
 /**

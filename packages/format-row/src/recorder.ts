@@ -10,6 +10,8 @@
  *    `DELETE FROM t` to a truncation that no session sees when none is open at compile time.
  * 3. Values that a rollback can take back (counters, pragmas, triggers) are read at the end and compared with what the
  *    group began with, never collected on the way.
+ * 4. Unapplied: no TEMP trigger is made or dropped, nothing is run that writes, no statement is refused; what a recorder
+ *    in force would have refused is thrown at the end of the group. Rows with NULL in their key are not measured.
  */
 import type { Session } from 'node:sqlite'
 import type { Recorder, SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
@@ -31,6 +33,7 @@ export type Boundaries = 'group' | 'write'
 export class RowRecorder implements Recorder, StatementObserver {
   readonly #connection: SqliteConnection
   readonly #boundaries: Boundaries
+  readonly #unapplied: boolean
   readonly #segments: Segments
   readonly #side: SideState
   readonly #encoder = new RowEncoder()
@@ -49,16 +52,20 @@ export class RowRecorder implements Recorder, StatementObserver {
   #writes = 0
   #payloads: Uint8Array[] = []
   #closed = false
+  /** Unapplied: what would have been refused, in the open group and before the open write. */
+  #refusal: unknown
+  #refusalBefore: unknown
 
-  constructor(connection: SqliteConnection, boundaries: Boundaries) {
+  constructor(connection: SqliteConnection, boundaries: Boundaries, unapplied: boolean = false) {
     const { database } = connection
     this.#connection = connection
     this.#boundaries = boundaries
+    this.#unapplied = unapplied
     this.#segments = new Segments(database)
     this.#side = new SideState(database)
     this.#guard = database.createSession({ table: '_understudy_none' })
     const prepared = connection.internal(() => {
-      registerNullKeyGuard(database)
+      if (!unapplied) registerNullKeyGuard(database)
       // A change of the TEMP schema makes SQLite compile every statement anew, now that a session is open.
       database.exec('create temp table _understudy_expire (x); drop table temp._understudy_expire')
       const version = database.prepare('pragma main.schema_version')
@@ -82,30 +89,35 @@ export class RowRecorder implements Recorder, StatementObserver {
       }
     })
     this.#payloads = []
+    this.#refusal = undefined
     if (this.#boundaries === 'group') this.#open()
   }
 
   beginWrite(): void {
+    this.#refusalBefore = this.#refusal
     if (this.#boundaries === 'write') this.#open()
     this.#segments.beginWrite()
   }
 
   endWrite(): void {
-    if (this.#segments.schemaTouched) refuseKeyless(this.#current.keyless)
+    if (this.#segments.schemaTouched) this.#refusing(() => refuseKeyless(this.#current.keyless))
     this.#segments.endWrite()
     this.#writes += 1
     if (this.#boundaries === 'write') this.#finish()
   }
 
   abandonWrite(): void {
+    this.#refusal = this.#refusalBefore
     const touched = this.#segments.schemaTouched
     if (touched || this.#syncedInGroup) this.#connection.internal(() => this.#reload())
     this.#objects = undefined
     if (this.#boundaries === 'write') this.#segments.close()
-    else if (touched) this.#connection.internal(() => this.#segments.abandonWrite(this.#current))
+    else if (touched)
+      this.#connection.internal(() => this.#segments.abandonWrite(this.#current, !this.#unapplied))
   }
 
   finishGroup(): readonly Uint8Array[] {
+    if (this.#refusal !== undefined) throw this.#refusal
     if (this.#boundaries === 'group') this.#finish()
     const payloads = this.#payloads
     this.#payloads = []
@@ -129,7 +141,8 @@ export class RowRecorder implements Recorder, StatementObserver {
     this.#segments.close()
     this.#guard.close()
     this.#unobserve()
-    this.#connection.internal(() => syncNullKeyTriggers(this.#connection.database, undefined))
+    if (!this.#unapplied)
+      this.#connection.internal(() => syncNullKeyTriggers(this.#connection.database, undefined))
   }
 
   before(statement: StatementInfo): void {
@@ -143,10 +156,12 @@ export class RowRecorder implements Recorder, StatementObserver {
       return
     }
     if (statement.effect === 'pragma') {
-      if (refusePragma(statement)) this.#connection.internal(() => this.#side.touchPragmas())
+      if (this.#refusing(() => refusePragma(statement)) === true)
+        this.#connection.internal(() => this.#side.touchPragmas())
       return
     }
-    if (this.#verdicts.judge(statement.writes)) this.#connection.internal(() => this.#side.touchSequences())
+    if (this.#refusing(() => this.#verdicts.judge(statement.writes)) === true)
+      this.#connection.internal(() => this.#side.touchSequences())
     this.#segments.touch()
   }
 
@@ -168,7 +183,18 @@ export class RowRecorder implements Recorder, StatementObserver {
         tables,
       )
     })
-    refuseKeyless(this.#current.keyless)
+    this.#refusing(() => refuseKeyless(this.#current.keyless))
+  }
+
+  /** Runs what may refuse a statement; unapplied, the refusal is kept and the answer is `undefined`. */
+  #refusing<T>(judge: () => T): T | undefined {
+    if (!this.#unapplied) return judge()
+    try {
+      return judge()
+    } catch (error) {
+      this.#refusal ??= error
+      return undefined
+    }
   }
 
   get #current(): Schema {
@@ -213,7 +239,7 @@ export class RowRecorder implements Recorder, StatementObserver {
     const { database, ownTablePrefix } = this.#connection
     this.#schema = readSchema(database, ownTablePrefix)
     this.#verdicts = new Verdicts(this.#schema)
-    syncNullKeyTriggers(database, this.#schema)
+    if (!this.#unapplied) syncNullKeyTriggers(database, this.#schema)
   }
 
   /** Everything of main that followers make by running the leader's SQL: not triggers, statistics, our own tables. */

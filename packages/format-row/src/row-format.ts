@@ -37,7 +37,7 @@ export function rowFormat(options: RowFormatOptions = {}): RowFormat {
     id: 1,
     name: 'row',
     version: PAYLOAD_VERSION,
-    recorder: (connection) => new RowRecorder(connection, boundaries),
+    recorder: (connection, { unapplied = false } = {}) => new RowRecorder(connection, boundaries, unapplied),
     applier: (connection) => new RowApplier(connection),
     describe: describePayload,
     inspect: inspectDatabase,

@@ -136,8 +136,8 @@ export class Segments {
     }
   }
 
-  /** The write was rolled back; `schema` is what holds now. */
-  abandonWrite(schema: Schema): void {
+  /** The write was rolled back; `schema` is what holds now. Without `revives` no SQL is run, and a group that needs it fails. */
+  abandonWrite(schema: Schema, revives: boolean): void {
     if (!this.#cut) return
     this.#closeSingle()
     this.#session?.close()
@@ -146,7 +146,7 @@ export class Segments {
     const parked = this.#parked
     if (parked !== undefined) {
       try {
-        if (this.#reborn) throw unrecordable(undefined)
+        if (this.#reborn || !revives) throw unrecordable(undefined)
         const changeset = this.#revive(parked, schema)
         if (changeset.length > 0) this.#segments.push({ kind: 'rows', changeset, schema })
       } catch (error) {

@@ -8,6 +8,7 @@
  * 2. Numbers grow by one; the table holds the last `SIZE` of them. So the highest number tells which are there.
  * 3. A rollback takes rows back without telling. Memory holds as long as the highest number in the table is the highest
  *    in memory; who knows of a rollback, or that others wrote, calls `forget`.
+ * 4. Unapplied, the table is read once and never written: numbers given since are in memory alone.
  */
 import type { StatementSync } from 'node:sqlite'
 import type { SqliteConnection } from '@understudy/contracts'
@@ -29,8 +30,10 @@ export class Dictionary {
   #texts = new Map<number, string>()
   #highest = 0
   #known = false
+  readonly #unapplied: boolean
 
-  constructor(connection: SqliteConnection) {
+  constructor(connection: SqliteConnection, unapplied: boolean = false) {
+    this.#unapplied = unapplied
     this.#connection = connection
     this.#table = `${connection.ownTablePrefix}statement`
   }
@@ -49,11 +52,12 @@ export class Dictionary {
 
   /** Nothing remembered holds. */
   forget(): void {
-    this.#known = false
+    if (!this.#unapplied) this.#known = false
   }
 
   /** Makes memory what the table says. In `internal`. */
   sync(): void {
+    if (this.#unapplied && this.#known) return
     const { database } = this.#connection
     if (this.#statements === undefined) {
       const exists = database
@@ -77,12 +81,12 @@ export class Dictionary {
   /** Gives `text` the next number, in the open transaction. In `internal`. */
   define(text: string): number {
     const number = this.#highest + 1
-    const { insert, remove } = this.#prepared()
-    insert.run(number, text)
+    const statements = this.#unapplied ? undefined : this.#prepared()
+    statements?.insert.run(number, text)
     this.#remember(number, text)
     const old = number - DICTIONARY_SIZE
     if (old > 0) {
-      remove.run(old)
+      statements?.remove.run(old)
       const gone = this.#texts.get(old)
       this.#texts.delete(old)
       if (gone !== undefined && this.#numbers.get(gone) === old) this.#numbers.delete(gone)

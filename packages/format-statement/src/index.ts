@@ -1,7 +1,7 @@
 /** The statement-based log format: SQL with the context that makes it replay identically. */
 export { explainSafety, statementFormat } from './statement-format.ts'
 export type { StatementFormat, StatementFormatOptions } from './statement-format.ts'
-export type { UnsafePolicy } from './recorder.ts'
+export type { UnsafePolicy } from './recorder-options.ts'
 export { SAFETY_REASONS } from './reasons.ts'
 export type { Safety, SafetyReason, SafetyReasonCode, SafetyVerdict } from './reasons.ts'
 export type { UnsafeWarning } from './warnings.ts'

@@ -10,15 +10,11 @@
  *    of all changes tells. Then it is written down as one that fails, and followers check that it does.
  * 4. In policy `row` a recorder of rows runs beside this one, and its payloads are taken for a group that has a
  *    statement which is not safe.
+ * 5. Unapplied: the dictionary is in memory, nothing is run that writes or teaches the planner, no statement is refused;
+ *    what a recorder in force would have refused is thrown at the end of the group. Functions go on answering as SQLite's.
  */
 import type { StatementSync } from 'node:sqlite'
-import type {
-  LogFormat,
-  Recorder,
-  SqliteConnection,
-  StatementInfo,
-  StatementObserver,
-} from '@understudy/contracts'
+import type { Recorder, SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
 import { ByteWriter } from './bytes.ts'
 import { arrays, first, flush, hasVirtualTables, reloadStatistics, rereadSchema } from './connection.ts'
 import { Dictionary } from './dictionary.ts'
@@ -34,24 +30,13 @@ import {
   type TextEntry,
 } from './payload.ts'
 import type { SafetyReason } from './reasons.ts'
+import type { RecorderOptions } from './recorder-options.ts'
 import { Classifier, type Judgement } from './safety.ts'
 import { SeenTexts } from './seen-texts.ts'
 import { Settings } from './settings.ts'
 import { Tripwire } from './tripwire.ts'
 import { unsafe, unsupported } from './unsafe.ts'
 import { CARRIED_PRAGMAS, SCHEMA_VERBS } from './verdicts.ts'
-import type { Warnings } from './warnings.ts'
-
-/** What to do with a statement that is not safe. */
-export type UnsafePolicy = 'refuse' | 'row' | 'allow'
-
-export interface RecorderOptions {
-  readonly unsafe: UnsafePolicy
-  readonly row: LogFormat<SqliteConnection> | undefined
-  readonly declared: ReadonlySet<string>
-  readonly allowsOtherSqlite: boolean
-  readonly warnings: Warnings
-}
 
 const ID_MAX = 2n ** 63n - 1n
 
@@ -90,7 +75,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #escalated = false
   /** ANALYZE ran, which the planner remembers beyond a rollback. */
   #groupLearnt = false
+  /** Unapplied: what would have been refused, in the open group and before the open write. */
+  #refusal: unknown
   // Of the write:
+  #refusalBefore: unknown
   #markBody = 0
   #markTexts = 0
   #markStatements = 0
@@ -110,7 +98,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#options = options
     this.#tripwire = new Tripwire(database, ownTablePrefix)
     this.#overrides = new Overrides(connection)
-    this.#dictionary = new Dictionary(connection)
+    this.#dictionary = new Dictionary(connection, options.unapplied)
     this.#classifier = new Classifier(database, {
       ownPrefix: ownTablePrefix,
       overridden: () => this.#overrides.signatures,
@@ -132,7 +120,10 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#schemaVersion = schemaVersion
     this.#settings = connection.internal(() => new Settings(database))
     this.#unobserve = connection.observe(this)
-    this.#rows = options.unsafe === 'row' ? options.row?.recorder(connection) : undefined
+    this.#rows =
+      options.unsafe === 'row'
+        ? options.row?.recorder(connection, { unapplied: options.unapplied })
+        : undefined
   }
 
   /** The group that was finished last, when it was escalated. */
@@ -164,6 +155,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#disturbed = false
     this.#escalated = false
     this.#groupLearnt = false
+    this.#refusal = undefined
     this.#isOpen = true
     this.#beginWrite()
   }
@@ -195,6 +187,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#textUses.length = this.#markTexts
     this.#statements = this.#markStatements
     this.#escalated = this.#wasEscalated
+    this.#refusal = this.#refusalBefore
     if (this.#ran) {
       this.#disturbed = true
       this.#total = first(this.#totalChanges)
@@ -203,12 +196,13 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#tripwire.abandonWrite()
     if (!this.#touchedSchema) return
     this.#connection.internal(() => {
-      if (this.#learnt) rereadSchema(this.#connection)
+      if (this.#learnt && !this.#options.unapplied) rereadSchema(this.#connection)
       this.#readSchema(true)
     })
   }
 
   finishGroup(): readonly Uint8Array[] {
+    if (this.#refusal !== undefined) throw this.#refusal
     const rows = this.#rows?.finishGroup() ?? []
     this.#isOpen = false
     this.#overrides.statementEnds()
@@ -234,7 +228,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
   }
 
   abandonGroup(): void {
-    if (this.#groupLearnt) this.#connection.internal(() => rereadSchema(this.#connection))
+    if (this.#groupLearnt && !this.#options.unapplied)
+      this.#connection.internal(() => rereadSchema(this.#connection))
     this.#groupLearnt = false
     this.#isOpen = false
     this.#running = undefined
@@ -258,6 +253,19 @@ export class StatementRecorder implements Recorder, StatementObserver {
   }
 
   before(statement: StatementInfo): void {
+    if (!this.#options.unapplied) return this.#before(statement)
+    try {
+      this.#before(statement)
+    } catch (error) {
+      // The statement runs all the same, and its functions answer as SQLite's own.
+      this.#refusal ??= error
+      this.#ran = true
+      this.#running = undefined
+      this.#overrides.passes()
+    }
+  }
+
+  #before(statement: StatementInfo): void {
     if (this.#running !== undefined) this.#failed()
     const judgement = this.#connection.internal(() => this.#classifier.judge(statement.sql))
     if (this.#classifier.isFresh) this.#total = first(this.#totalChanges)
@@ -266,7 +274,12 @@ export class StatementRecorder implements Recorder, StatementObserver {
       return
     }
     const { verdict, reasons } = judgement
-    if (verdict === 'refused') throw unsupported(reasons)
+    if (verdict === 'refused') {
+      this.#refuse(unsupported(reasons))
+      this.#ran = true
+      this.#overrides.passes(judgement.pure)
+      return
+    }
     if (verdict === 'unsafe') this.#judged(reasons, judgement.verb)
     if (!this.#isOpen) return
     if (judgement.draws.length > 0) this.#checkIds(judgement)
@@ -300,7 +313,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
     const version = this.#version
     if (statement.effect === 'schema' || judgement.touchesStatistics) {
       this.#connection.internal(() => {
-        if (judgement.touchesStatistics && judgement.verb !== 'drop') reloadStatistics(this.#connection)
+        if (judgement.touchesStatistics && judgement.verb !== 'drop' && !this.#options.unapplied)
+          reloadStatistics(this.#connection)
         this.#readSchema(true)
         this.#total = first(this.#totalChanges)
       })
@@ -346,6 +360,7 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#markTexts = this.#texts.length
     this.#markStatements = this.#statements
     this.#wasEscalated = this.#escalated
+    this.#refusalBefore = this.#refusal
     this.#ran = false
     this.#touchedSchema = false
     this.#learnt = false
@@ -443,13 +458,20 @@ export class StatementRecorder implements Recorder, StatementObserver {
   #judged(reasons: readonly SafetyReason[], verb: string): void {
     switch (this.#options.unsafe) {
       case 'refuse':
-        throw unsafe(reasons, verb)
+        this.#refuse(unsafe(reasons, verb))
+        return
       case 'row':
         this.#escalated = true
         return
       case 'allow':
         this.#options.warnings.warn(reasons)
     }
+  }
+
+  /** Unapplied, the statement runs, and its group counts as refused. */
+  #refuse(error: unknown): void {
+    if (!this.#options.unapplied) throw error
+    this.#refusal ??= error
   }
 
   /** Reads the version of the schema; what was judged under another one is void. */
@@ -460,7 +482,8 @@ export class StatementRecorder implements Recorder, StatementObserver {
     this.#roomy.clear()
     this.#classifier.forget()
     // Once there were virtual tables in a group it stays so: what is written down twice does no harm.
-    this.#flushes = hasVirtualTables(this.#connection) || (this.#isOpen && this.#flushes)
+    this.#flushes =
+      !this.#options.unapplied && (hasVirtualTables(this.#connection) || (this.#isOpen && this.#flushes))
   }
 
   #pragmaValue({ pragma }: StatementInfo): unknown {

@@ -9,7 +9,8 @@ import { inspectDatabase } from './inspect.ts'
 import { registeredOverrides } from './overrides.ts'
 import { PAYLOAD_VERSION } from './payload.ts'
 import type { Safety } from './reasons.ts'
-import { StatementRecorder, type UnsafePolicy } from './recorder.ts'
+import type { UnsafePolicy } from './recorder-options.ts'
+import { StatementRecorder } from './recorder.ts'
 import { Classifier } from './safety.ts'
 import { Warnings, type UnsafeWarning } from './warnings.ts'
 
@@ -57,13 +58,14 @@ export function statementFormat(options: StatementFormatOptions = {}): Statement
     id: 2,
     name: 'statement',
     version: PAYLOAD_VERSION,
-    recorder: (connection) =>
+    recorder: (connection, { unapplied = false } = {}) =>
       new StatementRecorder(connection, {
         unsafe,
         row,
         declared,
         allowsOtherSqlite,
         warnings: new Warnings(onWarning),
+        unapplied,
       }),
     applier: (connection) => new StatementApplier(connection, onDivergence),
     describe: describePayload,

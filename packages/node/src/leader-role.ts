@@ -24,6 +24,7 @@ import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
 import { throwIfAborted, type Settings } from './options.ts'
 import { Sidecar, onlyPages } from './sidecar.ts'
+import { watchedConnection } from './watched-connection.ts'
 
 export interface LeaderRole {
   readonly pipeline: CommitPipeline
@@ -68,6 +69,7 @@ export async function startLeading(
     node: name,
     clock,
     random,
+    ...(settings.shadow && { shadow: { format: settings.shadow, watched: watchedConnection } }),
     ...(settings.pipeline && { limits: settings.pipeline }),
     onDurable: () => followers?.wake(),
     onMarker: freeze,

@@ -15,7 +15,12 @@ import {
 } from '@understudy/contracts'
 import type { SnapshotProgress } from '@understudy/bootstrap'
 import { nodeFiles } from '@understudy/log'
-import type { LinkLimits, PipelineLimits, ReceiverState } from '@understudy/replication'
+import {
+  shadowRefusal,
+  type LinkLimits,
+  type PipelineLimits,
+  type ReceiverState,
+} from '@understudy/replication'
 import type { Setup } from '@understudy/sqlite'
 
 export type Role = 'leader' | 'follower'
@@ -30,6 +35,8 @@ export interface NodeOptions {
   readonly format: LogFormat<SqliteConnection>
   /** Further formats that records of the log may be in. Default none. */
   readonly formats?: readonly LogFormat<SqliteConnection>[]
+  /** Leader: a second format that is recorded beside `format` and never logged: `status().shadow` compares the two. Default none. */
+  readonly shadow?: LogFormat<SqliteConnection>
   readonly transport: Transport
   /** Where followers and clients connect, such as `tcp://127.0.0.1:7401`; port 0 picks a free one. Default: nowhere. */
   readonly listen?: string
@@ -194,7 +201,7 @@ function checkIdentity({ name, directory }: NodeOptions): void {
     throw invalid('directory is missing or empty; name a folder for the data of this node.')
 }
 
-function checkRole({ role, leader, importFrom, replaceLeader }: NodeOptions): void {
+function checkRole({ role, leader, importFrom, replaceLeader, shadow }: NodeOptions): void {
   if (role !== 'leader' && role !== 'follower')
     throw invalid(`role is '${String(role)}'; use 'leader' or 'follower'.`)
   if (role === 'follower' && leader === undefined)
@@ -203,13 +210,21 @@ function checkRole({ role, leader, importFrom, replaceLeader }: NodeOptions): vo
     throw invalid('a leader takes no leader address; remove it, or use role: "follower".')
   if (role === 'follower' && importFrom !== undefined)
     throw invalid('only a leader imports a database; a follower gets a snapshot from its leader.')
+  if (role === 'follower' && shadow !== undefined)
+    throw invalid('only a leader records a shadow format; remove shadow.')
   if (role === 'leader' && replaceLeader === true)
     throw invalid('replaceLeader is for a node that is to follow; remove it, or use role: "follower".')
 }
 
-function checkParts({ format, transport, listen, leader }: NodeOptions): void {
+function checkParts({ format, shadow, transport, listen, leader }: NodeOptions): void {
   if (typeof format?.recorder !== 'function')
     throw invalid('format is missing: give a log format, such as rowFormat() of @understudy/format-row.')
+  if (shadow !== undefined) {
+    if (typeof shadow?.recorder !== 'function')
+      throw invalid('shadow is no log format; give one, such as statementFormat(), or none.')
+    const refusal = shadowRefusal(format, shadow)
+    if (refusal !== undefined) throw refusal
+  }
   if (!Array.isArray(transport?.schemes))
     throw invalid('transport is missing: give a transport, such as tcp() of @understudy/transport-tcp.')
   for (const [option, address] of Object.entries({ listen, leader })) {
@@ -227,7 +242,7 @@ function checkParts({ format, transport, listen, leader }: NodeOptions): void {
 
 /** Whoever opens a file by two paths opens it twice: the one that counts. */
 function resolveSidecar(options: NodeOptions): string | undefined {
-  const { sidecar, role, format, importFrom, files = nodeFiles() } = options
+  const { sidecar, role, format, importFrom, shadow, files = nodeFiles() } = options
   if (sidecar === undefined) return undefined
   if (role !== 'leader')
     throw invalid('sidecar is for a leader: a follower keeps a database of its own. Remove it.')
@@ -237,6 +252,8 @@ function resolveSidecar(options: NodeOptions): string | undefined {
     )
   if (importFrom !== undefined)
     throw invalid('sidecar and importFrom exclude each other: the database stays where it is. Remove one.')
+  if (shadow !== undefined)
+    throw invalid('sidecar and shadow exclude each other: another program writes, not this node. Remove one.')
   if (typeof sidecar !== 'string') throw invalid('sidecar is no string; name the database of the program.')
   if (!files.exists(sidecar))
     throw invalid(`sidecar is '${sidecar}', which does not exist; name the database of the program.`)

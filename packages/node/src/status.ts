@@ -7,7 +7,7 @@ import {
   type Slot,
   type UnderstudyError,
 } from '@understudy/contracts'
-import type { AbsentFollower, FollowerReport, FollowerStatus } from '@understudy/replication'
+import type { AbsentFollower, FollowerReport, FollowerStatus, ShadowReport } from '@understudy/replication'
 import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
 import type { LeaderRole } from './leader-role.ts'
@@ -34,6 +34,8 @@ export interface NodeStatus {
   readonly followers?: readonly FollowerStatus[]
   /** Leader: name of the log format in force. */
   readonly format?: string
+  /** Leader with a shadow format: what it and the format in force have measured. */
+  readonly shadow?: ShadowReport
   /** Leader: each follower that left and whose slot is kept. */
   readonly absentFollowers?: readonly AbsentFollowerStatus[]
   readonly snapshots?: SnapshotServer['transfers']
@@ -117,9 +119,11 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<NodeStatus, 'format' | 'followers' | 'absentFollowers' | 'snapshots'> {
+): Pick<NodeStatus, 'format' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
+  const { shadow } = leading.pipeline
   return {
     format: leading.format,
+    ...(shadow && { shadow }),
     followers: leading.followers(),
     absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),
     snapshots: leading.snapshots(),

@@ -15,6 +15,7 @@
  *    survive is reported as `OUTCOME_UNKNOWN`, what was never run as `NOT_WRITTEN`.
  * 5. A change of format is a turn of its own between two groups. One to a physical format logs a base, before which the
  *    storage is made durable: writes queue for so long.
+ * 6. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
  */
 import {
   UnderstudyError,
@@ -25,6 +26,7 @@ import {
   type Lsn,
   type Position,
   type Receipt,
+  type Recorder,
   type RunResult,
   type SqliteConnection,
   type Storage,
@@ -42,6 +44,7 @@ import {
 import { asFailure, notWritten, notWrittenInTime, outcomeUnknown, replacedByBase } from './failures.ts'
 import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
 import { logBase } from './physical.ts'
+import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
 import { runStatements, type Statement } from './statements.ts'
 import { isCapture, isMarker, isSwitch, MARKER, WriteQueue, type PendingWrite } from './write-queue.ts'
 
@@ -53,6 +56,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   /** Must have begun an epoch of this node, and everything in it must be applied: see `becomeLeader`. */
   readonly log: Log
   readonly format: LogFormat<C>
+  /** A second format, recorded only to be compared with the one in force. */
+  readonly shadow?: ShadowOptions<C>
   /** Cluster id, for receipts. */
   readonly cluster: string
   readonly clock: Clock
@@ -102,6 +107,8 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
   switchFormat(format: LogFormat<C>): Promise<LogPoint>
   /** The format in force. */
   readonly format: LogFormat<C>
+  /** What the shadow and the format in force have measured since this one came into force; `undefined` without a shadow. */
+  readonly shadow: ShadowReport | undefined
   /** Last LSN that satisfies the ack rule. */
   readonly highWatermark: Lsn
   /** Why the pipeline stopped, if it did. */
@@ -124,6 +131,7 @@ const SYNC_MS_MIN = 0.001
 class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #options: CommitPipelineOptions<C, T>
   #context: GroupContext<C, T>
+  #shadow: ShadowOptions<C> | undefined
   readonly #limits: PipelineLimits
   readonly #defer: Defer
   readonly #queue = new WriteQueue<T>()
@@ -148,13 +156,21 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         `recordBytesMax is ${this.#limits.recordBytesMax}; a record must fit into a frame, so it can be ${RECORD_BYTES_MAX} at most.`,
       )
     }
-    const recorder = format.recorder(storage.connection)
+    this.#shadow = options.shadow
+    const refusal = options.shadow && shadowRefusal(format, options.shadow.format)
+    if (refusal !== undefined) throw refusal
+    const recorder = this.#recorderOf(format)
     this.#context = { storage, log, format, recorder, clock, limits: this.#limits }
     this.#highWatermark = log.durable
   }
 
   get format(): LogFormat<C> {
     return this.#context.format
+  }
+
+  get shadow(): ShadowReport | undefined {
+    const { recorder } = this.#context
+    return recorder instanceof ShadowRecorder ? recorder.report() : undefined
   }
 
   get highWatermark(): Lsn {
@@ -279,11 +295,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       if (format.physical !== true || storage.physical) {
         const outcome = runSwitch(this.#context, format.id)
         if (outcome.kind !== 'appended') this.#record(before)
+        else this.#endShadowUnless(format)
         return outcome
       }
       storage.begin()
       storage.markBefore(this.#context.log.end)
       storage.commit()
+      this.#endShadowUnless(format)
       return { kind: 'unlogged' }
     } catch (error) {
       storage.rollback()
@@ -297,8 +315,26 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #record(format: LogFormat<C>): void {
     if (format === this.#context.format) return
     this.#context.recorder.close()
-    const recorder = format.recorder(this.#context.storage.connection)
-    this.#context = { ...this.#context, format, recorder }
+    try {
+      this.#context = { ...this.#context, format, recorder: this.#recorderOf(format) }
+    } catch (error) {
+      this.#context = { ...this.#context, recorder: this.#recorderOf(this.#context.format) }
+      throw error
+    }
+  }
+
+  #recorderOf(format: LogFormat<C>): Recorder {
+    const { storage, clock } = this.#options
+    const { connection } = storage
+    const shadow = this.#shadow
+    if (shadow === undefined || shadowRefusal(format, shadow.format) !== undefined)
+      return format.recorder(connection)
+    return new ShadowRecorder({ connection, clock, format, shadow })
+  }
+
+  /** Once a change of format is sure. */
+  #endShadowUnless(format: LogFormat<C>): void {
+    if (this.#shadow && shadowRefusal(format, this.#shadow.format)) this.#shadow = undefined
   }
 
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
@@ -377,7 +413,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
   #makeVisible(point: LogPoint, open: boolean): void {
-    const { storage } = this.#context
+    const { storage, recorder } = this.#context
     try {
       if (open) storage.commit()
       else storage.settle(point)
@@ -388,6 +424,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         point,
       )
     }
+    if (recorder instanceof ShadowRecorder) recorder.committed()
     const first = this.#group[0]
     if (first !== undefined && !first.threw && isMarker(first.body)) this.#tellMarker(first, point)
     this.#reply(point)

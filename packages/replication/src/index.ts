@@ -11,6 +11,13 @@ export { formatVersion, incompatibility } from './format-versions.ts'
 export { draftParts, PartAssembler, type WholeTransaction } from './parts.ts'
 export { ApplyLoop, type ApplyLoopOptions } from './apply-loop.ts'
 export { checkLogMatchesStorage, redo, type RedoOptions, type RedoResult } from './redo.ts'
+export {
+  shadowRefusal,
+  type Around,
+  type ShadowOptions,
+  type ShadowReport,
+  type ShadowSide,
+} from './shadow.ts'
 export { adoptStorage } from './adopt.ts'
 export { becomeLeader, type BecomeLeaderOptions, type Leadership } from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'

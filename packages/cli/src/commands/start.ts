@@ -19,6 +19,7 @@ interface StartOptions {
   readonly import?: string
   readonly sidecar?: string
   readonly format?: string
+  readonly shadow?: string
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
@@ -53,6 +54,12 @@ export function addStartCommand(program: Command, context: CommandContext): void
       new Option(
         '--format <name>',
         'leader: how writes are logged (default: row, with --sidecar wal)',
+      ).choices(FORMAT_NAMES),
+    )
+    .addOption(
+      new Option(
+        '--shadow <name>',
+        'leader: record this format too, unapplied, so that status compares sizes and speeds',
       ).choices(FORMAT_NAMES),
     )
     .addOption(
@@ -120,6 +127,7 @@ function nodeOptions(
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
   const formats = allFormats(onDivergence)
   const wanted = options.format ?? (options.sidecar === undefined ? 'row' : 'wal')
+  const shadow = formats.find((format) => format.name === options.shadow)
   return {
     name,
     directory,
@@ -129,6 +137,7 @@ function nodeOptions(
     transport: tcp({ insecure: options.insecure === true }),
     signal,
     onEvent,
+    ...(shadow !== undefined && { shadow }),
     ...(listen !== undefined && { listen }),
     ...(leader !== undefined && { leader }),
     ...(options.import !== undefined && { importFrom: options.import }),

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { isUnderstudyError } from '@understudy/contracts'
 import type { NodeStatus } from '@understudy/node'
 import { connectTo } from '../connections.ts'
-import { json, table } from '../output.ts'
+import { bytes, json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 
 const EXAMPLES = `
@@ -49,6 +49,18 @@ async function ask(address: string): Promise<Answer> {
   }
 }
 
+/** Both sides per group: a shadow that refuses groups has recorded fewer. */
+function describeShadow(node: string, shadow: NonNullable<NodeStatus['shadow']>): string {
+  const side = ({ format, groups, bytes: size, ms }: typeof shadow.primary): string => {
+    const average =
+      groups === 0 ? '' : `, ${bytes(Math.round(size / groups))} and ${(ms / groups).toFixed(3)} ms each`
+    return `${format} ${groups} groups, ${bytes(size)}${average}`
+  }
+  const refused =
+    shadow.lastReason === undefined ? '0 refused' : `${shadow.refused} refused, last: ${shadow.lastReason}`
+  return `shadow of ${node}: ${side(shadow)}, ${refused}; in force: ${side(shadow.primary)}`
+}
+
 function show(answers: readonly Answer[], { output }: CommandContext): void {
   const rows = answers.map((answer) => {
     if (!answer.ok) return ['?', answer.address, '', answer.error.code, '', '', '']
@@ -62,10 +74,11 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
       output.out(`${answer.address}: ${answer.error.code} ${answer.error.message}`)
       continue
     }
-    const { node, failure, followers, following } = answer.status
+    const { node, failure, followers, following, shadow } = answer.status
     if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
+    if (shadow !== undefined) output.out(describeShadow(node, shadow))
     if (followers === undefined || followers.length === 0) continue
     output.out(`followers of ${node}`)
     output.out(
