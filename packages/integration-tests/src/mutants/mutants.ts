@@ -3,25 +3,8 @@
  *
  * A mutant replaces texts of real source files while they are loaded. Each text must occur exactly once in its file.
  */
-import type { InvariantId } from '../simulation/breach.ts'
-import type { ScenarioName } from './scenarios.ts'
-
-export interface Edit {
-  /** From the root of the repository. */
-  readonly file: string
-  readonly find: string
-  readonly replace: string
-}
-
-export interface Mutant {
-  readonly name: string
-  /** What is wrong with it. */
-  readonly what: string
-  readonly scenario: ScenarioName
-  /** The invariant that the scenario reports as broken: one of these. */
-  readonly breaks: readonly InvariantId[]
-  readonly edits: readonly Edit[]
-}
+import { FORMAT_MUTANTS } from './format-mutants.ts'
+import type { Mutant } from './mutant.ts'
 
 const LOG = 'packages/log/src'
 const REPLICATION = 'packages/replication/src'
@@ -317,4 +300,5 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  ...FORMAT_MUTANTS,
 ]

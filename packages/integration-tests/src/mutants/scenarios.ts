@@ -3,6 +3,13 @@ import { staleEpoch, flippedRecord } from './log-scenarios.ts'
 import { highWatermark } from './replication-scenarios.ts'
 import { anotherSchema, backfilledLog, deferredConstraint, firingTriggers } from './sqlite-scenarios.ts'
 import { damagedChunk } from './bootstrap-scenarios.ts'
+import {
+  capturedResults,
+  changedFile,
+  foreignCheckpoint,
+  headerOrder,
+  wrongPageBase,
+} from './format-scenarios.ts'
 import { chains, cluster, tightLogs } from './cluster-scenarios.ts'
 
 /** Throws `InvariantBreach` when a promise is broken. */
@@ -20,6 +27,11 @@ export type ScenarioName =
   | 'deferredConstraint'
   | 'firingTriggers'
   | 'damagedChunk'
+  | 'capturedResults'
+  | 'wrongPageBase'
+  | 'headerOrder'
+  | 'foreignCheckpoint'
+  | 'changedFile'
 
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   cluster,
@@ -33,6 +45,11 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   deferredConstraint,
   firingTriggers,
   damagedChunk,
+  capturedResults,
+  wrongPageBase,
+  headerOrder,
+  foreignCheckpoint,
+  changedFile,
 }
 
 export function scenarioOf(name: string): Scenario {

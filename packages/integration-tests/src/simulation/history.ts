@@ -8,7 +8,14 @@
  * 3. A storage that is ahead of its position shows the next transaction, too. While that is in no log yet, its data is
  *    nobody's truth: the record that it becomes will be.
  */
-import { FLAG_CONTINUES, FORMAT_CONTROL, type Log, type LogPoint, type Lsn } from '@understudy/contracts'
+import {
+  FLAG_CONTINUES,
+  FORMAT_CONTROL,
+  isUnderstudyError,
+  type Log,
+  type LogPoint,
+  type Lsn,
+} from '@understudy/contracts'
 import type { MemoryStorage } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
 import type { Formats, RecordedChange, RecordKind } from './formats.ts'
@@ -172,9 +179,18 @@ export class History {
     this.#records.push({ epoch, crc, isEnd: !continues, isControl, keys: this.#keys })
   }
 
+  #decode(lsn: number, format: number, payload: Uint8Array): ReturnType<Formats['decode']> {
+    try {
+      return this.#formats.decode(format, payload, () => this.#contents())
+    } catch (error) {
+      if (!isUnderstudyError(error, 'RECORD_CORRUPT')) throw error
+      throw new InvariantBreach('I5', `record ${lsn} is not of the format that it names: ${error.message}`)
+    }
+  }
+
   #endTransaction({ lsn, format }: RawRecord): void {
     const payload = Buffer.concat(this.#chain.map((part) => part.payload))
-    const [kind, changes] = this.#formats.decode(format, payload, () => this.#contents())
+    const [kind, changes] = this.#decode(lsn, format, payload)
     for (const { key, before, knowsBefore, after } of changes) {
       const versions = this.#values.get(key) ?? []
       const current = versions.at(-1)?.value
