@@ -20,9 +20,18 @@ export function chooseFormat(name: string): void {
 }
 
 /** The chosen format first, then the others that its records may be in. */
-export function chosenFormats(): [LogFormat<SqliteConnection>, ...LogFormat<SqliteConnection>[]] {
+function chosenFormats(): [LogFormat<SqliteConnection>, ...LogFormat<SqliteConnection>[]] {
   const name = process.env[VARIABLE] ?? 'row'
   const chosen = FORMATS[name]
   if (chosen === undefined) throw new Error(`${VARIABLE} is ${name}`)
   return [chosen(), ...(name === 'statement' ? [rowFormat()] : [])]
+}
+
+/** The chosen format as the options of a node. */
+export function formatOptions(): {
+  readonly format: LogFormat<SqliteConnection>
+  readonly formats: readonly LogFormat<SqliteConnection>[]
+} {
+  const formats = chosenFormats()
+  return { format: formats[0], formats }
 }

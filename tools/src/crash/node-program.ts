@@ -8,7 +8,7 @@ import { SCHEMA, applyWrite, readState } from './workload.ts'
 import { formatPosition, isUnderstudyError, parsePosition } from '@understudy/contracts'
 import { createNode, type NodeEvent, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
-import { chosenFormats } from './formats.ts'
+import { formatOptions } from './formats.ts'
 import type { Reply, Request, Settings, Tidings } from './node-process.ts'
 
 const settings = JSON.parse(process.argv[2] as string) as Settings
@@ -100,8 +100,7 @@ async function serve(node: UnderstudyNode, request: Request & { readonly id: num
 // Without its observer nobody would ever stop it.
 process.once('disconnect', () => process.exit())
 try {
-  const formats = chosenFormats()
-  const node = await createNode({ ...settings.node, format: formats[0], formats, transport: tcp(), onEvent })
+  const node = await createNode({ ...settings.node, ...formatOptions(), transport: tcp(), onEvent })
   const isNew =
     settings.node.role === 'leader' &&
     !(await node.read((tx) => tx.get("select 1 from sqlite_schema where name = 'bulk'")))

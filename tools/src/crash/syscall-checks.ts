@@ -7,10 +7,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { FORMAT_CONTROL, LOCAL_SLOT, type LogRecord } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { nodeFiles, openLog } from '@understudy/log'
 import { createNode, readNodeState, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
+import { formatOptions } from './formats.ts'
 import { within } from './node-process.ts'
 import { LOG_SEGMENT_BYTES, ROW_FORMAT, payloadOf, rowOf } from './syscall-shapes.ts'
 
@@ -52,7 +52,7 @@ export async function checkLeader(directory: string, acked: number): Promise<voi
     name: 'a',
     directory,
     role: 'leader',
-    format: rowFormat(),
+    ...formatOptions(),
     transport: tcp(),
     segmentBytes: LOG_SEGMENT_BYTES,
   })
@@ -96,7 +96,7 @@ export async function checkFollower(
     name: 'b',
     directory,
     role: 'follower',
-    format: rowFormat(),
+    ...formatOptions(),
     transport: tcp(),
     segmentBytes: LOG_SEGMENT_BYTES,
   } as const

@@ -7,10 +7,10 @@
  */
 import fs from 'node:fs'
 import { LOCAL_SLOT, isUnderstudyError } from '@understudy/contracts'
-import { rowFormat } from '@understudy/format-row'
 import { openLog } from '@understudy/log'
 import { createNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
+import { formatOptions } from './formats.ts'
 import { LOG_SEGMENT_BYTES, ROW_FORMAT, payloadOf, rowOf, type ProgramKind } from './syscall-shapes.ts'
 
 const COMMITS = 6
@@ -64,7 +64,7 @@ async function runCommits(): Promise<void> {
     name: 'a',
     directory,
     role: 'leader',
-    format: rowFormat(),
+    ...formatOptions(),
     transport: tcp(),
     segmentBytes: LOG_SEGMENT_BYTES,
   })
@@ -104,7 +104,7 @@ async function runFollower(): Promise<void> {
     directory,
     role: 'follower',
     leader,
-    format: rowFormat(),
+    ...formatOptions(),
     transport: tcp(),
     segmentBytes: LOG_SEGMENT_BYTES,
     onEvent: (event) => {

@@ -10,9 +10,9 @@
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { rowFormat } from '@understudy/format-row'
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { tcp } from '@understudy/transport-tcp'
+import { formatOptions } from './formats.ts'
 import { runCommand, type CrashRun } from './run.ts'
 import { inject, profile, whyNoStrace, type Outcome } from './strace.ts'
 import { checkFollower, checkLeader, checkLog, lastAck } from './syscall-checks.ts'
@@ -189,7 +189,7 @@ async function insertRows(leader: UnderstudyNode, from: number, to: number): Pro
 
 /** A leader with rows, and a follower's directory that its log does not reach back to any more. */
 async function prepareLeader(folder: string, outdated: string): Promise<UnderstudyNode> {
-  const common = { format: rowFormat(), transport: tcp(), segmentBytes: LOG_SEGMENT_BYTES }
+  const common = { ...formatOptions(), transport: tcp(), segmentBytes: LOG_SEGMENT_BYTES }
   const leader = await createNode({
     ...common,
     name: 'a',
