@@ -198,6 +198,7 @@ class ReceiverDriver<C, T> implements Following {
         return
       case 'state':
         this.#waiters.notify()
+        if (isFinal(action.state) && action.error !== undefined) this.#waiters.fail(action.error)
         this.#options.onState?.(action.state, action.error)
         return
     }
@@ -353,4 +354,9 @@ class ReceiverDriver<C, T> implements Following {
   #track(work: Promise<void>): void {
     this.#pending = Promise.allSettled([this.#pending, work])
   }
+}
+
+/** The node applies nothing more; one that must bootstrap goes on with other data. */
+function isFinal(state: ReceiverState): boolean {
+  return state === 'diverged' || state === 'stopped'
 }

@@ -36,6 +36,7 @@ export class AppliedWaiters {
   readonly #clock: Clock
   readonly #applied: () => LogPoint
   readonly #waiters = new Set<Waiter>()
+  #failure: UnderstudyError | undefined
 
   constructor(log: Log, clock: Clock, applied: () => LogPoint) {
     this.#log = log
@@ -44,13 +45,14 @@ export class AppliedWaiters {
   }
 
   /**
-   * Resolves once the position is applied here. Rejects with `TIMEOUT`, `ABORTED`, `CLOSED`, or `POSITION_LOST` when
-   * this node's history holds another record there.
+   * Resolves once the position is applied here. Rejects with `TIMEOUT`, `ABORTED`, `CLOSED`, `POSITION_LOST` when
+   * this node's history holds another record there, or with what applying stopped for, when it never will be.
    */
   async wait(token: PositionToken, options: WaitOptions = {}): Promise<void> {
     const verdict = this.#judge(token)
     if (verdict === 'applied') return
     if (verdict !== 'wait') throw verdict
+    if (this.#failure !== undefined) throw this.#failure
     if (options.signal?.aborted === true) throw aborted(options.signal)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const { signal, timeoutMs = 10_000 } = options
@@ -78,6 +80,12 @@ export class AppliedWaiters {
       const verdict = this.#judge(waiter.token)
       if (verdict !== 'wait') waiter.settle(verdict === 'applied' ? undefined : verdict)
     }
+  }
+
+  /** Nothing more will be applied. */
+  fail(error: UnderstudyError): void {
+    this.#failure ??= error
+    for (const waiter of this.#waiters) waiter.settle(this.#failure)
   }
 
   close(): void {

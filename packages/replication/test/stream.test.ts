@@ -353,8 +353,12 @@ describe('divergence', () => {
     follower.storage.connection.overwrite('a', 'edited here')
     await world.clock.complete(leader.set('b', '1'))
     await world.clock.complete(leader.set('a', '1'))
+    const waiting = outcomeOf(follower.following.waitForApplied({ epoch: 1, lsn: 4 }, { timeoutMs: 60_000 }))
     await world.clock.complete(leader.set('b', '2'))
     await world.clock.runUntil(() => follower.states.includes('diverged DIVERGED'), { withinMs: 5000 })
+    // Nobody waits for what will never be applied.
+    expect(await waiting).toMatch(/^DIVERGED 1\/3/)
+    expect(await outcomeOf(follower.following.waitForApplied({ epoch: 1, lsn: 4 }))).toMatch(/^DIVERGED/)
     expect(follower.storage.applied.lsn).toBe(2)
     expect(follower.following.report().lastError).toMatchObject({
       code: 'DIVERGED',
