@@ -76,7 +76,13 @@ export const ERROR_CODES = {
   PROTOCOL_VERSION: 'The peer speaks no protocol version that this node speaks.',
   PEER_ERROR: 'The peer reported an error that this version does not know; its message begins with the code.',
   PEER_SILENT: 'The peer sent nothing within the deadline.',
-  INSECURE_ADDRESS: 'A non-loopback listen address needs an explicit decision.',
+  INSECURE_ADDRESS:
+    'A non-loopback listen address needs encryption and authentication, or an explicit decision.',
+  TLS_FAILED: 'A certificate or key cannot be used, or the peer could not be verified by its certificate.',
+  AUTHENTICATION_REQUIRED: 'The node lets in only peers that authenticate, and the peer did not.',
+  AUTHENTICATION_FAILED: 'A peer could not prove that it holds a credential that is known and valid.',
+  FORBIDDEN: 'The credential has no role for what was asked.',
+  CREDENTIALS_INVALID: 'A file or variable with credentials cannot be read, or others can read it too.',
   // cluster
   FOREIGN_CLUSTER: 'The peer belongs to another cluster.',
   EPOCH_STALE: 'The peer follows, or leads, an epoch lower than one that this node has seen.',

@@ -1,5 +1,6 @@
 /**
- * Transports carry frames: opaque byte strings, in order, whole or not at all. They know nothing of the protocol.
+ * Transports carry frames: opaque byte strings, in order, whole or not at all. They know nothing of the protocol, and
+ * tell whoever does what their own encryption proves of a peer.
  */
 import type { UnderstudyError } from './errors.ts'
 
@@ -11,7 +12,8 @@ export interface Transport {
   connect(address: string, options?: ConnectOptions): Promise<Channel>
   /**
    * Accepts channels at `address`; port 0 picks a free one. `accept` is called for each channel and must call
-   * `channel.start` before it returns to the event loop.
+   * `channel.start` before it returns to the event loop. Rejects with `LISTEN_FAILED`, `ADDRESS_INVALID`, or
+   * `INSECURE_ADDRESS`: other machines can reach the address, and peers are not both encrypted and authenticated.
    */
   listen(address: string, accept: (channel: Channel) => void, options?: ListenOptions): Promise<Listener>
 }
@@ -27,8 +29,12 @@ export interface ConnectOptions {
 export interface ListenOptions {
   /** First value of `Channel.frameBytesMax` of accepted channels. Default 4 KiB, raised by whoever authenticates the peer. */
   readonly frameBytesMax?: number
-  /** Channels open at once; one more is closed at once. Default 1,024. */
+  /** Connections open at once, handshakes of the transport's own included; one more is closed at once. Default 1,024. */
   readonly channelsMax?: number
+  /** The same from one address; without effect on connections of a UNIX socket or behind a proxy, which all have one. Default 256. */
+  readonly channelsPerAddressMax?: number
+  /** The caller authenticates each peer before it serves anything. Default false. */
+  readonly authenticated?: boolean
 }
 
 export interface Listener extends AsyncDisposable {
@@ -38,10 +44,25 @@ export interface Listener extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** What the encryption of a channel proves. */
+export interface ChannelSecurity {
+  /** Nobody between the ends reads or changes frames. */
+  readonly encrypted: boolean
+  /**
+   * Names in the peer's certificate, which was checked against the trusted authorities: `DNS:b.example`,
+   * `URI:understudy://b`, `IP:10.0.0.2`, and `CN:b` for the subject. Empty: it showed none.
+   */
+  readonly identities: readonly string[]
+  /** 32 bytes that only the two ends of this TLS session have, the same ones (RFC 9266, tls-exporter). */
+  readonly binding?: Uint8Array
+}
+
 /** One connection. */
 export interface Channel {
   /** For people: where the peer is. */
   readonly remote: string
+  /** Absent: nothing is encrypted, and nothing is proven of the peer. */
+  readonly security?: ChannelSecurity
   /** Bytes given to `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number
   /**
