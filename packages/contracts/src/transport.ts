@@ -37,9 +37,21 @@ export interface ListenOptions {
   readonly authenticated?: boolean
 }
 
+/** For people and monitoring. */
+export interface CertificateStatus {
+  /** As in `ChannelSecurity.identities`. */
+  readonly identities: readonly string[]
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number
+  /** The last files that could not be taken, and why; the ones before stay in use. */
+  readonly problem?: string
+}
+
 export interface Listener extends AsyncDisposable {
   /** The address that others can connect to, with the real port. */
   readonly address: string
+  /** The certificate that it shows at the moment. Absent: none. */
+  readonly certificate?: CertificateStatus
   /** Stops accepting and closes every channel that was accepted here. */
   close(): Promise<void>
 }
