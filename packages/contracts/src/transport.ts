@@ -51,7 +51,7 @@ export interface Listener extends AsyncDisposable {
   /** The address that others can connect to, with the real port. */
   readonly address: string
   /** The certificate that it shows at the moment. Absent: none. */
-  readonly certificate?: CertificateStatus
+  readonly certificate?: CertificateStatus | undefined
   /** Stops accepting and closes every channel that was accepted here. */
   close(): Promise<void>
 }
@@ -74,7 +74,7 @@ export interface Channel {
   /** For people: where the peer is. */
   readonly remote: string
   /** Absent: nothing is encrypted, and nothing is proven of the peer. */
-  readonly security?: ChannelSecurity
+  readonly security?: ChannelSecurity | undefined
   /** Bytes given to `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number
   /**

@@ -10,6 +10,15 @@
  */
 import { isUnderstudyError } from '@understudy/contracts'
 import {
+  decodeAuthBegin,
+  decodeAuthChallenge,
+  decodeAuthDone,
+  decodeAuthProof,
+  encodeAuthBegin,
+  encodeAuthBytes,
+  encodeAuthDone,
+} from './auth-messages.ts'
+import {
   decodeHello,
   decodeWelcome,
   encodeHello,
@@ -49,6 +58,10 @@ export const MESSAGE_TYPES = {
   hello: 1,
   welcome: 2,
   refuse: 3,
+  authBegin: 4,
+  authChallenge: 5,
+  authProof: 6,
+  authDone: 7,
   records: 16,
   ack: 17,
   heartbeat: 18,
@@ -96,6 +109,14 @@ export function encodeMessage(message: Message): Uint8Array[] {
       return [encodeWelcome(MESSAGE_TYPES.welcome, message)]
     case 'refuse':
       return [encodeRefuse(MESSAGE_TYPES.refuse, message)]
+    case 'authBegin':
+      return [encodeAuthBegin(MESSAGE_TYPES.authBegin, message)]
+    case 'authChallenge':
+      return [encodeAuthBytes(MESSAGE_TYPES.authChallenge, message.nonce)]
+    case 'authProof':
+      return [encodeAuthBytes(MESSAGE_TYPES.authProof, message.proof)]
+    case 'authDone':
+      return [encodeAuthDone(MESSAGE_TYPES.authDone, message)]
     default:
       throw unsendable(`no message has the type ${JSON.stringify(message satisfies never)}`)
   }
@@ -145,6 +166,14 @@ function decode(frame: Uint8Array): Message {
       return decodeWelcome(body(frame))
     case MESSAGE_TYPES.refuse:
       return { type: 'refuse', ...readRefusal(body(frame)) }
+    case MESSAGE_TYPES.authBegin:
+      return decodeAuthBegin(body(frame))
+    case MESSAGE_TYPES.authChallenge:
+      return decodeAuthChallenge(body(frame))
+    case MESSAGE_TYPES.authProof:
+      return decodeAuthProof(body(frame))
+    case MESSAGE_TYPES.authDone:
+      return decodeAuthDone(body(frame))
     case undefined:
       throw violation('a frame is empty')
     default:

@@ -1,18 +1,28 @@
 /**
  * A channel that speaks messages: what every side of every conversation uses instead of a bare `Channel`.
  *
- * Decides: when bytes are no message, how an error is told to the peer (a Refuse, then the end), and that no message is
- * lost between waiting for the handshake with `next` and installing a handler with `start`. Leaves to others: which
- * message may come when, heartbeats and deadlines of an open conversation.
+ * Decides: when bytes are no message, how an error is told to the peer (a Refuse, then the end), that no message is
+ * lost between waiting for the handshake with `next` and installing a handler with `start`, and what a stranger may
+ * send. Leaves to others: which message may come when, heartbeats and deadlines of an open conversation.
  *
  * 1. The constructor starts the channel, so it runs in the same turn as `accept`.
  * 2. Until `start`, messages queue; while any are queued the channel is paused, so that the queue stays short.
  * 3. `closed` is delivered once, after every message that came before it. After `close` no message is delivered.
- * 4. A Refuse from the peer is never delivered as a message: it ends the connection with its code and message.
+ * 4. Of a stranger, only messages of the handshake are decoded at all. `trust` ends that, and allows compressed frames
+ *    where both ends asked for them.
+ * 5. A Refuse from the peer is never delivered as a message: it ends the connection with its code and message.
  */
-import { isUnderstudyError, UnderstudyError, type Channel, type Clock } from '@understudy/contracts'
-import { decodeMessage, encodeMessage } from './codec.ts'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Channel,
+  type ChannelSecurity,
+  type Clock,
+} from '@understudy/contracts'
+import { decodeMessage, encodeMessage, MESSAGE_TYPES } from './codec.ts'
+import { COMPRESSED, Compressor } from './compression.ts'
 import type { Message } from './messages.ts'
+import { violation } from './wire.ts'
 
 export interface ConnectionHandler {
   /** One message. Large byte fields are views of the frame and belong to the handler. A throw closes the connection with that error. */
@@ -28,6 +38,26 @@ export interface NextOptions {
   readonly signal?: AbortSignal
 }
 
+export interface ConnectionOptions {
+  /** Decode nothing but messages of the handshake until `trust`. Default false. */
+  readonly stranger?: boolean
+}
+
+export interface TrustOptions {
+  /** Compress frames where that makes them shorter, and take compressed ones. Default false. */
+  readonly compression?: boolean
+}
+
+const HANDSHAKE: ReadonlySet<number | undefined> = new Set([
+  MESSAGE_TYPES.hello,
+  MESSAGE_TYPES.welcome,
+  MESSAGE_TYPES.refuse,
+  MESSAGE_TYPES.authBegin,
+  MESSAGE_TYPES.authChallenge,
+  MESSAGE_TYPES.authProof,
+  MESSAGE_TYPES.authDone,
+])
+
 interface Waiter {
   resolve(message: Message): void
   reject(error: UnderstudyError): void
@@ -38,6 +68,8 @@ export class Connection {
   readonly #clock: Clock
   /** Messages that nobody took yet: before `start`, while paused, or while one is being delivered. */
   readonly #queue: Message[] = []
+  #stranger: boolean
+  #compressor: Compressor | undefined
   #handler: ConnectionHandler | undefined
   #waiter: Waiter | undefined
   #drainedEarly = false
@@ -53,8 +85,9 @@ export class Connection {
   #endedWith: UnderstudyError | undefined
   #closedDelivered = false
 
-  constructor(channel: Channel, clock: Clock) {
+  constructor(channel: Channel, clock: Clock, options: ConnectionOptions = {}) {
     this.#channel = channel
+    this.#stranger = options.stranger ?? false
     this.#clock = clock
     channel.start({
       frame: (bytes) => this.#frame(bytes),
@@ -66,6 +99,11 @@ export class Connection {
   /** For people: where the peer is. */
   get remote(): string {
     return this.#channel.remote
+  }
+
+  /** What the channel's encryption proves. */
+  get security(): ChannelSecurity | undefined {
+    return this.#channel.security
   }
 
   /** Bytes sent that the operating system has not taken yet. */
@@ -85,6 +123,12 @@ export class Connection {
   /** Whether the connection ended, or is ending: nothing can be sent. */
   get isClosed(): boolean {
     return this.#deaf || this.#ended
+  }
+
+  /** The peer is known: everything it sends is decoded from here on. */
+  trust(options: TrustOptions = {}): void {
+    this.#stranger = false
+    if (options.compression === true) this.#compressor ??= new Compressor()
   }
 
   /**
@@ -138,7 +182,9 @@ export class Connection {
    * message is dropped. Throws `INVALID_ARGUMENT` for a message that breaks a limit.
    */
   send(message: Message): boolean {
-    return this.isClosed ? false : this.#channel.send(encodeMessage(message))
+    if (this.isClosed) return false
+    const parts = encodeMessage(message)
+    return this.#channel.send(this.#compressor?.compress(parts) ?? parts)
   }
 
   /** Stops delivery, and soon the peer's sending. The end of a paused connection may be noticed only after `resume`. */
@@ -185,7 +231,7 @@ export class Connection {
     if (this.#deaf) return
     let message: Message
     try {
-      message = decodeMessage(bytes)
+      message = this.#decode(bytes)
     } catch (error) {
       this.close(asUnderstudyError(error))
       return
@@ -201,6 +247,13 @@ export class Connection {
       this.#waiter = undefined
       waiter.resolve(message)
     }
+  }
+
+  #decode(frame: Uint8Array): Message {
+    if (this.#stranger && !HANDSHAKE.has(frame[0]))
+      throw violation(`a message of type ${frame[0]} came before the handshake was over`)
+    if (frame[0] !== COMPRESSED || this.#compressor === undefined) return decodeMessage(frame)
+    return decodeMessage(this.#compressor.expand(frame, this.frameBytesMax))
   }
 
   #drained(): void {

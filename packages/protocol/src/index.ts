@@ -2,4 +2,29 @@ export * from './messages.ts'
 export { decodeMessage, encodeMessage, MESSAGE_TYPES } from './codec.ts'
 export { LIMITS } from './limits.ts'
 export { negotiateVersion, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from './handshake.ts'
-export { Connection, type ConnectionHandler, type NextOptions } from './connection.ts'
+export {
+  Connection,
+  type ConnectionHandler,
+  type ConnectionOptions,
+  type NextOptions,
+  type TrustOptions,
+} from './connection.ts'
+export {
+  authenticatePeer,
+  authenticateTo,
+  AUTH_VERSION,
+  type AcceptOptions,
+  type DialOptions,
+} from './authentication.ts'
+export {
+  grants,
+  ROLES,
+  SECRET_BYTES,
+  verifierOf,
+  type Credential,
+  type Grant,
+  type Grants,
+  type Peer,
+  type Role,
+  type Verifier,
+} from './credentials.ts'

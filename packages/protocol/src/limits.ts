@@ -6,8 +6,10 @@
  * checks before it takes memory.
  */
 export const LIMITS = {
-  /** Longest Hello, in bytes: a listener needs no larger frame limit before it knows its peer. */
+  /** Longest Hello, and every other message of a stranger, in bytes: a listener needs no larger frame limit before it knows its peer. */
   helloBytesMax: 4096,
+  /** Bytes of a nonce, a proof and a signature. */
+  authBytes: 32,
   /** Longest frame between peers that know each other, in bytes. */
   frameBytesMax: 16_777_216,
   /** UTF-8 bytes of the name of a cluster, node, slot, snapshot or log format's table. */

@@ -1,7 +1,8 @@
 /**
  * Every message that nodes exchange, as the rest of the code sees it. How they stand in bytes: README.md.
  *
- * A connection begins with the dialler's Hello, answered by Welcome or Refuse. What follows depends on the purpose:
+ * Where peers authenticate, a connection begins with AuthBegin, AuthChallenge, AuthProof and AuthDone (authentication.ts).
+ * Then, or first, comes the dialler's Hello, answered by Welcome or Refuse. What follows depends on the purpose:
  *
  * | purpose     | dialler sends                              | listener sends                                    |
  * | ----------- | ------------------------------------------ | ------------------------------------------------- |
@@ -15,7 +16,41 @@ import type { EpochEntry, ErrorCode, LogPoint, Lsn, Position } from '@understudy
 
 export type Purpose = 'replicate' | 'snapshot' | 'client'
 
-/** First message of a connection. */
+/** First message of a dialler that authenticates. */
+export interface AuthBegin {
+  readonly type: 'authBegin'
+  readonly version: number
+  readonly mechanism: 'secret' | 'certificate'
+  /** Of the credential. */
+  readonly name: string
+  /** 32 random bytes. */
+  readonly nonce: Uint8Array
+  /** The dialler can read compressed frames, and would like to. */
+  readonly compression: boolean
+}
+
+export interface AuthChallenge {
+  readonly type: 'authChallenge'
+  /** 32 random bytes. */
+  readonly nonce: Uint8Array
+}
+
+export interface AuthProof {
+  readonly type: 'authProof'
+  /** 32 bytes. */
+  readonly proof: Uint8Array
+}
+
+/** The dialler is let in. */
+export interface AuthDone {
+  readonly type: 'authDone'
+  /** 32 bytes; empty after a certificate. */
+  readonly signature: Uint8Array
+  /** Both ends may compress frames from here on. */
+  readonly compression: boolean
+}
+
+/** First message of a connection, or of one whose dialler has authenticated. */
 export interface Hello {
   readonly type: 'hello'
   /** Protocol versions that the dialler speaks. */
@@ -249,6 +284,10 @@ export interface Response {
 }
 
 export type Message =
+  | AuthBegin
+  | AuthChallenge
+  | AuthProof
+  | AuthDone
   | Hello
   | Welcome
   | Refuse

@@ -109,6 +109,13 @@ export class FieldWriter {
       this.#writer.uint32((field << 3) | DELIMITED).string(value.toWellFormed())
   }
 
+  /** Bytes of exactly that length, or none. */
+  fixedBytes(field: number, value: Uint8Array, length: number): void {
+    if (value.length !== 0 && value.length !== length)
+      throw unsendable(`field ${field} has ${value.length} bytes, not ${length}`)
+    if (value.length > 0) this.#writer.uint32((field << 3) | DELIMITED).bytes(value)
+  }
+
   /** A nested message. */
   message(field: number, write: (nested: this) => void): void {
     this.#writer.uint32((field << 3) | DELIMITED).fork()
@@ -205,6 +212,15 @@ export class FieldReader {
     if (length > bytesMax) throw violation(`the text of field ${this.field} is longer than ${bytesMax} bytes`)
     reader.pos = start
     return reader.stringVerify()
+  }
+
+  /** Bytes of exactly that length, or none; a view of the frame. */
+  fixedBytes(length: number): Uint8Array {
+    this.#expect(DELIMITED)
+    const bytes = this.#reader.bytes()
+    if (bytes.length !== 0 && bytes.length !== length)
+      throw violation(`field ${this.field} has ${bytes.length} bytes, not ${length}`)
+    return plainView(bytes)
   }
 
   /** A nested message: `read` sees only its bytes. */

@@ -57,6 +57,10 @@ describe('every message arrives as it was sent', () => {
     expect(MESSAGE_TYPES).toMatchInlineSnapshot(`
       {
         "ack": 17,
+        "authBegin": 4,
+        "authChallenge": 5,
+        "authDone": 7,
+        "authProof": 6,
         "heartbeat": 18,
         "hello": 1,
         "records": 16,

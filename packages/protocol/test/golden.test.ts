@@ -17,6 +17,26 @@ const statement = {
 }
 
 const samples: Record<string, Message> = {
+  'auth-begin': {
+    type: 'authBegin',
+    version: 1,
+    mechanism: 'secret',
+    name: 'b',
+    nonce: new Uint8Array(32).fill(1),
+    compression: true,
+  },
+  'auth-begin-certificate': {
+    type: 'authBegin',
+    version: 1,
+    mechanism: 'certificate',
+    name: 'b',
+    nonce: new Uint8Array(32).fill(1),
+    compression: false,
+  },
+  'auth-challenge': { type: 'authChallenge', nonce: new Uint8Array(32).fill(2) },
+  'auth-proof': { type: 'authProof', proof: new Uint8Array(32).fill(3) },
+  'auth-done': { type: 'authDone', signature: new Uint8Array(32).fill(4), compression: true },
+  'auth-done-certificate': { type: 'authDone', signature: new Uint8Array(), compression: false },
   hello: {
     type: 'hello',
     versionMin: 1,

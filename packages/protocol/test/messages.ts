@@ -14,6 +14,7 @@ const u32 = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: 0xffffffff }), fc.co
 const text = fc.string({ unit: 'binary', maxLength: 40 })
 const name = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => Buffer.byteLength(value) <= 255)
 const bytes = fc.uint8Array({ maxLength: 64 })
+const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
 const ms = fc.integer({ min: 0, max: 86_400_000 })
 const position = record({ epoch: u64, lsn: u64 })
 const point = record({ epoch: u64, lsn: u64, crc: u32 })
@@ -67,6 +68,21 @@ const type = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
 
 /** An arbitrary for each type of message. */
 export const messages: Messages = {
+  authBegin: record({
+    type: type('authBegin'),
+    version: fc.integer({ min: 1, max: 0xffffffff }),
+    mechanism: fc.constantFrom('secret' as const, 'certificate' as const),
+    name,
+    nonce: bytes32,
+    compression: fc.boolean(),
+  }),
+  authChallenge: record({ type: type('authChallenge'), nonce: bytes32 }),
+  authProof: record({ type: type('authProof'), proof: bytes32 }),
+  authDone: record({
+    type: type('authDone'),
+    signature: fc.oneof(bytes32, fc.constant(new Uint8Array())),
+    compression: fc.boolean(),
+  }),
   hello: record({
     type: type('hello'),
     versions: fc.tuple(fc.integer({ min: 1, max: 0xffffffff }), fc.integer({ min: 1, max: 0xffffffff })),

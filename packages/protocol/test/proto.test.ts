@@ -18,6 +18,10 @@ const source = readFileSync(new URL('../src/protocol.proto', import.meta.url), '
 const root = protobuf.parse(source).root
 
 const TYPES = {
+  authBegin: 'AuthBegin',
+  authChallenge: 'AuthChallenge',
+  authProof: 'AuthProof',
+  authDone: 'AuthDone',
   hello: 'Hello',
   welcome: 'Welcome',
   refuse: 'Refuse',
