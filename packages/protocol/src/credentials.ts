@@ -12,6 +12,7 @@
  */
 import { createHash, hkdfSync } from 'node:crypto'
 import { UnderstudyError } from '@understudy/contracts'
+import { plainView } from './wire.ts'
 
 /** What a credential opens. None includes another. */
 export type Role = 'replicate' | 'snapshot' | 'read' | 'write' | 'admin'
@@ -79,7 +80,7 @@ export function keysOf(secret: Uint8Array): Verifier & { readonly clientKey: Uin
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   const hash = createHash('sha256')
   for (const part of parts) hash.update(part)
-  return hash.digest()
+  return plainView(hash.digest())
 }
 
 /** Grants of a fixed list. Throws `INVALID_ARGUMENT` for a name that is given twice, or a grant that proves nothing. */

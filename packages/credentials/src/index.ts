@@ -1,0 +1,3 @@
+export { credentialFromEnvironment, readCredential } from './own.ts'
+export { readGrants, type GrantsFile } from './grants-file.ts'
+export { addGrant, makeCredential, removeGrant, writeCredential, type NewGrant } from './make.ts'
