@@ -1,1 +1,26 @@
-export {}
+export {
+  formatAddress,
+  formatUnixAddress,
+  invalidAddress,
+  parseAddress,
+  parseUnixAddress,
+  type AddressRules,
+  type Endpoint,
+} from './address.ts'
+export { canonicalIp, isLoopback, networkOf } from './ip.ts'
+export { Admission, type AdmissionLimits } from './admission.ts'
+export { insecureAddress, type Protection } from './insecure.ts'
+export {
+  connectAborted,
+  connectFailed,
+  connectionLost,
+  connectTimedOut,
+  listenFailed,
+  type SystemError,
+} from './errors.ts'
+export { isTlsError, tlsFailed } from './tls-errors.ts'
+export type { ClientCertificates, PemSource, TlsOptions } from './options.ts'
+export { readPemFile, type ReadPem } from './pem.ts'
+export { certificates, type Certificates, type CertificatesEnvironment } from './certificates.ts'
+export { alternativeNames, identitiesOf } from './identities.ts'
+export { clientProblem, diallerTls, listenerTls, securityOf } from './security.ts'
