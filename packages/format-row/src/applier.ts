@@ -12,13 +12,14 @@
  * 3. Every row must be there as the leader had it, the schema must be the leader's, and the number of rows changed must
  *    be the number announced. Anything else throws; the caller rolls back.
  */
-import { constants, type StatementSync } from 'node:sqlite'
+import { constants, type DatabaseSync, type StatementSync } from 'node:sqlite'
 import { UnderstudyError, type Applier, type SqliteConnection } from '@understudy/contracts'
 import { PayloadDecoder, type Plan, type RowsStep } from './decode.ts'
 import { diverged, refused, schemaMismatch } from './divergence.ts'
 import type { PlainValue, Sequences } from './payload.ts'
+import type { DecodedTable } from './row-decoder.ts'
 import { readSchema, type Schema } from './schema.ts'
-import { number } from './sql.ts'
+import { number, runWhole } from './sql.ts'
 import { replaceSavedTriggers, restoreTriggers, saveTriggers, triggersAreSaved } from './triggers.ts'
 
 // Missing in the types of Node 24.
@@ -107,10 +108,10 @@ export class RowApplier implements Applier {
         this.#applyRows(step)
         continue
       }
-      try {
-        database.exec(step.sql)
-      } catch (cause) {
-        throw refused('a schema change failed that succeeded on the leader', cause)
+      const own = ownObjects(database, this.#connection.ownTablePrefix)
+      runWhole(database, step.sql, 'a schema change failed that succeeded on the leader')
+      if (ownObjects(database, this.#connection.ownTablePrefix) !== own) {
+        throw diverged('a schema change touches a table of this node itself', { sql: step.sql })
       }
       this.#checkSchema(step.fingerprint)
     }
@@ -127,6 +128,7 @@ export class RowApplier implements Applier {
     let expected = 0
     let updates = 0
     for (const table of step.tables) {
+      this.#checkTable(table)
       expected += table.deletes + table.updates + table.inserts
       // SQLite resolves a cycle of updates on a UNIQUE column by deleting a row for a while: one change more for each.
       if (table.updates > 1) updates += table.updates
@@ -205,6 +207,15 @@ export class RowApplier implements Applier {
     }
   }
 
+  /** SQLite takes values by position: names that stand elsewhere in the record would put them into other columns. */
+  #checkTable({ name, columns, key }: DecodedTable): void {
+    const known = this.#schema?.tables.get(name)
+    if (known !== undefined && sameList(known.columns, columns) && sameList(known.key, key)) return
+    throw diverged(`it names other columns or another key of table ${name} than this database has`, {
+      table: name,
+    })
+  }
+
   #checkPrepared(): void {
     const { database } = this.#connection
     if (!triggersAreSaved(database)) {
@@ -219,6 +230,20 @@ export class RowApplier implements Applier {
   #changesSoFar(): number {
     return Number((this.#totalChanges.get() as unknown as unknown[])[0])
   }
+}
+
+/** What no fingerprint covers: the tables that each node keeps for itself. */
+function ownObjects(database: DatabaseSync, prefix: string): string {
+  const rows = database
+    .prepare(
+      'select name, sql from main.sqlite_schema where lower(substr(tbl_name, 1, ?)) = ? order by rowid',
+    )
+    .all(prefix.length, prefix)
+  return JSON.stringify(rows)
+}
+
+function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index])
 }
 
 function conflictText(type: number): string {

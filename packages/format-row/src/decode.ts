@@ -15,6 +15,7 @@ import {
   type TriggerDefinition,
 } from './payload.ts'
 import { RowDecoder, type DecodedTable } from './row-decoder.ts'
+import { isSchemaChange } from './sql.ts'
 import { BYTES, corrupt, FIXED64, ProtoReader, VARINT } from './wire.ts'
 
 /** Row changes between two schema changes. */
@@ -104,11 +105,9 @@ export class PayloadDecoder {
       } else if (take(reader, end, (2 << 3) | BYTES)) {
         close(strictStart, replacingStart)
         const inner = reader.span(end)
-        closed.push({
-          kind: 'schema',
-          sql: this.#text(reader, inner, 1),
-          fingerprint: fingerprint(reader, inner, 2),
-        })
+        const sql = this.#text(reader, inner, 1)
+        if (!isSchemaChange(sql)) throw corrupt('a schema change that is none', reader.offset)
+        closed.push({ kind: 'schema', sql, fingerprint: fingerprint(reader, inner, 2) })
       }
       if (reader.offset !== end) throw corrupt('a step of an unknown kind', reader.offset)
     }
@@ -184,34 +183,35 @@ export class PayloadDecoder {
   }
 
   #value(reader: ProtoReader, limit: number, field: number): PlainValue {
-    const value = this.#message(reader, limit, field, (end) => plainValue(reader, end))
+    const value = this.#message(reader, limit, field, (end) => this.#plainValue(reader, end))
     if (value === undefined) throw corrupt('a missing value', reader.offset)
     return value
   }
-}
 
-function plainValue(reader: ProtoReader, limit: number): PlainValue {
-  const tag = reader.offset < limit ? reader.bytes[reader.offset] : undefined
-  reader.offset += 1
-  if (tag === ((1 << 3) | VARINT) && reader.varint(limit) === 1) return null
-  if (tag === ((2 << 3) | VARINT)) {
-    reader.zigzag(limit)
-    return (BigInt(reader.high) << 32n) | BigInt(reader.low >>> 0)
+  #plainValue(reader: ProtoReader, limit: number): PlainValue {
+    const tag = reader.offset < limit ? reader.bytes[reader.offset] : undefined
+    reader.offset += 1
+    if (tag === ((1 << 3) | VARINT) && reader.varint(limit) === 1) return null
+    if (tag === ((2 << 3) | VARINT)) {
+      reader.zigzag(limit)
+      return (BigInt(reader.high) << 32n) | BigInt(reader.low >>> 0)
+    }
+    if (tag === ((3 << 3) | FIXED64)) {
+      reader.eight(limit)
+      const bits = new DataView(new ArrayBuffer(8))
+      bits.setInt32(0, reader.high)
+      bits.setInt32(4, reader.low)
+      return bits.getFloat64(0)
+    }
+    if (tag === ((4 << 3) | BYTES) || tag === ((5 << 3) | BYTES)) {
+      const end = reader.span(limit)
+      const bytes = new Uint8Array(reader.bytes.subarray(reader.offset, end))
+      reader.offset = end
+      // A writer has it as a string of JavaScript, so always as UTF-8.
+      return tag === ((4 << 3) | BYTES) ? this.#rows.string(bytes, end) : bytes
+    }
+    throw corrupt('a value of an unknown kind', reader.offset)
   }
-  if (tag === ((3 << 3) | FIXED64)) {
-    reader.eight(limit)
-    const bits = new DataView(new ArrayBuffer(8))
-    bits.setInt32(0, reader.high)
-    bits.setInt32(4, reader.low)
-    return bits.getFloat64(0)
-  }
-  if (tag === ((4 << 3) | BYTES) || tag === ((5 << 3) | BYTES)) {
-    const end = reader.span(limit)
-    const bytes = new Uint8Array(reader.bytes.subarray(reader.offset, end))
-    reader.offset = end
-    return tag === ((4 << 3) | BYTES) ? Buffer.from(bytes).toString() : bytes
-  }
-  throw corrupt('a value of an unknown kind', reader.offset)
 }
 
 function checkVersion(version: number): void {

@@ -87,7 +87,7 @@ export class RowDecoder {
     try {
       return this.#utf8.decode(bytes)
     } catch {
-      throw corrupt('a name that is not UTF-8', offset)
+      throw corrupt('a text that is not UTF-8', offset)
     }
   }
 

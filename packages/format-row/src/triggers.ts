@@ -6,7 +6,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite'
 import type { TriggerDefinition } from './payload.ts'
-import { quote } from './sql.ts'
+import { quote, runWhole } from './sql.ts'
 
 const TABLE = '_understudy_trigger'
 
@@ -40,11 +40,24 @@ export function saveTriggers(database: DatabaseSync): void {
   }
 }
 
-/** The saved triggers become `triggers`. */
+/**
+ * The saved triggers become `triggers`. Each is made once and taken back, because one that cannot be put back would show only
+ * when this node is to lead.
+ */
 export function replaceSavedTriggers(database: DatabaseSync, triggers: readonly TriggerDefinition[]): void {
+  if (triggers.length > 0) tryTriggers(database, triggers)
   database.exec(`delete from main.${TABLE}`)
   const insert = database.prepare(`insert into main.${TABLE} (name, sql) values (?, ?)`)
   for (const { name, sql } of triggers) insert.run(name, sql)
+}
+
+function tryTriggers(database: DatabaseSync, triggers: readonly TriggerDefinition[]): void {
+  database.exec('savepoint _understudy_triggers')
+  try {
+    for (const { name, sql } of triggers) runWhole(database, sql, `trigger ${name} cannot be made here`)
+  } finally {
+    database.exec('rollback to _understudy_triggers; release _understudy_triggers')
+  }
 }
 
 /** Puts the saved triggers back, in order. */

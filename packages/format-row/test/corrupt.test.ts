@@ -2,7 +2,9 @@
 import { isUnderstudyError } from '@understudy/contracts'
 import { expect, test } from 'vitest'
 import { rowFormat } from '../src/index.ts'
-import { randomNumbers, TestNode } from './helpers.ts'
+import { fuzz } from './fuzz.ts'
+import { TestNode } from './helpers.ts'
+import { plainCodec, type PlainTable } from './plain-reading.ts'
 
 const SETUP = `create table t (id integer primary key autoincrement, a, b text); create table w (k text primary key not null, v) without rowid;
   insert into t values (1, 1, 'one'), (2, 2.5, null); insert into w values ('k', x'0102')`
@@ -14,6 +16,30 @@ function sample(): Uint8Array {
       `delete from t where id = 1; update t set a = 'new', b = 'text'; insert into t (a, b) values (x'ff', 'three'); update w set v = 1.5`,
       'create table u (id integer primary key); insert into u values (1); create trigger r after insert on u begin select 1; end; pragma user_version = 9',
     )
+}
+
+function codeOf(node: TestNode, payload: Uint8Array): string {
+  try {
+    node.apply(payload)
+  } catch (error) {
+    return String((error as { code?: unknown }).code)
+  }
+  return 'applied'
+}
+
+/** A payload that brings another text for that of a schema change or a trigger. */
+function withText(
+  text: string,
+  instead: string,
+  payload: Uint8Array = new TestNode(SETUP).lead().payload(text),
+): Uint8Array {
+  const codec = plainCodec()
+  const group = codec.decode(payload)
+  const bearers = [...(group.steps ?? []).map(({ schema }) => schema), ...(group.triggers?.triggers ?? [])]
+  const found = bearers.find((bearer) => bearer?.sql === text)
+  if (found === undefined) throw new Error('no such text')
+  found.sql = instead
+  return codec.encode(group)
 }
 
 test('a payload cut anywhere is RECORD_CORRUPT', () => {
@@ -32,42 +58,130 @@ test('a payload cut anywhere is RECORD_CORRUPT', () => {
   expect(whole.length).toBeLessThanOrEqual(3)
 })
 
-test('mutated payloads never change a follower that refuses them', () => {
-  const payload = sample()
-  const random = randomNumbers(0x9e3779b9)
-  const follower = new TestNode(SETUP).follow()
-  const rows = () =>
-    JSON.stringify([
-      follower.all('select *, typeof(a) from t'),
-      follower.all('select k, hex(v) from w'),
-      follower.all('pragma schema_version'),
-    ])
-  const before = rows()
-  const codes = new Map<string, number>()
-  for (let round = 0; round < 3000; round += 1) {
-    const bytes = payload.slice()
-    for (let flips = 1 + random(3); flips > 0; flips -= 1) bytes[random(bytes.length)] = random(256)
-    follower.database.exec('begin')
-    const changes = follower.all('select total_changes()')
-    try {
-      follower.applier?.apply(bytes)
-      codes.set('applied', (codes.get('applied') ?? 0) + 1)
-    } catch (error) {
-      if (!isUnderstudyError(error)) throw error
-      codes.set(error.code, (codes.get(error.code) ?? 0) + 1)
-      if (error.code === 'RECORD_CORRUPT') expect(follower.all('select total_changes()')).toEqual(changes)
-    }
-    follower.database.exec('rollback')
-    expect(rows()).toBe(before)
-  }
-  expect([...codes.keys()].toSorted()).toEqual([
+test('mutated payloads do what another reader makes of them, or nothing', () => {
+  const runs = Number(process.env['UNDERSTUDY_FUZZ_RUNS'] ?? 3000)
+  const seed = Number(process.env['UNDERSTUDY_FUZZ_SEED'] ?? 1)
+  const notes: string[] = []
+  const { refused, accepted, slow, ...times } = fuzz({ seed, runs, note: (line) => notes.push(line) })
+  const figures = { seed, runs, accepted, ...Object.fromEntries(refused), ...times, slow }
+  process.stdout.write(`${[JSON.stringify(figures), ...notes].join('\n')}\n`)
+  expect([...refused.keys()].toSorted()).toEqual([
     'DIVERGED',
     'FORMAT_VERSION',
     'RECORD_CORRUPT',
     'SCHEMA_MISMATCH',
-    'applied',
   ])
-  expect(codes.get('RECORD_CORRUPT')).toBeGreaterThan(1000)
+  expect(accepted).toBeGreaterThan(runs / 10)
+  expect(refused.get('RECORD_CORRUPT')).toBeGreaterThan(runs / 10)
+  expect(refused.get('DIVERGED')).toBeGreaterThan(runs / 10)
+  expect(slow).toBe(0)
+}, 36_000_000)
+
+test('a payload that names the columns of its table in another order, or another key, is refused', () => {
+  const setup = 'create table t (id integer primary key, a, b)'
+  const codec = plainCodec()
+  const payload = new TestNode(setup).lead().payload('insert into t values (1, 2, 3)')
+  const node = new TestNode(setup).follow()
+  const changed = (change: (table: PlainTable) => void): Uint8Array => {
+    const group = codec.decode(payload)
+    for (const { rows } of group.steps ?? []) if (rows !== undefined) change(rows)
+    return codec.encode(group)
+  }
+  expect(
+    codeOf(
+      node,
+      changed((table) => (table.columns = table.columns.toReversed())),
+    ),
+  ).toBe('DIVERGED')
+  expect(
+    codeOf(
+      node,
+      changed((table) => (table.columns[1] = 'A')),
+    ),
+  ).toBe('DIVERGED')
+  expect(
+    codeOf(
+      node,
+      changed((table) => (table.key = [1])),
+    ),
+  ).toBe('DIVERGED')
+  expect(
+    codeOf(
+      node,
+      changed((table) => (table.table = 'T')),
+    ),
+  ).toBe('DIVERGED')
+  expect(
+    codeOf(
+      node,
+      changed((table) => (table.table = '_understudy_trigger')),
+    ),
+  ).toBe('DIVERGED')
+  expect(node.all('select * from t')).toEqual([])
+  expect(
+    codeOf(
+      node,
+      changed(() => undefined),
+    ),
+  ).toBe('applied')
+})
+
+test('a schema change is one statement that makes, alters or drops what users have', () => {
+  const follower = new TestNode(SETUP).follow()
+  for (const [sql, code] of [
+    ['create table u (a primary key); drop table t', 'DIVERGED'],
+    ['create view u as select 1\0 garbage', 'DIVERGED'],
+    ['drop table _understudy_trigger', 'DIVERGED'],
+    ['create index i on _understudy_trigger (name)', 'DIVERGED'],
+    ['drop table nowhere', 'DIVERGED'],
+    ['create', 'DIVERGED'],
+    ['commit', 'RECORD_CORRUPT'],
+    [`attach '/tmp/understudy-never' as x`, 'RECORD_CORRUPT'],
+    ['; /* create */ detach x', 'RECORD_CORRUPT'],
+    ['create /* */ temp view x as select 1', 'RECORD_CORRUPT'],
+    ['pragma writable_schema = 1', 'RECORD_CORRUPT'],
+    ['insert into t values (9, 9, 9)', 'RECORD_CORRUPT'],
+    ['-- create', 'RECORD_CORRUPT'],
+    ['', 'RECORD_CORRUPT'],
+  ]) {
+    expect([sql, codeOf(follower, withText('create view seen as select 1', sql as string))]).toEqual([
+      sql,
+      code,
+    ])
+  }
+  const commented = '/* a view */ ; -- of one\n create view seen as select 1'
+  expect(codeOf(follower, new TestNode(SETUP).lead().payload(commented))).toBe('applied')
+})
+
+test('triggers that could not be put back are refused while they are brought', () => {
+  const setup = 'create table t (id integer primary key)'
+  const trigger = 'create trigger r after insert on t begin select 1; end'
+  const follower = new TestNode(setup).follow()
+  for (const [sql, code] of [
+    ['CREATE TRIGGER r after insert on nowhere begin select 1; end', 'DIVERGED'],
+    ['CREATE TRIGGER r after insert on t begin select 1; end; drop table t', 'DIVERGED'],
+    ['CREATE TRIGGER r after insert on t begin select; end', 'DIVERGED'],
+    ['drop table t', 'RECORD_CORRUPT'],
+  ]) {
+    const text = trigger.replace('create trigger', 'CREATE TRIGGER')
+    const payload = withText(text, sql as string, new TestNode(setup).lead().payload(trigger))
+    expect([sql, codeOf(follower, payload)]).toEqual([sql, code])
+  }
+  const twice = plainCodec().decode(new TestNode(setup).lead().payload(trigger))
+  const [only] = twice.triggers?.triggers ?? []
+  if (only !== undefined) twice.triggers?.triggers?.push(only)
+  expect(codeOf(follower, plainCodec().encode(twice))).toBe('DIVERGED')
+  expect(codeOf(follower, new TestNode(setup).lead().payload(trigger))).toBe('applied')
+  follower.transaction(() => follower.applier?.restore())
+  expect(follower.all("select name from sqlite_schema where type = 'trigger'")).toEqual([['r']])
+})
+
+test('a counter whose name is not UTF-8 is refused, not stored as another', () => {
+  const payload = Buffer.from(
+    new TestNode(SETUP).lead().payload(`update sqlite_sequence set name = 'abc' where name = 't'`),
+  )
+  payload[payload.lastIndexOf('abc')] = 0xff
+  expect(codeOf(new TestNode(SETUP).follow(), payload)).toBe('RECORD_CORRUPT')
 })
 
 test('a payload of a newer version says which version is needed', () => {
