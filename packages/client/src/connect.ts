@@ -8,16 +8,20 @@ import {
   ORIGIN,
   UnderstudyError,
   systemClock,
+  systemRandom,
   type Clock,
   type Position,
+  type Random,
   type Slot,
   type Transport,
 } from '@understudy/contracts'
 import {
-  Connection,
+  dial,
   LIMITS,
   PROTOCOL_VERSION,
   PROTOCOL_VERSION_MIN,
+  type Connection,
+  type Credential,
   type Message,
   type RequestBody,
   type ResponseBody,
@@ -43,6 +47,12 @@ export interface ConnectOptions {
   readonly address: string
   /** Only a node of this cluster is talked to. Default: any. */
   readonly cluster?: string
+  /** As whom to connect. Default: as nobody, whom only a node without credentials lets in. */
+  readonly credential?: Credential
+  /** Compress frames when the node wants to, too; needs a credential. Default false. */
+  readonly compression?: boolean
+  /** Binds authentication to the TLS session. Off only where a reverse proxy ends TLS, and then at both ends. Default true. */
+  readonly channelBinding?: boolean
   /** What the node calls this client in its messages. Default `client`. */
   readonly name?: string
   /** Milliseconds for connecting, and for each call that says nothing else. Default 30,000. */
@@ -51,6 +61,8 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal
   /** Default: real time. */
   readonly clock?: Clock
+  /** Default: that of the operating system. */
+  readonly random?: Random
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -60,7 +72,8 @@ const TRAVEL_MS = 250
 /**
  * Connects to one node. Rejects with the transport's `ADDRESS_INVALID`, `CONNECT_FAILED`, `TIMEOUT` or `ABORTED`, with
  * `PEER_SILENT` when the node does not answer in time, with `CONNECTION_LOST`, with the code that the node refused the
- * client with (`FOREIGN_CLUSTER`, `PROTOCOL_VERSION`, …), or with `PROTOCOL_VIOLATION`.
+ * client with (`FOREIGN_CLUSTER`, `AUTHENTICATION_REQUIRED`, `AUTHENTICATION_FAILED`, `FORBIDDEN`, `PROTOCOL_VERSION`, …), or with
+ * `PROTOCOL_VIOLATION`.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
   const clock = options.clock ?? systemClock()
@@ -68,9 +81,21 @@ export async function connect(options: ConnectOptions): Promise<Client> {
   checkTimeout(timeoutMs)
   const signal = options.signal === undefined ? {} : { signal: options.signal }
   const deadline = clock.monotonic() + timeoutMs
-  const frameBytesMax = LIMITS.frameBytesMax
-  const channel = await options.transport.connect(options.address, { ...signal, timeoutMs, frameBytesMax })
-  const connection = new Connection(channel, clock)
+  const { transport, address, credential, compression, channelBinding, random = systemRandom() } = options
+  if (credential === undefined && (compression === true || channelBinding !== undefined))
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      'compression and channelBinding are parts of authentication and need a credential. Nothing was sent.',
+    )
+  const connection = await dial({
+    transport,
+    address,
+    clock,
+    timeoutMs,
+    ...signal,
+    frameBytesMax: LIMITS.frameBytesMax,
+    as: credential && { credential, compression, channelBinding, random },
+  })
   try {
     connection.send({
       type: 'hello',

@@ -25,12 +25,12 @@ import {
   type ReceivedSnapshot,
   type SnapshotProgress,
 } from '@understudy/bootstrap'
-import { Connection } from '@understudy/protocol'
+import { dial, type Connection } from '@understudy/protocol'
 import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
 import type { FrozenViews } from './frozen-views.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
-import { FRAME_BYTES_MAX, type Settings } from './options.ts'
+import { DIAL_TIMEOUT_MS, FRAME_BYTES_MAX, type Settings } from './options.ts'
 import { writeNodeState, type NodeState } from './state-file.ts'
 
 /** What a follower is doing. */
@@ -289,13 +289,17 @@ export class FollowerRole {
     })
   }
 
-  async #dial(signal: AbortSignal): Promise<Connection> {
-    const { transport, clock, leader } = this.#settings
-    const channel = await transport.connect(leader as string, {
+  #dial(signal: AbortSignal): Promise<Connection> {
+    const { transport, clock, random, leader, credential, compression, channelBinding } = this.#settings
+    return dial({
+      transport,
+      address: leader as string,
+      clock,
+      timeoutMs: DIAL_TIMEOUT_MS,
       signal: AbortSignal.any([signal, this.#abort.signal]),
       frameBytesMax: FRAME_BYTES_MAX,
+      as: credential && { credential, compression, channelBinding, random },
     })
-    return new Connection(channel, clock)
   }
 
   async #leaveView(): Promise<void> {

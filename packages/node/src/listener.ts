@@ -1,35 +1,91 @@
-/** Takes connections: waits for the Hello, raises the frame limit, hands the connection to whoever serves its purpose. */
+/**
+ * Takes connections: has the peer prove who it is where that is asked for, waits for the Hello, raises the frame limit,
+ * hands the connection to whoever serves its purpose.
+ *
+ * All of that has one deadline, however slowly the bytes come.
+ */
 import { LOCAL_SLOT, UnderstudyError, isUnderstudyError, type Channel } from '@understudy/contracts'
-import { Connection, negotiateVersion, type Hello } from '@understudy/protocol'
+import {
+  authenticatePeer,
+  Connection,
+  negotiateVersion,
+  type Hello,
+  type Message,
+  type Peer,
+} from '@understudy/protocol'
+import { assertMay } from './access.ts'
 import { FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, type Settings } from './options.ts'
+import type { Strangers } from './strangers.ts'
 
 /** Who serves which purpose; a purpose that is not served throws, and the peer is told. */
 export interface Purposes {
   replicate(connection: Connection, hello: Hello): void
   snapshot(connection: Connection, hello: Hello): void
-  client(connection: Connection, hello: Hello): void
+  /** `peer` is absent where nobody has to authenticate. */
+  client(connection: Connection, hello: Hello, peer: Peer | undefined): void
 }
 
 /** Never rejects: a bad peer is its own problem, and was told why. */
-export async function acceptChannel(channel: Channel, purposes: Purposes, settings: Settings): Promise<void> {
-  const connection = new Connection(channel, settings.clock)
+export async function acceptChannel(
+  channel: Channel,
+  purposes: Purposes,
+  strangers: Strangers,
+  settings: Settings,
+): Promise<void> {
+  const connection = new Connection(channel, settings.clock, { stranger: true })
+  strangers.enter(connection)
   try {
-    const message = await connection.next({ timeoutMs: HELLO_TIMEOUT_MS })
-    if (message.type !== 'hello') {
-      throw new UnderstudyError(
-        'PROTOCOL_VIOLATION',
-        `The first message must be a hello, not ${message.type}.`,
-      )
-    }
+    const { peer, hello } = await greet(connection, settings)
+    strangers.leave(connection)
+    assertMay(peer, hello)
+    connection.trust()
     channel.frameBytesMax = FRAME_BYTES_MAX
-    purposes[message.purpose](connection, message)
+    if (hello.purpose === 'client') purposes.client(connection, hello, peer)
+    else purposes[hello.purpose](connection, hello)
   } catch (error) {
-    connection.close(
-      isUnderstudyError(error)
-        ? error
-        : new UnderstudyError('REQUEST_FAILED', 'The connection could not be served.', { cause: error }),
+    strangers.leave(connection)
+    const refusal = isUnderstudyError(error)
+      ? error
+      : new UnderstudyError('REQUEST_FAILED', 'The connection could not be served.', { cause: error })
+    connection.close(refusal)
+    if (!isQuiet(refusal)) settings.emit({ kind: 'refused', remote: channel.remote, error: refusal })
+  }
+}
+
+/** Who is there, and what for. */
+async function greet(
+  connection: Connection,
+  settings: Settings,
+): Promise<{ readonly peer: Peer | undefined; readonly hello: Hello }> {
+  const { clock, random, credentials, compression = false, channelBinding = true } = settings
+  const begun = clock.monotonic()
+  const timeoutMs = (): number => Math.max(0, HELLO_TIMEOUT_MS - (clock.monotonic() - begun))
+  let message: Message = await connection.next({ timeoutMs: timeoutMs() })
+  let peer: Peer | undefined
+  if (credentials !== undefined) {
+    const options = {
+      grants: credentials,
+      compression,
+      channelBinding,
+      random,
+      clock,
+      timeoutMs: timeoutMs(),
+    }
+    peer = await authenticatePeer(connection, message, options)
+    message = await connection.next({ timeoutMs: timeoutMs() })
+  } else if (message.type === 'authBegin') {
+    throw new UnderstudyError(
+      'AUTHENTICATION_FAILED',
+      'This node authenticates nobody, and cannot prove who it is. Nothing was done; start it with credentials, or connect without one.',
     )
   }
+  if (message.type === 'hello') return { peer, hello: message }
+  throw new UnderstudyError('PROTOCOL_VIOLATION', `The first message must be a hello, not ${message.type}.`)
+}
+
+/** A peer that only looked whether somebody listens, or left, is no news. */
+function isQuiet({ code }: UnderstudyError): boolean {
+  return code === 'CONNECTION_LOST'
 }
 
 /** The Welcome of a snapshot, after the checks that replication makes in its own handshake. */

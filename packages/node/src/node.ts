@@ -24,7 +24,7 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import type { TableDigest, TableRows } from '@understudy/protocol'
+import { LIMITS, type TableDigest, type TableRows } from '@understudy/protocol'
 import type { Statement, WriteOptions } from '@understudy/replication'
 import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
@@ -35,8 +35,10 @@ import { FrozenViews } from './frozen-views.ts'
 import { checkSidecar, generationPaths, noteSidecar, removeOtherGenerations } from './layout.ts'
 import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
 import { acceptChannel, type Purposes } from './listener.ts'
+import { Strangers } from './strangers.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
 import {
+  CONNECTION_LIMITS,
   resolveOptions,
   startAborted,
   throwIfAborted,
@@ -323,12 +325,20 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async #listen(): Promise<void> {
-    const { listen, transport, emit } = this.#settings
+    const { listen, transport, emit, credentials, connections } = this.#settings
     if (listen === undefined) return
     const purposes = this.#purposes()
+    const { max, perAddressMax, strangersMax } = { ...CONNECTION_LIMITS, ...connections }
+    const strangers = new Strangers(strangersMax)
     this.#listener = await transport.listen(
       listen,
-      (channel) => void acceptChannel(channel, purposes, this.#settings),
+      (channel) => void acceptChannel(channel, purposes, strangers, this.#settings),
+      {
+        frameBytesMax: LIMITS.helloBytesMax,
+        channelsMax: max,
+        channelsPerAddressMax: perAddressMax,
+        authenticated: credentials !== undefined,
+      },
     )
     emit({ kind: 'listening', address: this.#listener.address })
   }
@@ -342,7 +352,7 @@ class ComposedNode implements UnderstudyNode {
     return {
       replicate: (connection, hello) => leading().acceptFollower(connection, hello),
       snapshot: (connection, hello) => leading().serveSnapshot(connection, hello),
-      client: (connection, hello) => {
+      client: (connection, hello, peer) => {
         if (this.#closing !== undefined) throw closedError(this.name)
         const log = this.#currentData?.log
         const { cluster, name: node } = this
@@ -351,6 +361,7 @@ class ComposedNode implements UnderstudyNode {
         const session = serveClient(connection, hello, clientHandlers(this), {
           clock,
           identity,
+          ...(peer && { roles: peer.roles }),
           onUnexpectedError: (error) => emit({ kind: 'requestFailed', error }),
         })
         this.#clients.add(session)

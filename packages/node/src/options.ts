@@ -14,6 +14,7 @@ import {
   type Transport,
 } from '@understudy/contracts'
 import type { SnapshotProgress } from '@understudy/bootstrap'
+import type { Credential, Grants } from '@understudy/protocol'
 import { nodeFiles } from '@understudy/log'
 import {
   shadowRefusal,
@@ -42,6 +43,16 @@ export interface NodeOptions {
   readonly listen?: string
   /** Follower: the leader's address. */
   readonly leader?: string
+  /** Whom this node lets in and what for: `readGrants` of `@understudy/credentials`, or `grants` of `@understudy/protocol`. Default: everybody, for everything. */
+  readonly credentials?: Grants
+  /** As whom this node dials its leader when it follows. Default: as nobody, which only a leader without credentials lets in. */
+  readonly credential?: Credential
+  /** Compress frames with peers that authenticated and ask for it too. Default false. */
+  readonly compression?: boolean
+  /** Binds authentication to the TLS session. Off only where a reverse proxy ends TLS, and then at both ends. Default true. */
+  readonly channelBinding?: boolean
+  /** How many may connect to this node. */
+  readonly connections?: Partial<ConnectionLimits>
   /** Registers functions, aggregates and collations on every connection: the same ones on every node. */
   readonly setup?: Setup
   /** Leader, first start only: adopts a copy of this database file. The file itself is only read. */
@@ -80,6 +91,15 @@ export interface NodeOptions {
   readonly link?: Partial<LinkLimits>
 }
 
+export interface ConnectionLimits {
+  /** Connections at once. Default 1,024. */
+  readonly max: number
+  /** The same from one address. Default 256. */
+  readonly perAddressMax: number
+  /** Connections that have not said who they are yet; one more, and the one that waits longest is closed. Default 128. */
+  readonly strangersMax: number
+}
+
 /** What a node tells while it runs. Each kind's fields are plain data. */
 export type NodeEvent =
   | { readonly kind: 'listening'; readonly address: string }
@@ -105,6 +125,8 @@ export type NodeEvent =
   | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
   /** Sidecar: a base was logged, from which followers make their files equal again: at each start, and when changes cannot be told page by page. */
   | { readonly kind: 'rebased'; readonly point: LogPoint }
+  /** Somebody connected and was turned away, and was told less than stands here. */
+  | { readonly kind: 'refused'; readonly remote: string; readonly error: UnderstudyError }
   /** A client's request met a defect: it was told that something failed, this is what. */
   | { readonly kind: 'requestFailed'; readonly error: unknown }
   /** The node stopped writing or following for good; reads go on where they can. */
@@ -130,8 +152,15 @@ export const SIDECAR_POLL_MS = 20
 export const SIDECAR_START_LOCK_MS = 5000
 /** The same once the node runs: what it serves must go on, and it can ask again. */
 export const SIDECAR_LOCK_MS = 50
-/** How long a new connection has for its first message. */
+/** How long a new connection has to prove who it is and to say what it wants. */
 export const HELLO_TIMEOUT_MS = 5000
+export const CONNECTION_LIMITS: ConnectionLimits = Object.freeze({
+  max: 1024,
+  perAddressMax: 256,
+  strangersMax: 128,
+})
+/** How long a node tries to reach its leader, and to be let in, before it tries again. */
+export const DIAL_TIMEOUT_MS = 5000
 /** Longest frame once a peer said who it is. */
 export const FRAME_BYTES_MAX: number = 16 * 1024 * 1024
 /** How long a view frozen at a marker waits for its digest to be asked for. */
@@ -147,6 +176,7 @@ export function resolveOptions(options: NodeOptions): Settings {
   checkIdentity(options)
   checkRole(options)
   checkParts(options)
+  checkAccess(options)
   checkNumbers(options)
   const sidecar = resolveSidecar(options)
   const { format, formats = [], onEvent } = options
@@ -240,6 +270,21 @@ function checkParts({ format, shadow, transport, listen, leader }: NodeOptions):
   }
 }
 
+/** What protects must not be ignored because it cannot take effect. */
+function checkAccess({ credentials, credential, compression, channelBinding }: NodeOptions): void {
+  if (credentials !== undefined && typeof credentials?.find !== 'function')
+    throw invalid('credentials is no list: give readGrants(path) of @understudy/credentials.')
+  if (credentials !== undefined || credential !== undefined) return
+  if (compression === true)
+    throw invalid(
+      'compression begins after authentication only; give credentials, and a credential to followers.',
+    )
+  if (channelBinding !== undefined)
+    throw invalid(
+      'channelBinding is a part of authentication; give credentials, or a credential to a follower.',
+    )
+}
+
 /** Whoever opens a file by two paths opens it twice: the one that counts. */
 function resolveSidecar(options: NodeOptions): string | undefined {
   const { sidecar, role, format, importFrom, shadow, files = nodeFiles() } = options
@@ -276,7 +321,8 @@ function checkNumbers(options: NodeOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= lowest)) continue
     throw invalid(`${name} is ${String(value)}; give a whole number from ${lowest}.`)
   }
-  for (const [group, limits] of Object.entries({ pipeline: options.pipeline, link: options.link }))
+  const { pipeline, link, connections } = options
+  for (const [group, limits] of Object.entries({ pipeline, link, connections }))
     for (const [name, value] of Object.entries(limits ?? {}))
       if (value !== undefined && !(typeof value === 'number' && value > 0))
         throw invalid(`${group}.${name} is ${String(value)}; give a positive number.`)

@@ -4,7 +4,8 @@
  * Decides which handler answers and that a result fits into a response. Leaves order, concurrency and sending to serve.ts.
  */
 import { formatPosition, type Position } from '@understudy/contracts'
-import type { RequestBody, ResponseBody, ResultSet, Value } from '@understudy/protocol'
+import type { RequestBody, ResponseBody, ResultSet, Role, Value } from '@understudy/protocol'
+import { assertMayAsk, mayRead, withoutRows } from './access.ts'
 import { describeFailure, failure, type Failure } from './failures.ts'
 import type { ClientHandlers, ResultLimits } from './handlers.ts'
 import type { ServerLimits } from './limits.ts'
@@ -14,6 +15,8 @@ export interface AnswerContext {
   readonly limits: ServerLimits
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
+  /** Of the client; absent when it may do everything. */
+  readonly roles?: ReadonlySet<Role>
   /** Gets errors that are defects. */
   readonly unexpected: (error: unknown) => void
 }
@@ -21,6 +24,7 @@ export interface AnswerContext {
 /** Never rejects. */
 export async function answerRequest(body: RequestBody, context: AnswerContext): Promise<ResponseBody> {
   try {
+    assertMayAsk(body, context.roles)
     return await dispatch(body, context)
   } catch (error) {
     return describeFailure(error, body.kind === 'write' ? 'write' : 'other', context.unexpected)
@@ -34,7 +38,7 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
       return json(await handlers.status())
     case 'write': {
       const { results, position } = await handlers.write(body.statements, resultLimits(limits))
-      return fit(results, position, limits, 'write')
+      return fit(mayRead(context.roles) ? results : results.map(withoutRows), position, limits, 'write')
     }
     case 'read': {
       const { result, position } = await handlers.read(body.statement, {

@@ -18,6 +18,7 @@ import {
   type Message,
   type Request,
   type ResponseBody,
+  type Role,
 } from '@understudy/protocol'
 import { answerRequest, tooLarge, type AnswerContext } from './answer.ts'
 import { failure } from './failures.ts'
@@ -28,6 +29,8 @@ export interface ServeOptions {
   readonly clock: Clock
   /** For the Welcome. */
   readonly identity: NodeIdentity
+  /** What the client may ask: see access.ts. Default: everything. */
+  readonly roles?: ReadonlySet<Role>
   readonly limits?: Partial<ServerLimits>
   /** Gets errors of handlers that are neither `UnderstudyError` nor SQLite's: defects, for the node's log. Default: dropped. */
   readonly onUnexpectedError?: (error: unknown) => void
@@ -80,7 +83,8 @@ class Session implements ClientSession {
     this.#limits = limits
     this.#options = options
     const unexpected = options.onUnexpectedError ?? ((): void => {})
-    this.#context = { handlers, limits, signal: this.#gone.signal, unexpected }
+    const { roles } = options
+    this.#context = { handlers, limits, signal: this.#gone.signal, unexpected, ...(roles && { roles }) }
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve))
   }
 

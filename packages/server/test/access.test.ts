@@ -1,0 +1,76 @@
+/** Each request with each role alone: exactly one opens it. */
+import { ROLES, type RequestBody, type Role } from '@understudy/protocol'
+import { describe, expect, test } from 'vitest'
+import { startSession } from './harness.ts'
+
+const AT = { epoch: 1, lsn: 1 }
+const STATEMENT = { sql: 'select 1', parameters: [] }
+const RESULT = { columns: ['secret'], rows: [['row']], changes: 1 }
+
+const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
+  [{ kind: 'status' }, ROLES],
+  [{ kind: 'read', statement: STATEMENT, timeoutMs: 1 }, ['read']],
+  [{ kind: 'digest', at: AT, timeoutMs: 1 }, ['read']],
+  [{ kind: 'rows', at: AT, table: 't', offset: 0 }, ['read']],
+  [{ kind: 'release', at: AT }, ['read']],
+  [{ kind: 'write', statements: [STATEMENT] }, ['write']],
+  [{ kind: 'mark' }, ['admin']],
+  [{ kind: 'slots' }, ['admin']],
+  [{ kind: 'dropSlot', name: 'b' }, ['admin']],
+  [{ kind: 'switchFormat', format: 'row' }, ['admin']],
+]
+
+const everything = {
+  status: () => ({}),
+  read: () => ({ result: RESULT, position: AT }),
+  digest: () => ({ position: AT, tables: [] }),
+  rows: () => ({ key: [], columns: [], rows: [] }),
+  release: () => undefined,
+  write: () => ({ results: [RESULT], position: AT }),
+  mark: () => AT,
+  slots: () => [],
+  dropSlot: () => undefined,
+  switchFormat: () => AT,
+}
+
+describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })))(
+  '$kind',
+  ({ body, roles }) => {
+    test.each(ROLES)('asked with the role %s alone', async (role) => {
+      const peer = await startSession({
+        handlers: roles.includes(role) ? everything : {},
+        roles: new Set([role]),
+      })
+      peer.ask(1, body)
+      const answer = await peer.response(1)
+      if (roles.includes(role)) expect(answer.kind).not.toBe('error')
+      else expect(answer).toMatchObject({ kind: 'error', code: 'FORBIDDEN' })
+      // The connection goes on: another request is answered.
+      peer.ask(2, { kind: 'dropSlot', name: 'x' })
+      expect((await peer.response(2)).kind).toBe(role === 'admin' && roles.includes(role) ? 'json' : 'error')
+    })
+
+    test('asked without any role', async () => {
+      const peer = await startSession({
+        handlers: body.kind === 'status' ? everything : {},
+        roles: new Set(),
+      })
+      peer.ask(1, body)
+      expect((await peer.response(1)).kind).toBe(body.kind === 'status' ? 'json' : 'error')
+    })
+  },
+)
+
+test('a writer that may not read learns how many rows changed, and none of them', async () => {
+  const write = { kind: 'write', statements: [STATEMENT] } as const
+  const writer = await startSession({ handlers: everything, roles: new Set<Role>(['write']) })
+  writer.ask(1, write)
+  expect(await writer.response(1)).toEqual({
+    kind: 'results',
+    results: [{ columns: [], rows: [], changes: 1 }],
+    position: AT,
+  })
+  const both = await startSession({ handlers: everything, roles: new Set<Role>(['write', 'read']) })
+  both.ask(1, write)
+  expect(await both.response(1)).toMatchObject({ results: [RESULT] })
+})
