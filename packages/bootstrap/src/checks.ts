@@ -20,6 +20,7 @@ export const CHUNK_BYTES_MAX: number = LIMITS.frameBytesMax / 2
 /** SQLite's own limits of the page size. */
 const PAGE_BYTES_MIN = 512
 const PAGE_BYTES_MAX = 65_536
+const PAGES_MAX = 0xffff_fffe
 
 export function chunkHash(bytes: Uint8Array): Uint8Array {
   return hash('sha256', bytes, 'buffer').subarray(0, HASH_BYTES)
@@ -52,7 +53,10 @@ export function assertCredible(start: SnapshotStart): void {
     (!/^[!-~]{1,64}$/.test(start.id) && 'its id is not 1 to 64 printable ASCII characters') ||
     ((pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX || (pageBytes & (pageBytes - 1)) !== 0) &&
       `its page size is ${pageBytes}`) ||
-    ((!Number.isSafeInteger(totalBytes) || totalBytes < pageBytes || totalBytes % pageBytes !== 0) &&
+    ((!Number.isSafeInteger(totalBytes) ||
+      totalBytes < pageBytes ||
+      totalBytes % pageBytes !== 0 ||
+      totalBytes / pageBytes > PAGES_MAX) &&
       `its size is ${totalBytes}`) ||
     ((chunkBytes < pageBytes || chunkBytes > CHUNK_BYTES_MAX || chunkBytes % pageBytes !== 0) &&
       `its chunk size is ${chunkBytes}`) ||

@@ -4,6 +4,7 @@ export {
   RECEIVE_SNAPSHOT_DEFAULTS,
   type ReceivedSnapshot,
   type ReceiveSnapshotOptions,
+  type AnnouncedImage,
   type SnapshotProgress,
 } from './receive-snapshot.ts'
 export {

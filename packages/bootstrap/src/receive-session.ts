@@ -7,8 +7,9 @@
  * 1. A chunk is written only when it is the one due, of the right length, and its CRC holds.
  * 2. Hashes run at most `AHEAD_BYTES` ahead of what is in place, a part at a time, so that neither side waits for the
  *    other and neither keeps many.
- * 3. The whole image is acknowledged only after its digest was verified and the file synced. An end of the connection
- *    after the leader's last message changes nothing: the image is complete.
+ * 3. The whole image is acknowledged only after its digest was verified, `check` found nothing and the file was synced,
+ *    in this order: nobody opens a file whose digest is wrong. An end of the connection after the leader's last message
+ *    changes nothing: the image is complete.
  */
 import { crc32 } from 'node:zlib'
 import { isUnderstudyError, UnderstudyError, type Clock, type Timer } from '@understudy/contracts'
@@ -25,6 +26,8 @@ export interface ReceiveSessionOptions {
   readonly bytesPerSecondMax: number
   /** Acknowledgements are no further apart than this while chunks come. */
   readonly ackMs: number
+  /** Looks into the image, whose digest is right. */
+  readonly check: ((start: SnapshotStart, signal: AbortSignal) => Promise<void>) | undefined
   onStart(start: SnapshotStart, resumed: boolean): void
   /** A chunk is in place. `came`: it travelled; otherwise it was held. */
   onChunk(bytes: number, came: boolean): void
@@ -44,6 +47,8 @@ export class ReceiveSession {
   #hashNext = 0
   #hashing = false
   #hashTimer: Timer | undefined
+  readonly #failed = new AbortController()
+  #checking: Promise<void> | undefined
 
   constructor(options: ReceiveSessionOptions) {
     this.#options = options
@@ -75,6 +80,8 @@ export class ReceiveSession {
     } finally {
       this.#state = 'over'
       this.#hashTimer?.cancel()
+      // Whoever looks into the file has let it go before anything else is done with it.
+      await this.#checking?.catch(() => {})
     }
   }
 
@@ -82,6 +89,7 @@ export class ReceiveSession {
   fail(error: unknown): void {
     if (this.#state === 'over') return
     this.#state = 'over'
+    this.#failed.abort()
     this.#options.connection.close(isUnderstudyError(error) ? error : undefined)
     this.#done.reject(error)
   }
@@ -190,7 +198,7 @@ export class ReceiveSession {
       )
     }
     this.#state = 'finishing'
-    target.finish().then(
+    this.#finish(start).then(
       () => {
         keepAlive.send({ type: 'snapshotAck', offset: start.totalBytes })
         connection.close()
@@ -199,6 +207,20 @@ export class ReceiveSession {
       (error: unknown) => this.fail(error),
     )
   }
+
+  async #finish(start: SnapshotStart): Promise<void> {
+    const { target, check } = this.#options
+    this.#checking = check?.(start, this.#failed.signal)
+    try {
+      await this.#checking
+    } catch (cause) {
+      if (this.#failed.signal.aborted) throw cause
+      target.distrust()
+      throw unusable(start, cause)
+    }
+    this.#failed.signal.throwIfAborted()
+    await target.finish()
+  }
 }
 
 function corruptChunk(offset: number, start: SnapshotStart): UnderstudyError {
@@ -206,6 +228,15 @@ function corruptChunk(offset: number, start: SnapshotStart): UnderstudyError {
     'SNAPSHOT_CORRUPT',
     `The chunk at ${offset} of snapshot ${start.id} failed its checksum and was not written. What came before it is kept, and it is asked for again; if that repeats, check the network and the leader's memory.`,
     { offset, position: start.point },
+  )
+}
+
+function unusable(start: SnapshotStart, cause: unknown): UnderstudyError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new UnderstudyError(
+    'SNAPSHOT_CORRUPT',
+    `The image of snapshot ${start.id} came as the leader sent it, and is no database to use: ${reason}`,
+    { cause, digest: true, position: start.point },
   )
 }
 

@@ -6,7 +6,7 @@
  *
  * 1. What the network or the leader did is tried again, after a growing, jittered pause; each chunk of progress begins
  *    the count anew. What this node's disk did, or what no retry can mend, ends the call.
- * 2. An image whose digest is wrong is compared with the leader's by hashes, at most `CORRUPT_IMAGES_MAX` times.
+ * 2. An image whose digest is wrong, or that `check` rejects, is compared with the leader's by hashes, at most `CORRUPT_IMAGES_MAX` times.
  * 3. However it ends, no file stays open and no timer runs.
  */
 import {
@@ -46,6 +46,11 @@ export interface ReceiveSnapshotOptions {
   readonly target: string
   /** An older, closed database file of this node: chunks that it has already do not travel. Only read. */
   readonly seed?: string
+  /**
+   * Looks into the file `target`, whose digest is the leader's, before it counts; nothing else has opened it so far.
+   * Rejects when it must not be used, or when `signal` aborts: the leader is asked again, then the call ends with `SNAPSHOT_CORRUPT`.
+   */
+  readonly check?: (target: string, announced: AnnouncedImage, signal: AbortSignal) => Promise<void>
   readonly onProgress?: (progress: SnapshotProgress) => void
   /** An attempt failed and another follows. */
   readonly onRetry?: (error: UnderstudyError, delayMs: number) => void
@@ -70,6 +75,13 @@ export const RECEIVE_SNAPSHOT_DEFAULTS: {
   bytesPerSecondMax: 0,
   attemptsMax: 20,
   flushBytes: 64 * 1024 * 1024,
+}
+
+/** What the leader said of an image before it sent it. */
+export interface AnnouncedImage {
+  readonly pageBytes: number
+  readonly totalBytes: number
+  readonly point: LogPoint
 }
 
 export interface SnapshotProgress {
@@ -113,6 +125,14 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ADDRESS_INVALID',
   'INSECURE_ADDRESS',
   'INVALID_ARGUMENT',
+])
+/** The leader, or this node, did not accept who the other is: mended by an operator alone, maybe while this node waits. */
+const TURNED_AWAY: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'AUTHENTICATION_REQUIRED',
+  'AUTHENTICATION_FAILED',
+  'CREDENTIALS_INVALID',
+  'FORBIDDEN',
+  'TLS_FAILED',
 ])
 /** These are about this node when they were raised here, and about the leader when it refused with them. */
 const FATAL_HERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -176,6 +196,8 @@ class Bootstrap {
         return await this.#attempt()
       } catch (error) {
         if (!isUnderstudyError(error) || isFatal(error)) throw error
+        // A start tells at once what its operator can mend; a node that has served waits until it is.
+        if (Number.isFinite(attemptsMax) && TURNED_AWAY.has(error.code)) throw error
         if (signal?.aborted === true) throw aborted(signal)
         // Chunks that a new snapshot only confirmed were here before: a leader that keeps ending them must not hold us for ever.
         const advanced = this.#came || (this.#target.id === id && this.#target.offset > offset)
@@ -190,7 +212,13 @@ class Bootstrap {
   }
 
   async #attempt(): Promise<ReceivedSnapshot> {
-    const { clock, signal, bytesPerSecondMax = RECEIVE_SNAPSHOT_DEFAULTS.bytesPerSecondMax } = this.#options
+    const {
+      clock,
+      signal,
+      check,
+      target: path,
+      bytesPerSecondMax = RECEIVE_SNAPSHOT_DEFAULTS.bytesPerSecondMax,
+    } = this.#options
     const connection = await this.#dial()
     let keepAlive: KeepAlive | undefined
     let onAbort: (() => void) | undefined
@@ -208,6 +236,10 @@ class Bootstrap {
         clock,
         bytesPerSecondMax,
         ackMs: heartbeatMs / 2,
+        check:
+          check &&
+          (({ pageBytes, totalBytes, point }, failed) =>
+            check(path, { pageBytes, totalBytes, point }, failed)),
         onStart: (start, goesOn) => {
           announced = start
           resumed = goesOn

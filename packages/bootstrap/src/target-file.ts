@@ -26,6 +26,8 @@ export interface TargetFileOptions {
   readonly flushBytes: number
 }
 
+const CRCS_MIN = 1024
+
 /** Name of the progress file of a target. */
 export function progressPath(target: string): string {
   return `${target}.progress`
@@ -39,6 +41,7 @@ export class TargetFile {
   readonly #seedBytes: number
   /** What is being received; `undefined` when nothing in the file belongs to a known snapshot. */
   #image: Progress | undefined
+  /** Of the chunks in place. Grows as they come: what a leader announces takes no memory. */
   #crcs = new Uint32Array(0)
   #offset = 0
   /** Bytes of the target that counted as held when this session began. */
@@ -92,7 +95,7 @@ export class TargetFile {
     this.#adopt(progress)
     const chunks = chunksOf(progress.offset, progress.chunkBytes)
     for (let index = 0; index < chunks; index++) {
-      this.#crcs[index] = crc32(this.#readHeld(this.#file, index))
+      this.#note(index, crc32(this.#readHeld(this.#file, index)))
       if (index % 8 === 7) await turn()
     }
     this.#offset = progress.offset
@@ -169,7 +172,8 @@ export class TargetFile {
 
   /** Whether the image in place has this digest. All chunks are in place. */
   hasDigest(digest: Uint8Array): boolean {
-    return Buffer.compare(digestOf(this.#crcs), digest) === 0
+    const { totalBytes, chunkBytes } = this.#known
+    return Buffer.compare(digestOf(this.#crcs.subarray(0, chunksOf(totalBytes, chunkBytes))), digest) === 0
   }
 
   /** Makes the image durable under its name, at its exact size, and removes the progress file. Closes everything. */
@@ -199,7 +203,7 @@ export class TargetFile {
 
   #adopt(image: Progress): void {
     this.#image = image
-    this.#crcs = new Uint32Array(chunksOf(image.totalBytes, image.chunkBytes))
+    this.#crcs = new Uint32Array(0)
     this.#offset = 0
     this.#flushedTo = 0
   }
@@ -210,10 +214,19 @@ export class TargetFile {
   }
 
   #advance(length: number, crc: number): void {
-    this.#crcs[this.#offset / this.#known.chunkBytes] = crc
+    this.#note(this.#offset / this.#known.chunkBytes, crc)
     this.#offset += length
     if (this.#flushing === undefined && this.#offset - this.#flushedTo >= this.#options.flushBytes)
       this.#flush()
+  }
+
+  #note(index: number, crc: number): void {
+    if (index >= this.#crcs.length) {
+      const grown = new Uint32Array(Math.max(CRCS_MIN, 2 * this.#crcs.length))
+      grown.set(this.#crcs)
+      this.#crcs = grown
+    }
+    this.#crcs[index] = crc
   }
 
   #flush(): void {

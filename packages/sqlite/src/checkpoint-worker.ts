@@ -1,7 +1,8 @@
 /**
  * The thread that checkpoints: a connection of its own, so that its syncs stall no writer.
  *
- * Imports nothing but Node itself, so that it starts the same from source and from a build. Its one job:
+ * Imports nothing but Node and what imports nothing but Node, so that it starts the same from source and from a build.
+ * Its one job:
  * 1. Unless told that checkpoints are held, moves pages from the log into the database (PASSIVE: waits for nobody).
  * 2. When not everything could be moved, syncs the log file instead: that alone makes every commit durable.
  * 3. When asked, syncs the database, so that what the writer's thread still has to sync itself is little.
@@ -9,9 +10,8 @@
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { pathToFileURL } from 'node:url'
 import { parentPort, workerData } from 'node:worker_threads'
+import { openHardened } from './hardened-connection.ts'
 
 interface Request {
   readonly held: boolean
@@ -21,10 +21,8 @@ interface Request {
 
 const { path, databaseDescriptor } = workerData as { path: string; databaseDescriptor: number }
 
-// mode=rw: a file that went away must not come back empty.
-const address = pathToFileURL(path)
-address.searchParams.set('mode', 'rw')
-const database = new DatabaseSync(address, { timeout: 0 })
+// A file that went away must not come back empty.
+const database = openHardened(path, { trust: 'own', file: 'existing' })
 database.exec('pragma synchronous = normal; pragma wal_autocheckpoint = 0')
 const passive = database.prepare('pragma wal_checkpoint(passive)')
 

@@ -42,7 +42,8 @@ export function rememberClosed(path: string): void {
   const state = look(path)
   if (state === undefined) return
   try {
-    writeFileSync(`${path}${SUFFIX}.new`, JSON.stringify(state))
+    rmSync(`${path}${SUFFIX}.new`, { force: true })
+    writeFileSync(`${path}${SUFFIX}.new`, JSON.stringify(state), { mode: 0o600, flag: 'wx' })
     renameSync(`${path}${SUFFIX}.new`, `${path}${SUFFIX}`)
   } catch {
     rmSync(`${path}${SUFFIX}.new`, { force: true })

@@ -1,17 +1,18 @@
 /**
  * Opens the connections of one database file, all set up alike.
  *
- * Decides: the settings that replication relies on. Leaves to others: what runs on the connections, the descriptors of
- * the files (`descriptors.ts`).
+ * Decides: the settings that replication relies on. Leaves to others: what no connection can do
+ * (`hardened-connection.ts`), what runs on the connections, the descriptors of the files (`descriptors.ts`).
  *
  * 1. `setup` runs first, ours last, so that nothing in it can undo what replication relies on.
  * 2. synchronous=NORMAL: COMMIT never syncs; only a checkpoint makes commits durable, the log repairs the rest.
  * 3. wal_autocheckpoint=0 on every connection: nobody moves pages but the checkpointer.
  */
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { SqliteConnection, SqlitePages, StatementObserver } from '@understudy/contracts'
 import { Guard, OWN_TABLE_PREFIX } from './guard.ts'
 import { invalidArgument, openFailure } from './errors.ts'
+import { harden, openHardened, type Trust } from './hardened-connection.ts'
 import { Statements } from './statements.ts'
 
 /** Registers functions, aggregates and collations; called once for each connection, the writer's first. */
@@ -69,7 +70,7 @@ export function openWriter(
   options: ConnectionOptions,
   file: { readonly pageBytes: number; readonly walBytesRestart: number },
 ): Connection {
-  return opened(options.path, false, options, (database) => {
+  return opened(options, { readOnly: false, trust: 'own' }, (database) => {
     database.exec(`pragma page_size = ${file.pageBytes}`)
     const mode = database.prepare('pragma journal_mode = wal').get()?.['journal_mode']
     if (mode !== 'wal')
@@ -81,9 +82,9 @@ export function openWriter(
   })
 }
 
-/** Opens a connection that can only read. The writer must be open. */
-export function openReader(options: ConnectionOptions): Connection {
-  return opened(options.path, true, options, (database) => {
+/** Opens a connection that can only read. The writer must be open. `foreign`: for SQL of others. */
+export function openReader(options: ConnectionOptions, trust: Trust = 'own'): Connection {
+  return opened(options, { readOnly: true, trust }, (database) => {
     options.setup?.(database)
     database.exec('pragma query_only = on; pragma wal_autocheckpoint = 0')
   })
@@ -91,22 +92,22 @@ export function openReader(options: ConnectionOptions): Connection {
 
 /** Opens a connection that can move frames to the database file, but not write. The writer must be open. */
 export function openPin(options: ConnectionOptions): Connection {
-  return opened(options.path, false, options, (database) => {
+  return opened(options, { readOnly: false, trust: 'own' }, (database) => {
     database.exec('pragma synchronous = normal; pragma query_only = on; pragma wal_autocheckpoint = 0')
   })
 }
 
 function opened(
-  path: string,
-  readOnly: boolean,
-  options: ConnectionOptions,
+  { path, busyTimeoutMs, statementsMax }: ConnectionOptions,
+  { readOnly, trust }: { readonly readOnly: boolean; readonly trust: Trust },
   prepare: (database: DatabaseSync) => void,
 ): Connection {
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(path, { readOnly, timeout: options.busyTimeoutMs })
+    database = openHardened(path, { trust, readOnly, timeoutMs: busyTimeoutMs })
     prepare(database)
-    return new Connection(database, options.statementsMax)
+    harden(database, trust)
+    return new Connection(database, statementsMax)
   } catch (error) {
     if (database?.isOpen) database.close()
     throw openFailure(path, error)

@@ -5,7 +5,9 @@
  * because the node owns transactions, the WAL and the connection's settings. Leaves to others: whether a log format can
  * carry what is left.
  *
- * 1. Outside a user's callback everything is allowed, and only schema changes are noticed (`generation`).
+ * 1. Outside a user's callback everything is allowed, and only schema changes are noticed (`generation`), with one
+ *    exception: no trigger or view, whoever wrote it and whatever fires it, changes the project's own tables or calls a
+ *    function that loads code. Triggers travel in snapshots and records; the project has none of its own.
  * 2. SQLite compiles cached statements anew after a schema change, and runs statements of its own (FTS5, sessions);
  *    these are judged too, but belong to no analysis.
  * 3. An analysis is as good as the schema it was made with: a trigger made later adds tables. Whoever keeps one
@@ -49,6 +51,9 @@ const PRAGMAS_THAT_ACT: ReadonlySet<string> = new Set([
   'shrink_memory',
   'wal_checkpoint',
 ])
+
+/** Functions that load code, or point SQLite at some. */
+const FUNCTIONS_REFUSED: ReadonlySet<string> = new Set(['load_extension', 'fts3_tokenizer'])
 
 const {
   SQLITE_OK,
@@ -164,17 +169,18 @@ export class Guard {
     }
   }
 
-  readonly authorize: Authorizer = (action, first, second) => {
+  readonly authorize: Authorizer = (action, first, second, _schema, trigger) => {
     switch (action) {
       case SQLITE_READ:
       case SQLITE_SELECT:
-      case SQLITE_FUNCTION:
       case SQLITE_RECURSIVE:
         return SQLITE_OK
+      case SQLITE_FUNCTION:
+        return this.#call((second ?? '').toLowerCase(), trigger)
       case SQLITE_INSERT:
       case SQLITE_UPDATE:
       case SQLITE_DELETE:
-        return this.#rows(first ?? '')
+        return this.#rows(first ?? '', trigger)
       case SQLITE_PRAGMA:
         return this.#pragma((first ?? '').toLowerCase(), second ?? undefined)
       case SQLITE_TRANSACTION:
@@ -190,9 +196,14 @@ export class Guard {
     }
   }
 
-  #rows(table: string): number {
-    if (this.#enforcing && isOwnTable(table))
-      return this.#refuse(`a change of ${table}, which belongs to the node`)
+  #call(name: string, trigger: string | null): number {
+    if (!FUNCTIONS_REFUSED.has(name)) return SQLITE_OK
+    return this.#refuse(`${name}(): no SQL may load code`, trigger !== null)
+  }
+
+  #rows(table: string, trigger: string | null): number {
+    if ((this.#enforcing || trigger !== null) && isOwnTable(table))
+      return this.#refuse(`a change of ${table}, which belongs to the node`, trigger !== null)
     const analysis = this.#analysis
     if (analysis === undefined || isSchemaTable(table)) return SQLITE_OK
     analysis.writes.add(table)
@@ -234,8 +245,8 @@ export class Guard {
     return SQLITE_OK
   }
 
-  #refuse(what: string): number {
-    if (!this.#enforcing) return SQLITE_OK
+  #refuse(what: string, always = false): number {
+    if (!this.#enforcing && !always) return SQLITE_OK
     this.refusal = what
     return SQLITE_DENY
   }

@@ -8,15 +8,17 @@
  *    source that is not in WAL mode is copied, its other users cannot commit.
  * 2. Page for page, not VACUUM INTO, which may give rows new rowids.
  * 3. The copy is checked (PRAGMA quick_check), on this thread: a damaged database would be shipped to every follower.
- * 4. The copy forgets where its source stood as a node's: it is at the origin. What else the project keeps in it stays,
+ * 4. The copy is opened as somebody else's: its schema may call no function unless `setup` gives some.
+ * 5. The copy forgets where its source stood as a node's: it is at the origin. What else the project keeps in it stays,
  *    because only its format knows it: a follower's file has its triggers there and nowhere else.
  */
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { backup, DatabaseSync } from 'node:sqlite'
+import { backup, type DatabaseSync } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
 import type { Setup } from './connection.ts'
 import { invalidArgument, openFailure, sqliteCode } from './errors.ts'
+import { harden, makePrivateFile, openHardened } from './hardened-connection.ts'
 import { POSITION_TABLE } from './position.ts'
 
 export interface ImportProgress {
@@ -63,7 +65,7 @@ export async function importDatabase(options: ImportOptions): Promise<void> {
 async function copy(from: string, part: string, progress: ImportOptions['progress']): Promise<void> {
   let source: DatabaseSync | undefined
   try {
-    source = new DatabaseSync(from, { readOnly: true, timeout: 5000 })
+    source = openHardened(from, { trust: 'foreign', readOnly: true, timeoutMs: 5000 })
     source.exec('begin')
     source.prepare('select count(*) from sqlite_schema').get()
   } catch (error) {
@@ -71,6 +73,7 @@ async function copy(from: string, part: string, progress: ImportOptions['progres
     throw unsuitable(from, error)
   }
   try {
+    makePrivateFile(part)
     const totalPages = await backup(source, part, {
       rate: BATCH_PAGES,
       progress: ({ totalPages, remainingPages }) =>
@@ -85,9 +88,12 @@ async function copy(from: string, part: string, progress: ImportOptions['progres
 }
 
 function forgetPosition(part: string, setup: Setup | undefined): void {
-  const database = new DatabaseSync(part)
+  // Whoever gives functions says that the schema may call them.
+  const trust = setup === undefined ? 'foreign' : 'own'
+  const database = openHardened(part, { trust })
   try {
     setup?.(database)
+    harden(database, trust)
     const broken = database.prepare('pragma quick_check(1)').get()
     if (Object.values(broken ?? {})[0] !== 'ok')
       throw new Error(`it is damaged: ${String(Object.values(broken ?? {})[0])}`)

@@ -7,9 +7,10 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { UnderstudyError, systemClock, type Timer } from '@understudy/contracts'
 import { isSqlite, openFailure, SQLITE_CODES } from './errors.ts'
+import { openHardened } from './hardened-connection.ts'
 
 /** As long as a timer can be. */
 const HOLD_MS = 2 ** 31 - 1
@@ -26,8 +27,8 @@ export function lockDirectory(directory: string): DirectoryLock {
   const path = join(directory, 'lock')
   let database: DatabaseSync | undefined
   try {
-    mkdirSync(directory, { recursive: true })
-    database = new DatabaseSync(path, { timeout: 0 })
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    database = openHardened(path, { trust: 'own' })
     database.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (error) {
     if (database?.isOpen) database.close()

@@ -29,6 +29,11 @@ export interface StorageOptions {
    * next physical transaction. Such a storage cannot be a follower's. Default false.
    */
   readonly shared?: boolean
+  /**
+   * Reads with `foreign` may use a schema that calls functions of `setup`, or those of SQLite that are not known to be
+   * harmless. Default false: such a schema fails them.
+   */
+  readonly trustSchema?: boolean
 }
 
 /** The options as they are used. */
@@ -46,6 +51,7 @@ export function withDefaults(options: StorageOptions): Settings {
     pageCacheBytes: options.pageCacheBytes ?? 32 * 1024 * 1024,
     stagedBytesMax: options.stagedBytesMax ?? 8 * 1024 * 1024,
     shared: options.shared ?? false,
+    trustSchema: options.trustSchema ?? false,
   }
   if (typeof all.path !== 'string' || all.path === '' || all.path === ':memory:')
     throw invalidArgument('path must name a file: replication needs a write-ahead log. Nothing was opened.')

@@ -8,9 +8,11 @@
  * 2. `ahead` is 1 when the transaction that stored the row is the physical one of the record right after the position.
  * 3. A touch writes the row's page into the log file and leaves it, byte for byte, as it was: `touch` goes to another
  *    value of two bytes and back, which SQLite overwrites in place. (An update to equal values would write no frame.)
- * 4. A database that is up to date is not changed at open: its pages may be those of its leader.
+ * 4. The table is used only when it is ours: a plain table with these columns, one row, and nothing that hangs on it.
+ *    It may have come from elsewhere, with a file.
+ * 5. A database that is up to date is not changed at open: its pages may be those of its leader.
  */
-import { ORIGIN, type LogPoint } from '@understudy/contracts'
+import { ORIGIN, UnderstudyError, type LogPoint } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
 
@@ -44,10 +46,12 @@ export function ensurePosition(connection: Connection): StoredPosition {
         `create table if not exists ${POSITION_TABLE} (epoch integer not null, lsn integer not null, crc integer not null,
           ahead integer not null default 0, touch integer not null default 300)`,
       )
+      checkKind(connection)
       addColumns(connection)
       database.exec(
         `insert into ${POSITION_TABLE} select 0, 0, 0, 0, 300 where not exists (select 1 from ${POSITION_TABLE})`,
       )
+      checkContent(connection)
       const stored = readPosition(connection)
       database.exec('commit')
       return stored
@@ -67,6 +71,37 @@ function addColumns({ database }: Connection): void {
     database.exec(`alter table ${POSITION_TABLE} add column ${name} ${type}`)
   // Until a row is written again it is stored without them, and a touch would not find its size unchanged.
   database.exec(`update ${POSITION_TABLE} set ahead = 0, touch = 300`)
+}
+
+/** Throws `DATABASE_UNSUITABLE` for anything of that name but a plain table on which nothing hangs. */
+function checkKind({ database }: Connection): void {
+  const objects = database
+    .prepare('select type, sql from sqlite_schema where lower(name) = ?1 or lower(tbl_name) = ?1')
+    .all(POSITION_TABLE)
+  const [table] = objects
+  const isPlain = table?.['type'] === 'table' && !/^\s*create\s+virtual/i.test(String(table['sql']))
+  if (!isPlain) throw positionUnsuitable(database.location() ?? '', 'it is no plain table')
+  if (objects.length > 1)
+    throw positionUnsuitable(database.location() ?? '', 'a trigger or an index hangs on it')
+}
+
+function checkContent({ database }: Connection): void {
+  const columns = database.prepare('select name from pragma_table_xinfo(?) order by cid').all(POSITION_TABLE)
+  const names = columns.map(({ name }) => String(name)).join(' ')
+  const rows = Number(database.prepare(`select count(*) as n from ${POSITION_TABLE}`).get()?.['n'])
+  if (names !== 'epoch lsn crc ahead touch')
+    throw positionUnsuitable(database.location() ?? '', 'it has other columns')
+  if (rows !== 1) throw positionUnsuitable(database.location() ?? '', `it has ${rows} rows`)
+}
+
+/** `DATABASE_UNSUITABLE`: the position cannot be kept in this database. */
+export function positionUnsuitable(path: string, reason: string): UnderstudyError {
+  return new UnderstudyError(
+    'DATABASE_UNSUITABLE',
+    `The table ${POSITION_TABLE} of ${path} is not as a node made it: ${reason}. The file was kept as it is and is not used. ` +
+      `On a follower, delete its directory and let it bootstrap; else restore the file from a copy.`,
+    { path },
+  )
 }
 
 /** The position row, as the connection sees it. */

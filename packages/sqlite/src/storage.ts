@@ -53,6 +53,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   readonly #pages: Pages
   readonly #shared: SharedLog | undefined
   readonly #readers: ReaderPool
+  /** For SQL of others. */
+  readonly #foreignReaders: ReaderPool
   readonly #checkpointer: Checkpointer
   #checkpointing: Promise<LogPoint | undefined> | undefined
   readonly #snapshots = new Set<Snapshot>()
@@ -85,7 +87,12 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       void descriptors?.close()
       throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
     }
-    this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), this.#options.readers)
+    const { readers, trustSchema } = this.#options
+    this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), readers)
+    this.#foreignReaders = new ReaderPool(
+      () => openReader(this.#connectionOptions, trustSchema ? 'limited' : 'foreign'),
+      readers,
+    )
     this.#checkpointer = new Checkpointer(options.path, this.#descriptors.database)
   }
 
@@ -159,9 +166,15 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     this.#writer.rollback()
   }
 
-  /** Runs `body` in one read transaction; it may be asynchronous. The database stays as it was at its first statement. */
-  read<R>(body: (tx: ReadTransaction) => R | Promise<R>): Promise<Awaited<R>> {
-    return this.#readers.read(body)
+  /**
+   * Runs `body` in one read transaction; it may be asynchronous. The database stays as it was at its first statement.
+   * `foreign`: the SQL is somebody else's. It runs on connections with tight limits whose schema may call no function.
+   */
+  read<R>(
+    body: (tx: ReadTransaction) => R | Promise<R>,
+    options?: { readonly foreign?: boolean },
+  ): Promise<Awaited<R>> {
+    return (options?.foreign === true ? this.#foreignReaders : this.#readers).read(body)
   }
 
   /** Bytes of frames in the log file that are not in the database file yet. One small read. */
@@ -343,6 +356,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     for (const snapshot of this.#snapshots) await snapshot.close()
     for (const view of this.#frozen) await view.close()
     await this.#readers.close()
+    await this.#foreignReaders.close()
     await this.#checkpointing?.catch(() => {})
     await this.#checkpointer.close()
     this.#shared?.close()

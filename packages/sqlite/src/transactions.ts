@@ -108,7 +108,7 @@ export class SqliteReadTransaction implements ReadTransaction {
     try {
       return guard.enforce(() => statements.all(sql, parameters))
     } catch (error) {
-      throw readOnlyError(error)
+      throw readError(error)
     }
   }
 
@@ -118,7 +118,7 @@ export class SqliteReadTransaction implements ReadTransaction {
     try {
       return guard.enforce(() => statements.get(sql, parameters))
     } catch (error) {
-      throw readOnlyError(error)
+      throw readError(error)
     }
   }
 
@@ -128,7 +128,7 @@ export class SqliteReadTransaction implements ReadTransaction {
     try {
       return guard.enforce(() => statements.table(sql, parameters, limits))
     } catch (error) {
-      throw readOnlyError(error)
+      throw readError(error)
     }
   }
 
@@ -157,7 +157,14 @@ export function transactionLost(cause: unknown): UnderstudyError {
   )
 }
 
-function readOnlyError(error: unknown): unknown {
+function readError(error: unknown): unknown {
+  if (error instanceof Error && error.message.includes('unsafe use of'))
+    return new UnderstudyError(
+      'SQL_FAILED',
+      `SQLite refused a statement that was run as somebody else's: ${error.message}. It was not run. If everybody who may ` +
+        `change the schema is trusted to call the functions of setup(), set trustSchema.`,
+      { cause: error },
+    )
   if (!isSqlite(error, SQLITE_CODES.READONLY)) return error
   return new UnderstudyError(
     'WRITE_FORBIDDEN',

@@ -28,6 +28,7 @@ import { OWN_TABLE_PREFIX } from './guard.ts'
 import type { Pages, TransactionState } from './pages.ts'
 import {
   ensurePosition,
+  positionUnsuitable,
   POSITION_TABLE,
   positionPage,
   readPositionImage,
@@ -273,7 +274,12 @@ export class Writer implements TransactionState {
   #note(call: string, point: LogPoint, ahead: boolean): void {
     this.#checkInTransaction(call)
     this.#useSql(call)
-    this.#mark.run(point.epoch, point.lsn, point.crc, ahead ? 1 : 0)
+    const { changes } = this.#mark.run(point.epoch, point.lsn, point.crc, ahead ? 1 : 0)
+    // Data without its position would be applied twice after a restart.
+    if (changes !== 1) {
+      this.failure = positionUnsuitable(this.#path, `it has ${changes} rows`)
+      throw this.failure
+    }
     this.#marked = { point: { epoch: point.epoch, lsn: point.lsn, crc: point.crc }, ahead }
   }
 
