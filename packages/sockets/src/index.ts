@@ -4,10 +4,12 @@ export {
   invalidAddress,
   parseAddress,
   parseUnixAddress,
+  socketPathBytesMax,
   type AddressRules,
   type Endpoint,
 } from './address.ts'
 export { canonicalIp, isLoopback, networkOf } from './ip.ts'
+export { combined } from './combined.ts'
 export { Admission, type AdmissionLimits } from './admission.ts'
 export { insecureAddress, type Protection } from './insecure.ts'
 export {
