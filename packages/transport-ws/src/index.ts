@@ -1,1 +1,2 @@
-export {}
+export { webSocket } from './web-socket.ts'
+export type { WebSocketOptions } from './options.ts'

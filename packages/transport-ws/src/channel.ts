@@ -1,0 +1,406 @@
+/**
+ * One WebSocket connection as a channel of frames: a binary message each.
+ *
+ * Decides: when bytes are written (at the end of the turn, or sooner when many wait), when the sender is told to wait,
+ * what of the peer's bytes `ws` gets to see (through the gate), deadlines, and how the connection ends. Leaves to `ws`:
+ * the WebSocket protocol. Leaves to others: what frames mean, and deadlines for a peer that is silent between frames.
+ *
+ * 1. No frame is delivered while paused, nor after `close`.
+ * 2. `closed` is called once, after `start`, when the socket is gone.
+ * 3. After `close` data is read over until the peer closed too: unread bytes would make the operating system reset the
+ *    connection, and the peer could lose what was sent last.
+ * 4. `ws` listens to the socket with one function that takes any piece of the stream; it is called from here instead.
+ */
+import type { Socket } from 'node:net'
+import { WebSocket } from 'ws'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Channel,
+  type ChannelHandler,
+  type ChannelSecurity,
+  type Clock,
+  type Timer,
+} from '@understudy/contracts'
+import { connectionLost, type SystemError } from '@understudy/sockets'
+import { frameTimedOut, violation } from './errors.ts'
+import { FrameGate } from './frame-gate.ts'
+
+/** Bytes gathered in one turn that are written without waiting for its end. */
+const FLUSH_BYTES = 256 * 1024
+/** How long the peer may take to accept the last bytes, and to answer that the connection closes. */
+const CLOSE_TIMEOUT_MS = 1000
+/** How long the peer may take for a frame, whatever its length, and for each piece of it more. */
+const FRAME_TIMEOUT_MS = 30_000
+const FRAME_PIECE_BYTES = 64 * 1024
+const FRAME_PIECE_MS = 1000
+/** No Buffer is longer on every platform. */
+const LENGTH_MAX = 0x7fffffff
+const BINARY = { binary: true, compress: false, fin: true } as const
+
+/** RFC 6455, section 7.4.1. */
+const STATUS_NORMAL = 1000
+const STATUS_VIOLATION = 1002
+const STATUS_POLICY = 1008
+const STATUS_TOO_LARGE = 1009
+/** The peer closed in order: as we do, because it goes away, or without a word. */
+const IN_ORDER: readonly number[] = [STATUS_NORMAL, 1001, 1005]
+/** No closing handshake came. */
+const STATUS_NONE = 1006
+
+export interface ChannelOptions {
+  readonly frameBytesMax: number
+  readonly highBytes: number
+  readonly lowBytes: number
+  readonly clock: Pick<Clock, 'schedule'>
+  /** This side accepted the connection. */
+  readonly accepted: boolean
+  readonly remote: string
+  readonly security: ChannelSecurity | undefined
+}
+
+export class WebSocketChannel implements Channel {
+  readonly remote: string
+  readonly security: ChannelSecurity | undefined
+  frameBytesMax: number
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+  readonly #options: ChannelOptions
+  readonly #gate: FrameGate
+  readonly #feed: (frame: Buffer) => void
+  #handler: ChannelHandler | undefined
+  #corked = false
+  #gatheredBytes = 0
+  #flushScheduled = false
+  #mustReportDrained = false
+  #paused = false
+  #delivering = false
+  #resumeScheduled = false
+  /** This side closed: nothing is sent or delivered any more. */
+  #closing = false
+  /** What comes is of no interest any more, the peer's closing included. */
+  #dropping = false
+  /** The socket is gone. */
+  #ended = false
+  #endedWith: { readonly error: UnderstudyError | undefined } | undefined
+  #error: UnderstudyError | undefined
+  #socketError: SystemError | undefined
+  #closeTimer: Timer | undefined
+  #frameTimer: Timer | undefined
+  /** `completed` of the gate when the frame timer was started. */
+  #frameTimed = -1
+  #pongWaits = false
+  #nextPong: Buffer | undefined
+  readonly #gone = Promise.withResolvers<void>()
+
+  /** Takes a connection over as soon as `ws` has it: before any of its bytes were read. */
+  constructor(ws: WebSocket, socket: Socket, options: ChannelOptions) {
+    this.#ws = ws
+    this.#socket = socket
+    this.#options = options
+    this.#gate = new FrameGate(options.accepted)
+    this.#feed = takeOver(socket, (chunk) => this.#received(chunk))
+    this.frameBytesMax = options.frameBytesMax
+    this.remote = options.remote
+    this.security = options.security
+    ws.pause()
+    ws.on('message', (data) => this.#message(data as Buffer))
+    ws.on('ping', (data) => this.#pinged(data))
+    ws.on('error', (error) => this.#failed(error))
+    ws.on('close', (status, reason) => this.#closed(status, reason))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#socketError ??= error
+    })
+  }
+
+  get bufferedBytes(): number {
+    return this.#ended ? 0 : this.#ws.bufferedAmount
+  }
+
+  /** Settles when the socket is gone, after `closed`. */
+  get gone(): Promise<void> {
+    return this.#gone.promise
+  }
+
+  start(handler: ChannelHandler): void {
+    if (this.#handler !== undefined)
+      throw new UnderstudyError(
+        'INVALID_ARGUMENT',
+        'Channel.start was called twice. The first handler still gets the frames.',
+      )
+    this.#handler = handler
+    if (this.#ended) process.nextTick(() => this.#deliverClosed())
+    else if (!this.#paused) this.#ws.resume()
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    const ws = this.#ws
+    if (this.#closing || ws.readyState !== WebSocket.OPEN) return false
+    const data = parts.length === 1 ? parts[0]! : joined(parts)
+    if (!this.#corked) this.#cork()
+    // Only while much waits must we know when it is out.
+    const isMuch = ws.bufferedAmount + data.length >= this.#options.lowBytes
+    ws.send(data, BINARY, isMuch ? this.#written : undefined)
+    this.#gatheredBytes += data.length
+    if (this.#gatheredBytes >= FLUSH_BYTES) this.#flush()
+    if (ws.bufferedAmount <= this.#options.highBytes) return true
+    this.#mustReportDrained = true
+    return false
+  }
+
+  pause(): void {
+    this.#paused = true
+    if (this.#closing) return
+    this.#ws.pause()
+    this.#watchFrame()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    if (this.#handler === undefined || this.#resumeScheduled) return
+    // Not at once: the caller may be inside `frame`, or hold half-changed state of its own.
+    this.#resumeScheduled = true
+    process.nextTick(() => {
+      this.#resumeScheduled = false
+      this.#deliver()
+      if (!this.#paused) this.#ws.resume()
+    })
+  }
+
+  close(error?: UnderstudyError): void {
+    if (this.#closing) return
+    this.#closing = true
+    this.#error ??= error
+    if (this.#ended) return
+    this.#gate.skipData()
+    this.#endSending(statusOf(error), error)
+    this.#frameTimer?.cancel()
+    // Flows also without a handler: see 3 above.
+    process.nextTick(() => {
+      this.#deliver()
+      this.#ws.resume()
+    })
+  }
+
+  #endSending(status: number, error: UnderstudyError | undefined): void {
+    this.#flush()
+    this.#ws.close(status, error?.code)
+    this.#limitClosing()
+  }
+
+  #limitClosing(): void {
+    this.#closeTimer ??= this.#options.clock.schedule(CLOSE_TIMEOUT_MS, () => this.#closeTimedOut())
+  }
+
+  #closeTimedOut(): void {
+    const bytes = this.bufferedBytes
+    if (bytes > 0)
+      this.#error ??= connectionLost(this.remote, `the peer did not take the last ${bytes} bytes in time`)
+    this.#ws.terminate()
+  }
+
+  #cork(): void {
+    this.#corked = true
+    this.#socket.cork()
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    setImmediate(() => {
+      this.#flushScheduled = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    if (!this.#corked) return
+    this.#corked = false
+    this.#gatheredBytes = 0
+    this.#socket.uncork()
+  }
+
+  readonly #written = (error?: Error | null): void => {
+    if ((error !== null && error !== undefined) || !this.#mustReportDrained) return
+    if (this.bufferedBytes >= this.#options.lowBytes) return
+    this.#mustReportDrained = false
+    if (!this.#closing && this.#ws.readyState === WebSocket.OPEN) this.#handler?.drained()
+  }
+
+  #received(chunk: Buffer): void {
+    if (this.#dropping) return
+    this.#gate.push(chunk)
+    this.#deliver()
+  }
+
+  #deliver(): void {
+    if (this.#delivering || this.#ended || (this.#handler === undefined && !this.#closing)) return
+    this.#delivering = true
+    try {
+      while ((!this.#paused || this.#closing) && !this.#dropping) {
+        const frame = this.#gate.take(this.frameBytesMax)
+        if (frame === undefined) break
+        const isClose = this.#gate.isClose
+        this.#feed(frame)
+        if (isClose) this.#endedByPeer()
+      }
+    } catch (error) {
+      this.#refuse(error as UnderstudyError)
+    } finally {
+      this.#delivering = false
+    }
+    this.#watchFrame()
+  }
+
+  #message(data: Buffer): void {
+    const handler = this.#handler
+    // Not what `ws` reads by itself of a socket that broke off.
+    if (!this.#delivering || this.#closing || handler === undefined) return
+    try {
+      handler.frame(data)
+    } catch (error) {
+      this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
+    }
+  }
+
+  /** `ws` has the peer's Close frame and answers it; nothing comes after. */
+  #endedByPeer(): void {
+    this.#dropping = true
+    this.#flush()
+    this.#limitClosing()
+  }
+
+  /** The peer sent what it must not. */
+  #refuse(error: UnderstudyError): void {
+    this.#closing = true
+    this.#dropping = true
+    this.#error ??= error
+    this.#endSending(statusOf(error), error)
+    // The peer's own Close frame will not be found among its bytes, so it is not waited for.
+    this.#socket.end()
+  }
+
+  /** What `ws` could not make sense of; it closes by itself. */
+  #failed(cause: Error): void {
+    // When the socket breaks off, `ws` reads what is left of it by itself, perhaps from the midst of a frame.
+    if (this.#socket.destroyed) return
+    if (!this.#closing) this.#error ??= violation(cause.message, cause)
+    this.#closing = true
+    this.#dropping = true
+    this.#flush()
+    this.#limitClosing()
+  }
+
+  /** Only the last of many pings needs an answer (RFC 6455, section 5.5.3), so that a peer cannot make answers pile up. */
+  #pinged(data: Buffer): void {
+    if (this.#ws.readyState !== WebSocket.OPEN) return
+    if (this.#pongWaits) {
+      this.#nextPong = data
+      return
+    }
+    this.#pongWaits = true
+    this.#ws.pong(data, undefined, () => {
+      this.#pongWaits = false
+      const next = this.#nextPong
+      this.#nextPong = undefined
+      if (next !== undefined) this.#pinged(next)
+    })
+  }
+
+  /** A frame has begun and must come to its end in time; not while we do not read. */
+  #watchFrame(): void {
+    const gate = this.#gate
+    if (gate.isBetweenMessages || this.#paused || this.#closing || this.#ended) {
+      this.#frameTimer?.cancel()
+      this.#frameTimer = undefined
+    } else if (this.#frameTimer === undefined || this.#frameTimed !== gate.completed) {
+      this.#frameTimer?.cancel()
+      this.#frameTimed = gate.completed
+      this.#limitFrame(FRAME_TIMEOUT_MS, 0)
+    }
+  }
+
+  #limitFrame(delayMs: number, waitedMs: number): void {
+    this.#frameTimer = this.#options.clock.schedule(delayMs, () => {
+      const totalMs = waitedMs + delayMs
+      const allowedMs =
+        FRAME_TIMEOUT_MS + Math.ceil(this.#gate.announcedBytes / FRAME_PIECE_BYTES) * FRAME_PIECE_MS
+      if (allowedMs > totalMs) {
+        this.#limitFrame(allowedMs - totalMs, totalMs)
+        return
+      }
+      // After a stall of this process timers run before what came meanwhile is read.
+      const timer = this.#frameTimer
+      setImmediate(() => {
+        if (this.#frameTimer === timer) this.#refuse(frameTimedOut(this.remote, totalMs))
+      })
+    })
+  }
+
+  #closed(status: number, reason: Buffer): void {
+    if (!this.#closing) this.#error ??= this.#errorOf(status, reason.toString('latin1'))
+    this.#ended = true
+    this.#closeTimer?.cancel()
+    this.#frameTimer?.cancel()
+    this.#endedWith = { error: this.#error }
+    if (this.#handler !== undefined) this.#deliverClosed()
+    this.#gone.resolve()
+  }
+
+  #deliverClosed(): void {
+    this.#handler?.closed(this.#endedWith?.error)
+  }
+
+  /** Why the connection ended, when this side did not close it. */
+  #errorOf(status: number, reason: string): UnderstudyError | undefined {
+    if (IN_ORDER.includes(status)) return undefined
+    if (status !== STATUS_NONE) {
+      // The peer wrote the reason: only one that looks like a code of ours is shown.
+      const code = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : ''
+      return connectionLost(this.remote, `the peer closed it with status ${status}${code}`)
+    }
+    const cause = this.#socketError
+    if (cause !== undefined) return connectionLost(this.remote, cause.message, cause)
+    return connectionLost(
+      this.remote,
+      this.#gate.isBetweenMessages ? 'it ended without a word' : 'it ended inside a frame, which was dropped',
+    )
+  }
+
+  #handlerFailed(cause: unknown): UnderstudyError {
+    return new UnderstudyError(
+      'CONNECTION_LOST',
+      `The connection with ${this.remote} was closed because handling a frame failed. Frames before it were handled; see the cause.`,
+      { remote: this.remote, cause },
+    )
+  }
+}
+
+/** Puts `received` in the place of the function by which `ws` listens to the socket, and returns that one. */
+function takeOver(socket: Socket, received: (chunk: Buffer) => void): (chunk: Buffer) => void {
+  const listener = socket.listeners('data').at(-1) as ((this: Socket, chunk: Buffer) => void) | undefined
+  if (listener === undefined)
+    throw new UnderstudyError(
+      'UNSUPPORTED_RUNTIME',
+      'This version of ws does not listen to its socket as 8.23 does. No channel was made; install the version that package.json names.',
+    )
+  socket.on('data', received)
+  socket.off('data', listener)
+  return (chunk) => listener.call(socket, chunk)
+}
+
+/** One buffer of all parts: a message in fragments would be joined by the receiver, at the same price. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += part.length
+  if (length > LENGTH_MAX)
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `A frame of ${length} bytes is longer than a message may be. Nothing was sent.`,
+    )
+  return Buffer.concat(parts, length)
+}
+
+function statusOf(error: UnderstudyError | undefined): number {
+  if (error === undefined) return STATUS_NORMAL
+  if (error.code === 'FRAME_TOO_LARGE') return STATUS_TOO_LARGE
+  return error.code === 'PROTOCOL_VIOLATION' ? STATUS_VIOLATION : STATUS_POLICY
+}

@@ -1,0 +1,82 @@
+/**
+ * Options of `webSocket`, with every default.
+ */
+import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
+import { UnderstudyError, systemClock, type Clock } from '@understudy/contracts'
+import type { TlsOptions } from '@understudy/sockets'
+
+export interface WebSocketOptions {
+  /** For `wss://`: certificates, trusted authorities, whether clients need a certificate. A listener needs it, a dialler only for more than Node's own authorities. */
+  readonly tls?: TlsOptions
+  /**
+   * Listen also on addresses that other machines can reach without both encryption and authentication: whoever reaches
+   * the port reads and writes the data. Default false.
+   */
+  readonly insecure?: boolean
+  /**
+   * An HTTP or HTTPS server of the user's, which listens already. Only upgrades of the path of the listen address are
+   * taken from it; it stays open when the listener closes. Default: a server of its own for each listener.
+   */
+  readonly server?: HttpServer | HttpsServer
+  /**
+   * The values of the `Origin` header that may connect, such as `https://app.example`. Browsers send one for every page
+   * that dials, other clients need none and are not held to this. Default: none.
+   */
+  readonly origins?: readonly string[]
+  /** Asked about each upgrade request before it is granted, addresses and headers included. False is answered 403. */
+  readonly allow?: (request: IncomingMessage) => boolean
+  /** Headers of the requests of `connect`, for proxies on the way. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Milliseconds in which a peer that connected to a server of the transport's own must have asked for the upgrade, TLS included. Default 5,000. */
+  readonly upgradeTimeoutMs?: number
+  /** `send` returns false above so many bytes that the operating system has not taken. Default 1 MiB. */
+  readonly highBytes?: number
+  /** `drained` is called below so many. Default 256 KiB. */
+  readonly lowBytes?: number
+  /** Milliseconds of silence after which the operating system asks whether the peer is still there. Default 10,000. */
+  readonly keepAliveMs?: number
+  /** For every time limit, and for looking at files of certificates. Default: real time. */
+  readonly clock?: Clock
+}
+
+export interface Settings {
+  readonly tls: TlsOptions | undefined
+  readonly insecure: boolean
+  readonly server: HttpServer | HttpsServer | undefined
+  readonly origins: readonly string[]
+  readonly allow: (request: IncomingMessage) => boolean
+  readonly headers: Readonly<Record<string, string>>
+  readonly upgradeTimeoutMs: number
+  readonly highBytes: number
+  readonly lowBytes: number
+  readonly keepAliveMs: number
+  readonly clock: Clock
+}
+
+/** The options with their defaults. Throws `INVALID_ARGUMENT`. */
+export function settingsOf(options: WebSocketOptions): Settings {
+  const settings: Settings = {
+    tls: undefined,
+    insecure: false,
+    server: undefined,
+    origins: [],
+    allow: () => true,
+    headers: {},
+    upgradeTimeoutMs: 5000,
+    highBytes: 1024 * 1024,
+    lowBytes: 256 * 1024,
+    keepAliveMs: 10_000,
+    clock: systemClock(),
+    ...options,
+  }
+  const { lowBytes, highBytes, upgradeTimeoutMs } = settings
+  if (!(lowBytes >= 1 && lowBytes <= highBytes))
+    throw invalid(`lowBytes (${lowBytes}) must be at least 1 and at most highBytes (${highBytes})`)
+  if (!(upgradeTimeoutMs > 0)) throw invalid(`upgradeTimeoutMs (${upgradeTimeoutMs}) must be above 0`)
+  return settings
+}
+
+function invalid(what: string): UnderstudyError {
+  return new UnderstudyError('INVALID_ARGUMENT', `${what}. Nothing was opened.`)
+}

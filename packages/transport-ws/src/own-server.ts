@@ -1,0 +1,114 @@
+/**
+ * An HTTP or HTTPS server that does nothing but upgrades, and lets nobody linger.
+ *
+ * Decides: limits of connections from the moment they are accepted, TLS handshakes included, and the deadline by which a
+ * connection must have become a channel. Which upgrades are granted is decided in upgrades.
+ */
+import { createServer as createHttp, type Server } from 'node:http'
+import { createServer as createHttps } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Timer } from '@understudy/contracts'
+import { listenerTls, listenFailed, type Admission, type Certificates } from '@understudy/sockets'
+import type { Settings } from './options.ts'
+import { HEADER_BYTES_MAX } from './protocol.ts'
+
+interface Waiting {
+  readonly socket: Socket
+  readonly timer: Timer
+}
+
+export class OwnServer {
+  readonly http: Server
+  readonly #settings: Settings
+  readonly #admission: Admission
+  /** Connections that are no channel yet, by the ports of both ends: with TLS the upgrade has another socket. */
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #stopWatching: () => void
+
+  constructor(settings: Settings, admission: Admission, certificates: Certificates | undefined) {
+    this.#settings = settings
+    this.#admission = admission
+    const options = {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: settings.keepAliveMs,
+      // The deadline below is the one that counts; these cover what HTTP knows of.
+      headersTimeout: settings.upgradeTimeoutMs,
+      requestTimeout: settings.upgradeTimeoutMs,
+      connectionsCheckingInterval: 1000,
+    }
+    if (certificates === undefined) {
+      this.http = createHttp(options)
+      this.#stopWatching = () => {}
+    } else {
+      const https = createHttps({
+        ...options,
+        ...listenerTls(certificates),
+        handshakeTimeout: settings.upgradeTimeoutMs,
+      })
+      this.#stopWatching = certificates.onChange(() => https.setSecureContext(certificates.options))
+      this.http = https
+    }
+    this.http.on('connection', (socket: Socket) => this.#connected(socket))
+    this.http.on('request', (_request, response) => {
+      response.writeHead(426, { Connection: 'close', Upgrade: 'websocket', 'Content-Length': 0 }).end()
+    })
+  }
+
+  async listen(address: string, endpoint: { host: string; port: number }): Promise<AddressInfo> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const onError = (error: NodeJS.ErrnoException): void => reject(listenFailed(address, error))
+    this.http.once('error', onError).listen(endpoint, resolve)
+    try {
+      await promise
+    } catch (error) {
+      this.#stopWatching()
+      throw error
+    }
+    this.http.off('error', onError)
+    // A connection that could not be accepted, for want of file descriptors say: the peer dials again.
+    this.http.on('error', () => {})
+    return this.http.address() as AddressInfo
+  }
+
+  /** The place of a connection was taken when it was accepted; from here on it has no deadline. */
+  upgraded(socket: Socket): () => void {
+    this.#done(nameOf(socket))
+    return () => {}
+  }
+
+  async close(): Promise<void> {
+    this.#stopWatching()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.http.close(() => resolve())
+    for (const { socket } of this.#waiting.values()) socket.destroy()
+    await promise
+  }
+
+  #connected(socket: Socket): void {
+    const release = this.#admission.admit(socket.remoteAddress)
+    if (release === undefined) {
+      socket.destroy()
+      return
+    }
+    const name = nameOf(socket)
+    const timer = this.#settings.clock.schedule(this.#settings.upgradeTimeoutMs, () => socket.destroy())
+    this.#waiting.set(name, { socket, timer })
+    socket.once('close', () => {
+      release()
+      if (this.#waiting.get(name)?.socket === socket) this.#done(name)
+    })
+  }
+
+  #done(name: string): void {
+    this.#waiting.get(name)?.timer.cancel()
+    this.#waiting.delete(name)
+  }
+}
+
+/** Both ends of a connection, which no other one has at the same time. */
+function nameOf(socket: Socket): string {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket
+  return [remoteAddress, remotePort, localAddress, localPort].join(' ')
+}

@@ -1,0 +1,213 @@
+/** Both ends of real connections over loopback, raw sockets included, closed with the test. */
+import { once } from 'node:events'
+import { connect as connectSocket, createServer, type Socket } from 'node:net'
+import type { Channel, Listener, ListenOptions, UnderstudyError } from '@understudy/contracts'
+import { webSocket, type WebSocketOptions } from '../src/index.ts'
+
+/** A channel that writes down what happens to it, and can be waited for. */
+export class Recorded {
+  readonly channel: Channel
+  readonly frames: Uint8Array[] = []
+  drains = 0
+  closes = 0
+  error: UnderstudyError | undefined
+  onFrame: (frame: Uint8Array) => void = () => {}
+  #waiting: (() => void)[] = []
+
+  constructor(channel: Channel) {
+    this.channel = channel
+    channel.start({
+      frame: (bytes) => {
+        this.frames.push(bytes)
+        this.#wake()
+        this.onFrame(bytes)
+      },
+      drained: () => {
+        this.drains++
+        this.#wake()
+      },
+      closed: (error) => {
+        this.closes++
+        this.error = error
+        this.#wake()
+      },
+    })
+  }
+
+  /** Waits for something to be true after an event of this channel. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  framesArrived(count: number): Promise<void> {
+    return this.until(() => this.frames.length >= count)
+  }
+
+  closed(): Promise<void> {
+    return this.until(() => this.closes > 0)
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+export interface Pair extends AsyncDisposable {
+  readonly dialler: Recorded
+  readonly acceptor: Recorded
+  readonly listener: Listener
+}
+
+/** Two channels, connected. */
+export async function pair(options: WebSocketOptions = {}, listen: ListenOptions = {}): Promise<Pair> {
+  const accepted = Promise.withResolvers<Recorded>()
+  const transport = webSocket(options)
+  const listener = await transport.listen(
+    'ws://127.0.0.1:0',
+    (channel) => accepted.resolve(new Recorded(channel)),
+    { frameBytesMax: 64 * 1024 * 1024, ...listen },
+  )
+  const dialler = new Recorded(await transport.connect(listener.address, { frameBytesMax: 64 * 1024 * 1024 }))
+  const acceptor = await accepted.promise
+  return {
+    dialler,
+    acceptor,
+    listener,
+    async [Symbol.asyncDispose]() {
+      dialler.channel.close()
+      await listener.close()
+      await dialler.closed()
+    },
+  }
+}
+
+/** A bare socket. */
+export async function bareSocket(address: string): Promise<Socket> {
+  const socket = connectSocket({
+    host: '127.0.0.1',
+    port: Number(new URL(address).port),
+    noDelay: true,
+    allowHalfOpen: true,
+  })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+/** An upgrade request as a peer of ours would send it; `headers` replace and add, null leaves one out. */
+export function upgradeRequest(
+  headers: Readonly<Record<string, string | null>> = {},
+  line: string = 'GET / HTTP/1.1',
+): string {
+  const all: Record<string, string | null> = {
+    Host: 'localhost',
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    'Sec-WebSocket-Protocol': 'understudy.1',
+    ...headers,
+  }
+  const lines = Object.entries(all).flatMap(([name, value]) => (value === null ? [] : [`${name}: ${value}`]))
+  return [line, ...lines, '', ''].join('\r\n')
+}
+
+/** Everything that comes until the head of an HTTP answer is whole. What comes behind it stays in the socket. */
+export async function answerHead(socket: Socket): Promise<string> {
+  let text = ''
+  while (!text.includes('\r\n\r\n')) {
+    const chunk = socket.read() as Buffer | null
+    if (chunk === null) await once(socket, 'readable')
+    else text += chunk.toString('latin1')
+  }
+  const end = text.indexOf('\r\n\r\n') + 4
+  if (text.length > end) socket.unshift(Buffer.from(text.slice(end), 'latin1'))
+  return text.slice(0, end)
+}
+
+/** A bare socket whose upgrade was granted. */
+export async function upgradedSocket(address: string): Promise<Socket> {
+  const socket = await bareSocket(address)
+  socket.write(upgradeRequest())
+  const answer = await answerHead(socket)
+  if (!answer.startsWith('HTTP/1.1 101')) throw new Error(answer)
+  return socket
+}
+
+export interface RawPair extends AsyncDisposable {
+  readonly socket: Socket
+  readonly channel: Recorded
+  readonly listener: Listener
+}
+
+/** A bare socket against an accepted channel. */
+export async function rawPair(options: WebSocketOptions = {}, listen: ListenOptions = {}): Promise<RawPair> {
+  const accepted = Promise.withResolvers<Recorded>()
+  const listener = await webSocket(options).listen(
+    'ws://127.0.0.1:0',
+    (channel) => accepted.resolve(new Recorded(channel)),
+    listen,
+  )
+  const socket = await upgradedSocket(listener.address)
+  return {
+    socket,
+    channel: await accepted.promise,
+    listener,
+    async [Symbol.asyncDispose]() {
+      socket.destroy()
+      await listener.close()
+    },
+  }
+}
+
+/** An address that nothing listens on: a port that was free, on a loopback address that nobody else uses. */
+export async function deadAddress(scheme: string = 'ws'): Promise<string> {
+  const server = createServer().listen(0, '127.86.75.31')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return `${scheme}://127.86.75.31:${address.port}`
+}
+
+export interface FrameOptions {
+  /** Default: binary and final. */
+  readonly first?: number
+  readonly masked?: boolean
+  /** What the header says; default the truth. */
+  readonly length?: number | bigint
+  /** Bytes of the length: 0 (seven bits), 2 or 8. Default: as few as needed. */
+  readonly lengthBytes?: 0 | 2 | 8
+}
+
+const MASK = Buffer.from([0x12, 0xfe, 0x80, 0x01])
+
+/** The header of a frame as it stands on the wire. */
+export function frameHeader(options: FrameOptions & { readonly length: number | bigint }): Buffer {
+  const { first = 0x82, masked = true, length } = options
+  const lengthBytes = options.lengthBytes ?? (length < 126 ? 0 : length < 65_536 ? 2 : 8)
+  const header = Buffer.alloc(2 + lengthBytes)
+  header[0] = first
+  header[1] = lengthBytes === 0 ? Number(length) : lengthBytes === 2 ? 126 : 127
+  if (lengthBytes === 2) header.writeUInt16BE(Number(length), 2)
+  if (lengthBytes === 8) header.writeBigUInt64BE(BigInt(length), 2)
+  if (!masked) return header
+  header.writeUInt8(header.readUInt8(1) | 0x80, 1)
+  return Buffer.concat([header, MASK])
+}
+
+/** A frame as it stands on the wire: of a client, unless told otherwise. */
+export function framed(body: Uint8Array, options: FrameOptions = {}): Buffer {
+  const header = frameHeader({ length: body.length, ...options })
+  const { masked = true } = options
+  const payload = masked ? body.map((byte, at) => byte ^ MASK[at % 4]!) : body
+  return Buffer.concat([header, payload])
+}
+
+/** Bytes that depend on their place, so that a shifted or repeated byte shows. */
+export function pattern(length: number, seed: number = 0): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8) * 7 + seed * 131) & 0xff
+  return bytes
+}
