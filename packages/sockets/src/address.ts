@@ -56,7 +56,7 @@ export function formatAddress(endpoint: {
 }
 
 /** Bytes that the operating system has for the path of a socket, without the zero at its end. */
-function socketPathBytesMax(): number {
+export function socketPathBytesMax(): number {
   return process.platform === 'linux' ? 107 : 103
 }
 

@@ -1,35 +1,35 @@
-import type { Transport } from '@understudy/contracts'
-import { memoryTransport } from '@understudy/testkit'
+import type { Channel, Transport } from '@understudy/contracts'
 import { expect, test } from 'vitest'
 import { combined } from '../src/index.ts'
 
-function named(scheme: string): Transport {
-  const memory = memoryTransport()
-  const inner = (address: string): string => address.replace(`${scheme}:`, 'memory:')
+/** A transport that only writes down what it was asked for. */
+function named(scheme: string, asked: unknown[] = []): Transport {
   return {
     schemes: [scheme],
-    connect: (address, options) => memory.connect(inner(address), options),
-    listen: (address, accept, options) => memory.listen(inner(address), accept, options),
+    async connect(address, options) {
+      asked.push([scheme, 'connect', address, options])
+      return {} as Channel
+    },
+    async listen(address, _accept, options) {
+      asked.push([scheme, 'listen', address, options])
+      return { address, close: async () => {}, [Symbol.asyncDispose]: async () => {} }
+    },
   }
 }
 
-test('each address goes to the transport of its scheme', async () => {
-  const both = combined(named('x'), named('y'))
+test('each address goes to the transport of its scheme, with its options', async () => {
+  const asked: unknown[] = []
+  const both = combined(named('x', asked), named('y', asked))
   expect(both.schemes).toEqual(['x', 'y'])
-  const accepted: string[] = []
-  const take = (name: string) => (channel: Parameters<Parameters<Transport['listen']>[1]>[0]) => {
-    accepted.push(name)
-    channel.start({ frame: () => {}, drained: () => {}, closed: () => {} })
-  }
-  await using x = await both.listen('x://a', take('x'))
-  await using y = await both.listen('y://a', take('y'))
-  expect([x.address, y.address]).toEqual(['memory://a', 'memory://a'])
-  for (const address of ['y://a', 'x://a', 'x://a']) {
-    const channel = await both.connect(address)
-    channel.start({ frame: () => {}, drained: () => {}, closed: () => {} })
-    channel.close()
-  }
-  expect(accepted).toEqual(['y', 'x', 'x'])
+  await both.listen('x://a', () => {}, { channelsMax: 3 })
+  await both.listen('y://a', () => {})
+  for (const address of ['y://a', 'X://b']) await both.connect(address, { timeoutMs: 7 })
+  expect(asked).toEqual([
+    ['x', 'listen', 'x://a', { channelsMax: 3 }],
+    ['y', 'listen', 'y://a', undefined],
+    ['y', 'connect', 'y://a', { timeoutMs: 7 }],
+    ['x', 'connect', 'X://b', { timeoutMs: 7 }],
+  ])
 })
 
 test('an address that none serves, and a scheme that two serve, are refused', async () => {
