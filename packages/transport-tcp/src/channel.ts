@@ -1,8 +1,8 @@
 /**
- * One TCP connection as a channel of frames.
+ * One connection, plain or encrypted, as a channel of frames.
  *
  * Decides: when bytes are written (at the end of the turn, or sooner when many wait), when the sender is told to wait,
- * and how the connection ends. Leaves to others: what frames mean, and deadlines for a silent peer.
+ * and how the connection ends. Leaves to others: what frames mean, and deadlines for a peer that is silent between two.
  *
  * 1. No frame is delivered while paused, nor after `close`.
  * 2. `closed` is called once, after `start`, when the socket is gone.
@@ -15,10 +15,12 @@ import {
   UnderstudyError,
   type Channel,
   type ChannelHandler,
+  type ChannelSecurity,
   type Clock,
   type Timer,
 } from '@understudy/contracts'
-import { formatAddress } from './address.ts'
+import { connectionLost, type SystemError } from '@understudy/sockets'
+import { FrameDeadline } from './frame-deadline.ts'
 import { FrameReader } from './frame-reader.ts'
 import { FrameWriter, type Batch, type SlabPool } from './frame-writer.ts'
 
@@ -29,20 +31,32 @@ const CLOSE_TIMEOUT_MS = 1000
 const LENGTH_MAX = 0xffffffff
 
 export interface ChannelOptions {
+  /** The address of the peer. */
+  readonly remote: string
+  readonly security?: ChannelSecurity | undefined
   readonly frameBytesMax: number
+  readonly frameMs: number
   readonly highBytes: number
   readonly lowBytes: number
-  readonly clock: Pick<Clock, 'schedule'>
+  readonly clock: Clock
   readonly pool: SlabPool
+  /**
+   * Without it the channel reads by itself. With one, whoever gives it the bytes of the socket calls `received` then, and
+   * has paused the socket.
+   */
+  readonly reader?: FrameReader
 }
 
 export class TcpChannel implements Channel {
   readonly remote: string
+  readonly security?: ChannelSecurity
   frameBytesMax: number
   readonly #socket: Socket
   readonly #options: ChannelOptions
   readonly #reader: FrameReader
   readonly #writer: FrameWriter
+  readonly #deadline: FrameDeadline
+  #frames = 0
   #handler: ChannelHandler | undefined
   #bufferedBytes = 0
   #flushScheduled = false
@@ -63,17 +77,16 @@ export class TcpChannel implements Channel {
   #closeTimer: Timer | undefined
   readonly #gone = Promise.withResolvers<void>()
 
-  /**
-   * Without a reader the channel reads by itself. With one, whoever gives it the bytes of the socket calls `received`
-   * then, and has paused the socket.
-   */
-  constructor(socket: Socket, options: ChannelOptions, reader?: FrameReader) {
+  constructor(socket: Socket, options: ChannelOptions) {
+    const { remote, security, reader, clock, frameMs } = options
     this.#socket = socket
     this.#reader = reader ?? new FrameReader()
     this.#options = options
     this.#writer = new FrameWriter(options.pool)
+    this.#deadline = new FrameDeadline(clock, frameMs, (allowedMs) => this.close(this.#silent(allowedMs)))
     this.frameBytesMax = options.frameBytesMax
-    this.remote = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 })
+    this.remote = remote
+    if (security !== undefined) this.security = security
     if (reader === undefined) {
       socket.pause()
       socket.on('data', (chunk: Uint8Array) => {
@@ -135,6 +148,7 @@ export class TcpChannel implements Channel {
 
   pause(): void {
     this.#paused = true
+    this.#deadline.rests()
     if (!this.#closing) this.#socket.pause()
   }
 
@@ -153,6 +167,7 @@ export class TcpChannel implements Channel {
   close(error?: UnderstudyError): void {
     if (this.#closing) return
     this.#closing = true
+    this.#deadline.cancel()
     this.#error ??= error
     if (this.#ended) {
       // Frames that came before the end still wait behind a pause: they are dropped.
@@ -213,7 +228,10 @@ export class TcpChannel implements Channel {
       while (this.#hasRest && !this.#paused && !this.#closing) {
         const frame = this.#reader.take(this.frameBytesMax)
         if (frame === undefined) this.#hasRest = false
-        else handler.frame(frame)
+        else {
+          this.#frames++
+          handler.frame(frame)
+        }
       }
     } catch (error) {
       this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
@@ -221,7 +239,14 @@ export class TcpChannel implements Channel {
       this.#delivering = false
     }
     if (this.#ended) this.#deliverClosed(handler)
-    else if (!this.#paused && !this.#hasRest && this.#socket.isPaused()) this.#socket.resume()
+    else if (!this.#paused && !this.#hasRest) this.#readOn()
+  }
+
+  /** Everything that came was delivered. */
+  #readOn(): void {
+    if (this.#socket.isPaused()) this.#socket.resume()
+    if (this.#closing || this.#peerEnded || this.#reader.isBetweenFrames) this.#deadline.rests()
+    else this.#deadline.waitsFor(this.#frames, this.#reader.announced)
   }
 
   /** The end comes after every frame that came, unless this side closed. */
@@ -246,16 +271,22 @@ export class TcpChannel implements Channel {
 
   #closed(): void {
     this.#ended = true
+    this.#deadline.cancel()
     this.#closeTimer?.cancel()
     this.#deliver()
     this.#gone.resolve()
   }
 
-  #lost(reason: string, cause?: NodeJS.ErrnoException): UnderstudyError {
+  #lost(reason: string, cause?: SystemError): UnderstudyError {
+    return connectionLost(this.remote, reason, cause)
+  }
+
+  #silent(allowedMs: number): UnderstudyError {
     return new UnderstudyError(
-      'CONNECTION_LOST',
-      `The connection with ${this.remote} was lost: ${reason}. Whole frames that came before were delivered; dial again.`,
-      { remote: this.remote, ...(cause === undefined ? {} : { systemCode: cause.code, cause }) },
+      'PEER_SILENT',
+      `${this.remote} did not complete a frame within ${allowedMs} ms. It was dropped, whole frames before it were delivered, ` +
+        'and the connection was closed; dial again.',
+      { remote: this.remote, allowedMs },
     )
   }
 

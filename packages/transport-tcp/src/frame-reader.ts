@@ -5,8 +5,8 @@
  * what frames mean.
  *
  * 1. A length over the limit is refused when its fourth byte is there, before any memory is taken.
- * 2. A frame that lies whole in one chunk is a view of it. Any other is copied once into memory of its own; above
- *    `WHOLE_BYTES_MAX` that memory grows as bytes come, so that a length alone reserves little.
+ * 2. A frame that lies whole in one chunk is a view of it. Any other is copied into memory of its own, which is taken as
+ *    its bytes come: never more than `FIRST_BYTES`, or `GROWTH` times what came. A length alone reserves nothing.
  * 3. Frames are never written to after they were handed out; chunks must not be either.
  * 4. Bytes come as chunks (`push`), or are read into the memory that `memory` offers (`filled`): the rest of a frame in
  *    pieces goes straight to its place then.
@@ -15,8 +15,10 @@
 import { UnderstudyError } from '@understudy/contracts'
 
 const PREFIX_BYTES = 4
-/** Up to here memory for a frame is taken at once: room for a batch or chunk of 256 KiB with its header. */
-const WHOLE_BYTES_MAX = 512 * 1024
+/** A frame of one read of 64 KiB with its header, or less, gets all of its memory at once. */
+const FIRST_BYTES = 68 * 1024
+/** So that a frame of 256 KiB, of which one read is there, is not copied a second time. */
+const GROWTH = 4
 /** Memory for reads is cut from blocks of this size, as much as each read took. */
 const BLOCK_BYTES = 256 * 1024
 /** Below this a new block is begun. */
@@ -40,6 +42,11 @@ export class FrameReader {
   /** Whether the stream, should it end here, would end between two frames. */
   get isBetweenFrames(): boolean {
     return this.#prefixFilled === 0 && this.#frameLength === -1 && this.#offset === this.#chunk.length
+  }
+
+  /** What the frame under way announced; 0 when it has not yet, or there is none. */
+  get announced(): number {
+    return Math.max(this.#frameLength, 0)
   }
 
   /** Adds a chunk. The one before must be used up: `take` returned undefined. */
@@ -106,7 +113,7 @@ export class FrameReader {
     const at = this.#offset
     if (chunk.length - at < length) {
       this.#frameFilled = 0
-      return this.#takeRest(allocate(Math.min(length, WHOLE_BYTES_MAX)))
+      return this.#takeRest(allocate(roomFor(length, chunk.length - at)))
     }
     this.#offset = at + length
     this.#frameLength = -1
@@ -121,7 +128,7 @@ export class FrameReader {
     const count = Math.min(length - this.#frameFilled, chunk.length - at)
     const filled = this.#frameFilled + count
     if (filled > frame.length) {
-      const larger = allocate(Math.min(length, Math.max(filled, frame.length * 2)))
+      const larger = allocate(roomFor(length, filled))
       larger.set(frame.subarray(0, this.#frameFilled))
       frame = larger
     }
@@ -134,6 +141,11 @@ export class FrameReader {
     this.#frameLength = -1
     return frame
   }
+}
+
+/** How much memory a frame gets of which so many bytes are there. */
+function roomFor(length: number, filled: number): number {
+  return Math.min(length, Math.max(FIRST_BYTES, filled * GROWTH))
 }
 
 /** Memory that is neither zeroed nor shared with others. */

@@ -1,1 +1,3 @@
-export { tcp, type TcpOptions } from './tcp.ts'
+export { tcp } from './tcp.ts'
+export type { TcpOptions } from './options.ts'
+export type { ClientCertificates, PemSource, TlsOptions } from '@understudy/sockets'

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { UnderstudyError } from '@understudy/contracts'
+import { systemClock, UnderstudyError } from '@understudy/contracts'
 import { framed, pair, pattern, rawPair } from './peers.ts'
 
 describe('frames', () => {
@@ -232,6 +232,7 @@ describe('the end', () => {
   test('close does not wait longer than its time for a peer that takes nothing', async () => {
     const scheduled: { delayMs: number; run: () => void }[] = []
     const clock = {
+      ...systemClock(),
       schedule(delayMs: number, run: () => void) {
         scheduled.push({ delayMs, run })
         return { cancel: () => {} }

@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { SimulatedClock } from '@understudy/testkit'
 import { TcpChannel } from '../src/channel.ts'
 import { FrameWriter, SlabPool } from '../src/frame-writer.ts'
 import { framed, pattern } from './peers.ts'
@@ -67,10 +68,12 @@ test('the buffers of one turn reach the socket in one write', async () => {
     },
   })
   const channel = new TcpChannel(socket as Socket, {
+    remote: 'tcp://127.0.0.1:1',
     frameBytesMax: 1000,
+    frameMs: 1000,
     highBytes: 1_000_000,
     lowBytes: 1,
-    clock: { schedule: () => ({ cancel() {} }) },
+    clock: new SimulatedClock(),
     pool: new SlabPool(),
   })
   for (let i = 0; i < 5; i++) channel.send([pattern(9), pattern(20_000)])

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '@understudy/contracts'
 import { tcp } from '../src/index.ts'
 import { deadAddress, pattern, Recorded } from './peers.ts'
 
@@ -10,7 +11,7 @@ describe('addresses', () => {
   test.each([
     ['', 'no URL'],
     ['127.0.0.1:7401', 'no URL'],
-    ['ws://127.0.0.1:7401', 'serves tcp:// only'],
+    ['ws://127.0.0.1:7401', 'serves tcp:// and tls:// and unix:// only'],
     ['tcp://127.0.0.1', 'no port'],
     ['tcp://:7401', 'no'],
     ['tcp://127.0.0.1:99999', 'no URL'],
@@ -89,6 +90,7 @@ describe('connecting', () => {
 
   test('is given up at its deadline', async () => {
     const clock = {
+      ...systemClock(),
       schedule(delayMs: number, run: () => void) {
         expect(delayMs).toBe(70)
         queueMicrotask(run)
@@ -124,7 +126,7 @@ describe('listening', () => {
     await expect(tcp().listen(listener.address, ignore)).rejects.toMatchObject({
       code: 'LISTEN_FAILED',
       details: { systemCode: 'EADDRINUSE' },
-      message: expect.stringContaining('another port') as string,
+      message: expect.stringContaining('choose another one') as string,
     })
   })
 

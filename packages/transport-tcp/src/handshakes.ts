@@ -1,0 +1,134 @@
+/**
+ * TLS handshakes of connections that were accepted.
+ *
+ * Decides: that each ends in time, in a verified session or not at all. Leaves to others: the certificates, which change
+ * under way (sockets).
+ *
+ * 1. The deadline is for the whole handshake. Node's own starts again with every byte.
+ * 2. A new certificate is for handshakes that begin after it; sessions go on.
+ */
+import type { Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import {
+  UnderstudyError,
+  type CertificateStatus,
+  type ChannelSecurity,
+  type Timer,
+} from '@understudy/contracts'
+import {
+  clientProblem,
+  connectionLost,
+  listenerTls,
+  securityOf,
+  type Certificates,
+} from '@understudy/sockets'
+import type { Settings } from './options.ts'
+import { remoteOf } from './target.ts'
+
+interface Handshake {
+  readonly socket: Socket
+  readonly remote: string
+  readonly timer: Timer
+}
+
+export class Handshakes {
+  readonly #certificates: Certificates
+  readonly #settings: Settings
+  readonly #done: (socket: TLSSocket, security: ChannelSecurity) => void
+  readonly #server: Server
+  readonly #unsubscribe: () => void
+  /** By both ends of the connection, which are its name. */
+  readonly #open = new Map<string, Handshake>()
+
+  /** Throws `TLS_FAILED` without a certificate. */
+  constructor(
+    certificates: Certificates,
+    settings: Settings,
+    done: (socket: TLSSocket, security: ChannelSecurity) => void,
+  ) {
+    this.#certificates = certificates
+    this.#settings = settings
+    this.#done = done
+    // It listens nowhere: connections are handed to it when they were let in.
+    this.#server = createServer({ ...listenerTls(certificates), handshakeTimeout: 0 })
+    this.#server.on('secureConnection', (socket: TLSSocket) => this.#secured(socket))
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) =>
+      this.#failed(error, socket),
+    )
+    this.#unsubscribe = certificates.onChange(() => this.#server.setSecureContext(certificates.options))
+  }
+
+  get certificate(): CertificateStatus {
+    // There is one, or the constructor would have thrown.
+    return this.#certificates.status()!
+  }
+
+  begin(socket: Socket): void {
+    const name = nameOf(socket)
+    const remote = remoteOf('tls', socket)
+    const { clock, handshakeMs, refused } = this.#settings
+    const timer = clock.schedule(handshakeMs, () => {
+      this.#open.delete(name)
+      refused(silent(remote, handshakeMs))
+      socket.destroy()
+    })
+    this.#open.set(name, { socket, remote, timer })
+    socket.once('close', () => {
+      timer.cancel()
+      if (this.#open.get(name)?.socket === socket) this.#open.delete(name)
+    })
+    this.#server.emit('connection', socket)
+  }
+
+  /** Breaks off what is under way. */
+  close(): void {
+    this.#unsubscribe()
+    const open = [...this.#open.values()]
+    this.#open.clear()
+    for (const { socket } of open) socket.destroy()
+  }
+
+  #secured(socket: TLSSocket): void {
+    socket.on('error', () => {})
+    const handshake = this.#take(socket)
+    if (handshake === undefined) {
+      // Its deadline passed, the listener closed, or the peer is gone already.
+      socket.destroy()
+      return
+    }
+    const problem = clientProblem(socket, handshake.remote)
+    if (problem === undefined) this.#done(socket, securityOf(socket))
+    else {
+      socket.destroy()
+      this.#settings.refused(problem)
+    }
+  }
+
+  #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
+    const handshake = this.#take(socket)
+    const remote = handshake?.remote ?? remoteOf('tls', socket)
+    socket.destroy()
+    // Of what this side broke off it has told already.
+    if (handshake !== undefined) this.#settings.refused(connectionLost(remote, error.message, error))
+  }
+
+  #take(socket: TLSSocket): Handshake | undefined {
+    const name = nameOf(socket)
+    const handshake = this.#open.get(name)
+    handshake?.timer.cancel()
+    this.#open.delete(name)
+    return handshake
+  }
+}
+
+function nameOf(socket: Socket): string {
+  return `${socket.localAddress} ${socket.localPort} ${socket.remoteAddress} ${socket.remotePort}`
+}
+
+function silent(remote: string, handshakeMs: number): UnderstudyError {
+  return new UnderstudyError(
+    'PEER_SILENT',
+    `The TLS handshake with ${remote} was not done within ${handshakeMs} ms. The connection was closed; check that the peer speaks TLS.`,
+    { remote, handshakeMs },
+  )
+}
