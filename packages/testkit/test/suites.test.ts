@@ -54,6 +54,7 @@ transportSuite({
     transport: memoryTransport(),
     listenAddress: 'memory://a:0',
     deadAddress: 'memory://nobody',
+    perAddressLimit: false,
   }),
 })
 

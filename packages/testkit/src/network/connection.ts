@@ -158,11 +158,11 @@ export class Connection {
     const side = this.#side(listener, door.frameBytesMax, this.#addressOf(dialler.name, 1), this.#back, door)
     this.#listener = side
     this.#options.trace(`accept ${dialler.name}>${listener.name}`)
-    if (door.channels.size >= door.channelsMax) {
+    if (isFull(door, dialler.name)) {
       side.reset(undefined)
       return
     }
-    door.channels.add(side)
+    door.channels.set(side, dialler.name)
     door.accept(side)
   }
 
@@ -230,4 +230,11 @@ export class Connection {
 
 function isParcel(signal: Signal): signal is Parcel {
   return signal.kind !== 'dial' && signal.kind !== 'accepted' && signal.kind !== 'refused'
+}
+
+function isFull(door: HostListener, from: string): boolean {
+  if (door.channels.size >= door.channelsMax) return true
+  let same = 0
+  for (const name of door.channels.values()) if (name === from) same += 1
+  return same >= door.channelsPerAddressMax
 }

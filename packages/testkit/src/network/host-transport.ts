@@ -82,13 +82,15 @@ export class HostTransport implements Transport {
     const door: HostListener = {
       frameBytesMax: options.frameBytesMax ?? 4096,
       channelsMax: options.channelsMax ?? 1024,
-      channels: new Set<Endpoint>(),
+      // Within one process nothing tells one dialler from another.
+      channelsPerAddressMax: this.#anyName ? Infinity : (options.channelsPerAddressMax ?? 256),
+      channels: new Map<Endpoint, string>(),
       accept,
     }
     host.listeners.set(port, door)
     const close = async (): Promise<void> => {
       if (host.listeners.get(port) === door) host.listeners.delete(port)
-      for (const channel of door.channels) channel.close()
+      for (const channel of door.channels.keys()) channel.close()
     }
     return {
       address: formatAddress(this.#network.scheme, { host: name, port }),

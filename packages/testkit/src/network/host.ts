@@ -5,7 +5,9 @@ import type { Endpoint } from './endpoint.ts'
 export interface HostListener {
   readonly frameBytesMax: number
   readonly channelsMax: number
-  readonly channels: Set<Endpoint>
+  readonly channelsPerAddressMax: number
+  /** With the host that each came from. */
+  readonly channels: Map<Endpoint, string>
   readonly accept: (channel: Channel) => void
 }
 

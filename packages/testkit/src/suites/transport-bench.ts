@@ -1,8 +1,8 @@
 /** What the tests of the transport suite share: pairs of channels, and the checks at the end of each test. */
 import { expect } from 'vitest'
-import { UnderstudyError, type Channel, type Listener } from '@understudy/contracts'
+import { UnderstudyError, type Channel, type Listener, type ListenOptions } from '@understudy/contracts'
 import { ChannelProbe, type ProbeHooks } from './channel-probe.ts'
-import type { TransportUnderTest } from './transport.ts'
+import type { RawAccess, RawPeer, TransportUnderTest } from './transport.ts'
 
 /** Bytes of the pieces that fill a channel. */
 export const PIECE_BYTES = 65_536
@@ -45,6 +45,8 @@ export class TransportBench {
       probe.channel.close()
       await probe.untilClosed()
     }
+    // What would come after the end has its turns to come.
+    await turns(3)
     await this.under.dispose?.()
     for (const probe of this.#probes.splice(0)) expect(probe.breaches).toEqual([])
   }
@@ -58,9 +60,9 @@ export class TransportBench {
 
   async listen(
     accept: (channel: Channel) => void,
-    options?: { frameBytesMax?: number; channelsMax?: number },
+    { address = this.under.listenAddress, ...options }: ListenOptions & { readonly address?: string } = {},
   ): Promise<Listener> {
-    const listener = await this.under.transport.listen(this.under.listenAddress, accept, options)
+    const listener = await this.under.transport.listen(address, accept, options)
     this.#listeners.push(listener)
     return listener
   }
@@ -80,6 +82,22 @@ export class TransportBench {
     return { client, server: await accepted.promise, listener }
   }
 
+  /** A peer whose bytes are the test's, and the channel that was accepted for it. */
+  async rawPair(
+    raw: RawAccess,
+    frameBytesMax: number,
+  ): Promise<{ readonly peer: RawPeer; readonly server: ChannelProbe }> {
+    const accepted = Promise.withResolvers<ChannelProbe>()
+    const listener = await this.listen((channel) => accepted.resolve(this.probe(channel)), { frameBytesMax })
+    const peer = await raw.connect(listener.address)
+    return { peer, server: await accepted.promise }
+  }
+
+  /** Waits, over turns of the event loop, for what no one channel tells. */
+  async until(reached: () => boolean): Promise<void> {
+    while (!reached()) await turns(1)
+  }
+
   /** A round trip over a channel of its own, by which time anything sent before on another one had its chance to come. */
   async roundTrips(count: number): Promise<void> {
     const { client, server } = await this.pair({
@@ -91,6 +109,15 @@ export class TransportBench {
     }
     client.channel.close()
     await server.untilClosed()
+  }
+}
+
+/** Lets the event loop go round. */
+export async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) {
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve)
+    })
   }
 }
 
@@ -117,9 +144,7 @@ export function expectFrames(actual: readonly Uint8Array[], expected: readonly U
 export async function fillUntilRefused(client: ChannelProbe): Promise<number> {
   for (let index = 0; index < PIECES_MAX; index++) {
     if (!client.channel.send([numberedFrame(index, PIECE_BYTES)])) return index + 1
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve)
-    })
+    await turns(1)
   }
   throw new Error(
     `send never returned false, though ${PIECES_MAX * PIECE_BYTES} bytes wait for a receiver that takes none.`,

@@ -31,6 +31,21 @@ export function closingTests(bench: TransportBench): void {
     expectFrames(client.frames, [numberedFrame(1, 70_000)])
   })
 
+  test('close in the midst of traffic both ways: what was sent before arrives whole, what the peer sent arrives up to somewhere', async () => {
+    const { client, server } = await bench.pair({
+      server: { frame: (bytes, probe) => void probe.channel.send([bytes]) },
+    })
+    const sent = Array.from({ length: 60 }, (_, index) => numberedFrame(index, 50_000 + index))
+    for (const frame of sent.slice(0, 30)) client.channel.send([frame])
+    await client.untilFrames(1)
+    for (const frame of sent.slice(30)) client.channel.send([frame])
+    client.channel.close()
+    expect(await server.untilClosed()).toBeUndefined()
+    expect(await client.untilClosed()).toBeUndefined()
+    expectFrames(server.frames, sent)
+    expectFrames(client.frames, sent.slice(0, client.frames.length))
+  })
+
   test('after close, send returns false and drops the frame, and close again has no effect', async () => {
     const { client, server } = await bench.pair()
     client.channel.send([Uint8Array.of(1)])

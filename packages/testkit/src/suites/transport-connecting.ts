@@ -1,6 +1,6 @@
 /** Transport suite: connections come about, or fail with a reason. */
 import { expect, test } from 'vitest'
-import type { TransportBench } from './transport-bench.ts'
+import { turns, type TransportBench } from './transport-bench.ts'
 import type { ChannelProbe } from './channel-probe.ts'
 
 export function connectingTests(bench: TransportBench): void {
@@ -55,6 +55,30 @@ export function connectingTests(bench: TransportBench): void {
     expect(client.end).toBeUndefined()
   })
 
+  test('a signal that aborts at any stage leaves either no channel, or one that it does not touch', async () => {
+    const servers: ChannelProbe[] = []
+    const echo = (bytes: Uint8Array, probe: ChannelProbe): void => void probe.channel.send([bytes])
+    const listener = await bench.listen((channel) => servers.push(bench.probe(channel, { frame: echo })))
+    const opened: ChannelProbe[] = []
+    for (let stage = 0; stage < 16; stage++) {
+      const controller = new AbortController()
+      const connecting = bench.under.transport
+        .connect(listener.address, { signal: controller.signal })
+        .then((channel) => opened.push(bench.probe(channel)))
+      await turns(stage)
+      controller.abort()
+      await connecting.catch((error: unknown) => expect(error).toMatchObject({ code: 'ABORTED' }))
+    }
+    for (const client of opened) {
+      client.channel.send([Uint8Array.of(1)])
+      await client.untilFrames(1)
+      client.channel.close()
+    }
+    // Also those whose dialler went away in the midst.
+    await bench.roundTrips(1)
+    await Promise.all(servers.map((server) => server.untilClosed()))
+  })
+
   test('an address that does not answer is TIMEOUT, or ABORTED when that comes first', async (context) => {
     const { silentAddress, transport } = bench.under
     if (silentAddress === undefined) {
@@ -76,33 +100,6 @@ export function connectingTests(bench: TransportBench): void {
     })
     const client = bench.probe(await bench.under.transport.connect(listener.address))
     await client.untilFrames(1)
-  })
-
-  test('one channel more than channelsMax is closed at once; the others go on, and a free place can be taken', async () => {
-    const servers: ChannelProbe[] = []
-    const echo = (bytes: Uint8Array, probe: ChannelProbe): void => void probe.channel.send([bytes])
-    const listener = await bench.listen((channel) => servers.push(bench.probe(channel, { frame: echo })), {
-      channelsMax: 2,
-    })
-    const connect = async (): Promise<ChannelProbe> =>
-      bench.probe(await bench.under.transport.connect(listener.address))
-    const first = await connect()
-    const second = await connect()
-    for (const client of [first, second]) {
-      client.channel.send([Uint8Array.of(7)])
-      await client.untilFrames(1)
-    }
-    const third = await connect().catch(() => undefined)
-    await third?.untilClosed()
-    expect(servers).toHaveLength(2)
-    first.channel.send([Uint8Array.of(8)])
-    await first.untilFrames(2)
-
-    first.channel.close()
-    await servers[0]?.untilClosed()
-    const fourth = await connect()
-    fourth.channel.send([Uint8Array.of(9)])
-    await fourth.untilFrames(1)
   })
 
   test('a closed listener accepts nobody and closes what it accepted', async () => {

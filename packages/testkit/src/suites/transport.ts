@@ -6,11 +6,15 @@
  */
 import { afterEach, beforeEach, describe } from 'vitest'
 import type { Transport } from '@understudy/contracts'
+import { admissionTests } from './transport-admission.ts'
 import { TransportBench } from './transport-bench.ts'
 import { closingTests } from './transport-closing.ts'
 import { connectingTests } from './transport-connecting.ts'
 import { framingTests } from './transport-framing.ts'
+import { limitTests } from './transport-limits.ts'
+import { loadTests } from './transport-load.ts'
 import { pressureTests } from './transport-pressure.ts'
+import { streamTests } from './transport-stream.ts'
 
 export interface TransportSuiteOptions {
   readonly name: string
@@ -25,8 +29,10 @@ export interface TransportUnderTest {
   readonly deadAddress: string
   /** An address that never answers; without it the tests of timeouts are left out. */
   readonly silentAddress?: string
-  /** Access below the frames, for streams; without it the tests of glued and split frames are left out. */
+  /** Access below the frames; without it the tests of glued, split and broken-off frames are left out. */
   readonly raw?: RawAccess
+  /** False: connections have no address of their own, so that `channelsPerAddressMax` has no effect. Default true. */
+  readonly perAddressLimit?: boolean
   dispose?(): Promise<void>
 }
 
@@ -57,8 +63,12 @@ export function transportSuite(options: TransportSuiteOptions): void {
     afterEach(async () => bench.close())
 
     describe('frames', () => framingTests(bench))
+    describe('limits of frames', () => limitTests(bench))
+    describe('pieces of a stream', () => streamTests(bench))
     describe('back-pressure', () => pressureTests(bench))
     describe('connecting', () => connectingTests(bench))
+    describe('admission', () => admissionTests(bench))
     describe('closing', () => closingTests(bench))
+    describe('load', () => loadTests(bench))
   })
 }
