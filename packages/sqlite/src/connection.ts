@@ -11,7 +11,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { SqliteConnection, SqlitePages, StatementObserver } from '@understudy/contracts'
 import { Guard, OWN_TABLE_PREFIX } from './guard.ts'
-import { invalidArgument, openFailure } from './errors.ts'
+import { invalidArgument, isUnsafeSchema, openFailure, unsafeSchema } from './errors.ts'
 import { harden, openHardened, type Trust } from './hardened-connection.ts'
 import { Statements } from './statements.ts'
 
@@ -110,6 +110,6 @@ function opened(
     return new Connection(database, statementsMax)
   } catch (error) {
     if (database?.isOpen) database.close()
-    throw openFailure(path, error)
+    throw trust === 'foreign' && isUnsafeSchema(error) ? unsafeSchema(error) : openFailure(path, error)
   }
 }

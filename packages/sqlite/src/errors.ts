@@ -104,6 +104,21 @@ export function invalidArgument(message: string): UnderstudyError {
   return new UnderstudyError('INVALID_ARGUMENT', message)
 }
 
+/** Whether SQLite refused a schema because it calls what is not known to be harmless. */
+export function isUnsafeSchema(error: unknown): error is Error {
+  return error instanceof Error && error.message.includes('unsafe use of')
+}
+
+/** A read of others met a schema that calls functions. */
+export function unsafeSchema(error: Error): UnderstudyError {
+  return new UnderstudyError(
+    'SQL_FAILED',
+    `SQLite refused a statement that was run as somebody else's: ${error.message}. It was not run. If everybody who may ` +
+      `change the schema is trusted to call the functions of setup(), set trustSchema.`,
+    { cause: error },
+  )
+}
+
 /** Someone else wrote, or is about to, where only the node may. */
 export function foreignWrite(path: string, did: string, cause: unknown): UnderstudyError {
   return new UnderstudyError(

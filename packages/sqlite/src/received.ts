@@ -44,12 +44,12 @@ export async function checkReceived(
 }
 
 function wrongHeader(path: string, { pageBytes, totalBytes }: AnnouncedDatabase): string | undefined {
-  const bytes = new Uint8Array(DATABASE_HEADER_BYTES)
+  let bytes = new Uint8Array(DATABASE_HEADER_BYTES)
   const descriptor = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
   try {
     const { size } = fstatSync(descriptor)
     if (size !== totalBytes) return `it has ${size} bytes, ${totalBytes} were announced`
-    readSync(descriptor, bytes, 0, bytes.length, 0)
+    bytes = bytes.subarray(0, readSync(descriptor, bytes, 0, bytes.length, 0))
   } finally {
     closeSync(descriptor)
   }

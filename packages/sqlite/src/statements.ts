@@ -222,7 +222,11 @@ export class Statements {
   #explain(error: unknown): unknown {
     const { refusal } = this.#guard
     this.#guard.refusal = undefined
-    if (isSqlite(error, SQLITE_CODES.AUTH) && refusal !== undefined)
+    // Of a function SQLite says so in the text alone.
+    const isRefused =
+      isSqlite(error, SQLITE_CODES.AUTH) ||
+      (error instanceof Error && error.message.startsWith('not authorized'))
+    if (isRefused && refusal !== undefined)
       return new UnderstudyError(
         'WRITE_FORBIDDEN',
         `A callback may not run ${refusal}. The statement was not run; the callback may go on without it.`,

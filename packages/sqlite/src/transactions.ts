@@ -15,7 +15,15 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
-import { closedError, isFailedSync, isSqlite, SQLITE_CODES, sqliteCode } from './errors.ts'
+import {
+  closedError,
+  isFailedSync,
+  isSqlite,
+  isUnsafeSchema,
+  SQLITE_CODES,
+  sqliteCode,
+  unsafeSchema,
+} from './errors.ts'
 
 /** A write's view of the writer. */
 export class SqliteWriteTransaction implements WriteTransaction {
@@ -158,13 +166,7 @@ export function transactionLost(cause: unknown): UnderstudyError {
 }
 
 function readError(error: unknown): unknown {
-  if (error instanceof Error && error.message.includes('unsafe use of'))
-    return new UnderstudyError(
-      'SQL_FAILED',
-      `SQLite refused a statement that was run as somebody else's: ${error.message}. It was not run. If everybody who may ` +
-        `change the schema is trusted to call the functions of setup(), set trustSchema.`,
-      { cause: error },
-    )
+  if (isUnsafeSchema(error)) return unsafeSchema(error)
   if (!isSqlite(error, SQLITE_CODES.READONLY)) return error
   return new UnderstudyError(
     'WRITE_FORBIDDEN',
