@@ -35,7 +35,7 @@ const PONG = 10
 
 export class FrameGate {
   /** Frames of clients are masked, those of servers are not. */
-  readonly #maskBytes: number
+  readonly #masked: boolean
   /** What came and was not handed out. */
   #chunk: Buffer = Buffer.alloc(0)
   #offset = 0
@@ -57,7 +57,7 @@ export class FrameGate {
   #skipBytes = 0
 
   constructor(masked: boolean) {
-    this.#maskBytes = masked ? MASK_BYTES : 0
+    this.#masked = masked
   }
 
   /** Whether the stream, should it end here, would end between two messages. */
@@ -141,10 +141,9 @@ export class FrameGate {
     return undefined
   }
 
-  /** A frame that is masked though it must not be is refused after two bytes, so its mask does not count. */
   #headerBytes(second: number): number {
     const length = second & 0x7f
-    return 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) + this.#maskBytes
+    return 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) + (second & 0x80 ? MASK_BYTES : 0)
   }
 
   /** A frame begins with this header. */
@@ -176,10 +175,8 @@ export class FrameGate {
     if (this.#opcode === TEXT) return violation('it sent a text message, where all are binary')
     if ((this.#opcode > BINARY && this.#opcode < CLOSE) || this.#opcode > PONG)
       return violation('a frame is of an unknown kind')
-    if (((header[1]! & 0x80) !== 0) !== this.#maskBytes > 0)
-      return violation(
-        this.#maskBytes > 0 ? 'a frame of a client is not masked' : 'a frame of a server is masked',
-      )
+    if (((header[1]! & 0x80) !== 0) !== this.#masked)
+      return violation(this.#masked ? 'a frame of a client is not masked' : 'a frame of a server is masked')
     if (this.#opcode >= CLOSE) {
       if (!this.#isFinal || length > CONTROL_BYTES_MAX)
         return violation('a control frame is too long or in fragments')
@@ -221,7 +218,7 @@ export class FrameGate {
 
   /** The frame as it is handed out. */
   #completed(frame: Buffer): Buffer {
-    if (this.#maskBytes > 0) {
+    if (this.#masked) {
       const mask = frame.subarray(this.#frameHeaderBytes - MASK_BYTES, this.#frameHeaderBytes)
       unmask(frame.subarray(this.#frameHeaderBytes), mask)
       mask.fill(0)

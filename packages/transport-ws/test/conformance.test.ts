@@ -1,30 +1,37 @@
-import { createServer, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { TLSSocket, type ConnectionOptions } from 'node:tls'
+import { certificateTexts, pem } from '@understudy/testkit/certificates'
 import { transportSuite, type RawPeer } from '@understudy/testkit/suites/transport'
-import { webSocket } from '../src/index.ts'
+import { webSocket, type WebSocketOptions } from '../src/index.ts'
 import { deadAddress, framed, frameHeader, upgradedSocket } from './peers.ts'
 
-transportSuite({
-  name: 'ws',
-  create: async () => {
-    const silent = await silentServer()
-    return {
-      transport: webSocket(),
-      listenAddress: 'ws://127.0.0.1:0',
-      deadAddress: await deadAddress(),
-      silentAddress: silent.address,
-      raw: {
-        connect: connectRaw,
-        encode: (frame) => framed(frame),
-        header: (length) => frameHeader({ length }),
-      },
-      dispose: () => silent.close(),
-    }
-  },
-})
+suite('ws', {})
+// Both directions at once: `server` also dials, with the same authority.
+suite('wss', { tls: certificateTexts('server') }, { ca: pem('ca') })
 
-async function connectRaw(address: string): Promise<RawPeer> {
-  const socket = await upgradedSocket(address)
+function suite(scheme: string, options: WebSocketOptions, tls?: ConnectionOptions): void {
+  transportSuite({
+    name: scheme,
+    create: async () => {
+      const silent = await silentServer()
+      return {
+        transport: webSocket(options),
+        listenAddress: `${scheme}://127.0.0.1:0`,
+        deadAddress: await deadAddress(scheme),
+        silentAddress: `${scheme}://127.0.0.1:${silent.port}`,
+        raw: {
+          connect: async (address) => rawPeer(await upgradedSocket(address, tls)),
+          encode: (frame) => framed(frame),
+          header: (length) => frameHeader({ length }),
+        },
+        dispose: () => silent.close(),
+      }
+    },
+  })
+}
+
+function rawPeer(socket: Socket): RawPeer {
   // What comes is taken and dropped, so that the end is noticed.
   socket.resume()
   return {
@@ -34,12 +41,13 @@ async function connectRaw(address: string): Promise<RawPeer> {
       }),
     // In the midst of a frame the closing frame is part of it.
     end: () => socket.end(framed(Uint8Array.of(0x03, 0xe8), { first: 0x88 })),
-    destroy: () => socket.resetAndDestroy(),
+    // A TLS socket has no reset of its own.
+    destroy: () => (socket instanceof TLSSocket ? socket.destroy() : socket.resetAndDestroy()),
   }
 }
 
 /** A server that takes connections and says nothing. */
-async function silentServer(): Promise<{ address: string; close(): Promise<void> }> {
+async function silentServer(): Promise<{ port: number; close(): Promise<void> }> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -49,7 +57,7 @@ async function silentServer(): Promise<{ address: string; close(): Promise<void>
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
   return {
-    address: `ws://127.0.0.1:${address.port}`,
+    port: address.port,
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()

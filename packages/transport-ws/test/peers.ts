@@ -1,6 +1,7 @@
 /** Both ends of real connections over loopback, raw sockets included, closed with the test. */
 import { once } from 'node:events'
 import { connect as connectSocket, createServer, type Socket } from 'node:net'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import type { Channel, Listener, ListenOptions, UnderstudyError } from '@understudy/contracts'
 import { webSocket, type WebSocketOptions } from '../src/index.ts'
 
@@ -81,16 +82,17 @@ export async function pair(options: WebSocketOptions = {}, listen: ListenOptions
   }
 }
 
-/** A bare socket. */
-export async function bareSocket(address: string): Promise<Socket> {
-  const socket = connectSocket({
+/** A bare socket, over TLS with these options. */
+export async function bareSocket(address: string, tls?: ConnectionOptions): Promise<Socket> {
+  const options = {
     host: '127.0.0.1',
     port: Number(new URL(address).port),
     noDelay: true,
     allowHalfOpen: true,
-  })
+  }
+  const socket = tls === undefined ? connectSocket(options) : connectTls({ ...options, ...tls })
   socket.on('error', () => {})
-  await once(socket, 'connect')
+  await once(socket, tls === undefined ? 'connect' : 'secureConnect')
   return socket
 }
 
@@ -126,9 +128,9 @@ export async function answerHead(socket: Socket): Promise<string> {
 }
 
 /** A bare socket whose upgrade was granted. */
-export async function upgradedSocket(address: string): Promise<Socket> {
-  const socket = await bareSocket(address)
-  socket.write(upgradeRequest())
+export async function upgradedSocket(address: string, tls?: ConnectionOptions): Promise<Socket> {
+  const socket = await bareSocket(address, tls)
+  socket.write(upgradeRequest({}, `GET ${new URL(address).pathname} HTTP/1.1`))
   const answer = await answerHead(socket)
   if (!answer.startsWith('HTTP/1.1 101')) throw new Error(answer)
   return socket
@@ -203,6 +205,44 @@ export function framed(body: Uint8Array, options: FrameOptions = {}): Buffer {
   const { masked = true } = options
   const payload = masked ? body.map((byte, at) => byte ^ MASK[at % 4]!) : body
   return Buffer.concat([header, payload])
+}
+
+export interface ReceivedFrame {
+  readonly opcode: number
+  readonly body: Buffer
+}
+
+/** The frames of a server until it ends. */
+export async function framesUntilEnd(socket: Socket): Promise<ReceivedFrame[]> {
+  const chunks: Buffer[] = []
+  for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk)
+  const bytes = Buffer.concat(chunks)
+  const frames: ReceivedFrame[] = []
+  for (let at = 0; at < bytes.length;) {
+    const short = bytes.readUInt8(at + 1)
+    const lengthBytes = short === 126 ? 2 : short === 127 ? 8 : 0
+    const length =
+      lengthBytes === 0
+        ? short
+        : Number(bytes.readUIntBE(at + 2 + (lengthBytes === 8 ? 2 : 0), lengthBytes === 8 ? 6 : 2))
+    const start = at + 2 + lengthBytes
+    frames.push({ opcode: bytes.readUInt8(at) & 0x0f, body: bytes.subarray(start, start + length) })
+    at = start + length
+  }
+  return frames
+}
+
+/** What a closing frame says: `1000`, `1002 PROTOCOL_VIOLATION`. */
+export function closingOf(frames: readonly ReceivedFrame[]): string | undefined {
+  const closing = frames.find((frame) => frame.opcode === 8)
+  return closing === undefined
+    ? undefined
+    : `${closing.body.readUInt16BE(0)} ${closing.body.toString('latin1', 2)}`.trim()
+}
+
+/** Lets what is on its way over loopback arrive. */
+export async function turns(count: number = 20): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Bytes that depend on their place, so that a shifted or repeated byte shows. */
