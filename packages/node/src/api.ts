@@ -21,6 +21,8 @@ export interface ReadOptions {
   /** How long to wait for `after`, or for a snapshot, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /** The SQL is somebody else's: tighter limits, and the schema may call no function of `setup`. Default false. */
+  readonly foreign?: boolean
 }
 
 export interface DigestOptions extends ReadOptions {

@@ -21,7 +21,7 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
           position = node.applied
           return resultSet(table, 0)
         },
-        { ...(after && { after }), timeoutMs, signal },
+        { ...(after && { after }), timeoutMs, signal, foreign: true },
       )
       return { result, position }
     },

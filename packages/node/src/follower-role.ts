@@ -27,6 +27,7 @@ import {
 } from '@understudy/bootstrap'
 import { dial, type Connection } from '@understudy/protocol'
 import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
+import { checkReceived } from '@understudy/sqlite'
 import type { FrozenViews } from './frozen-views.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
@@ -273,6 +274,7 @@ export class FollowerRole {
       files,
       target,
       ...(seed !== undefined && files.exists(seed) && { seed }),
+      check: checkReceived,
       onProgress: (progress) => {
         this.#snapshot = { progress, lastError: undefined }
         emit({ kind: 'snapshot', progress })

@@ -32,6 +32,7 @@ export async function openNodeData(
       path: paths.database,
       ...(settings.setup && { setup: settings.setup }),
       ...(settings.readers !== undefined && { readers: settings.readers }),
+      ...(settings.trustSchema !== undefined && { trustSchema: settings.trustSchema }),
       ...(sidecar !== undefined && { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
     })
     log = openNodeLog(paths, settings, sidecar === undefined ? storage.applied.lsn : 0)

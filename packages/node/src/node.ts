@@ -147,10 +147,13 @@ class ComposedNode implements UnderstudyNode {
 
   read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options: ReadOptions = {}): Promise<Awaited<R>> {
     return withData<Awaited<R>>(this.#source, options, ({ storage }, began) =>
-      storage.read((tx) => {
-        began()
-        return body(tx)
-      }),
+      storage.read(
+        (tx) => {
+          began()
+          return body(tx)
+        },
+        { foreign: options.foreign === true },
+      ),
     )
   }
 

@@ -75,6 +75,8 @@ export interface NodeOptions {
   readonly files?: Files
   /** Connections that read at once. Default 4. */
   readonly readers?: number
+  /** SQL of clients may use a schema that calls functions of `setup`. Default false: see "What a peer's bytes meet" in the README of `sqlite`. */
+  readonly trustSchema?: boolean
   /** Size of a log segment in bytes. Default 16 MiB. */
   readonly segmentBytes?: number
   /** A follower's slot that holds back more of the log is lost. Default 16 GiB. */
