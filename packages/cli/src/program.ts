@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { describeError, errorJson, type Output } from './output.ts'
 import { addBenchCommand } from './commands/bench.ts'
+import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
@@ -49,6 +50,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addLogCommand,
     addSlotsCommand,
     addSwitchFormatCommand,
+    addCredentialCommand,
     addBenchCommand,
   ]) {
     add(program, context)

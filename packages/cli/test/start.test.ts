@@ -119,7 +119,7 @@ describe('mistakes', () => {
     const folder = temporaryFolder()
     const { address } = await startNode('a', join(folder, 'a'))
     const line = await refused('--name', 'z', '--directory', join(folder, 'z'), '--listen', address)
-    expect(line).toMatch(/^LISTEN_FAILED .*EADDRINUSE.*another port/)
+    expect(line).toMatch(/^LISTEN_FAILED .*EADDRINUSE.*another one/)
   })
 
   test('an address without a scheme, for either option', async () => {

@@ -7,7 +7,7 @@
  */
 import { statSync } from 'node:fs'
 import { isUnderstudyError, type UnderstudyError } from '@understudy/contracts'
-import { grants, type Grants } from '@understudy/protocol'
+import { grants, type Grant, type Grants } from '@understudy/protocol'
 import { invalid, readPrivateFile } from './private-file.ts'
 import { Fault, parseGrants } from './schema.ts'
 
@@ -15,6 +15,8 @@ export interface GrantsFile extends Grants {
   readonly path: string
   /** Why the file, as it is now, was not taken. */
   readonly problem: UnderstudyError | undefined
+  /** Everybody on the list, in its order. */
+  all(): readonly Grant[]
 }
 
 /** Throws `CREDENTIALS_INVALID` when the file cannot be taken now. */
@@ -45,13 +47,24 @@ export function readGrants(path: string): GrantsFile {
       refresh()
       return current.list.find(name)
     },
+    all() {
+      refresh()
+      return current.all
+    },
   }
 }
 
-function load(path: string): { readonly list: Grants; readonly stamp: string } {
+interface Loaded {
+  readonly list: Grants
+  readonly all: readonly Grant[]
+  readonly stamp: string
+}
+
+function load(path: string): Loaded {
   const { text, stamp } = readPrivateFile(path)
   try {
-    return { list: grants(parseGrants(text)), stamp }
+    const all = parseGrants(text)
+    return { list: grants(all), all, stamp }
   } catch (error) {
     if (error instanceof Fault)
       throw invalid(path, error.message, 'Whoever was let in before still is; mend the file.')

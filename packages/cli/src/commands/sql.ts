@@ -12,11 +12,12 @@ import {
 } from '@understudy/contracts'
 import type { Client, WriteReply } from '@understudy/client'
 import type { Value } from '@understudy/protocol'
-import { connectTo, withClients } from '../connections.ts'
+import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
+import { assertNotWeaker, connectTo, withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 
-interface SqlOptions {
+interface SqlOptions extends AccessOptions {
   readonly after?: string
   readonly json?: boolean
 }
@@ -28,16 +29,18 @@ Examples:
   $ understudy sql tcp://127.0.0.1:7402 "select * from note" --after 1/3 --json`
 
 export function addSqlCommand(program: Command, context: CommandContext): void {
-  program
-    .command('sql')
+  addAccessOptions(program.command('sql'))
     .description('Run SQL: reads on this node, writes on its leader. Several statements are one write.')
     .argument('<address>', 'address of a node')
     .argument('<statement...>', 'SQL, one statement each')
     .option('--after <position>', 'read only once the node shows this position, such as 3/1042')
     .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', EXAMPLES + ADDRESSES)
     .action(async (address: string, statements: string[], options: SqlOptions) => {
-      const answer = await withClients([address], ([client]) => runSql(client!, statements, options))
+      const access = accessOf(options)
+      const answer = await withClients([address], access, ([client]) =>
+        runSql(client!, statements, options, access),
+      )
       if (options.json === true)
         context.output.out(
           json({ ok: true, ...answer, position: answer.position && formatPosition(answer.position) }),
@@ -50,6 +53,7 @@ async function runSql(
   client: Client,
   statements: readonly string[],
   options: SqlOptions,
+  access: Access,
 ): Promise<WriteReply> {
   const after = options.after === undefined ? undefined : readPosition(options.after)
   const [first = ''] = statements
@@ -65,7 +69,8 @@ async function runSql(
   const writes = statements.map((sql) => ({ sql }))
   const { following } = (await client.status()) as { following?: { leader?: string } }
   if (following?.leader === undefined) return client.write(writes)
-  const leader = await connectTo(following.leader)
+  assertNotWeaker(client.address, following.leader)
+  const leader = await connectTo(following.leader, access)
   try {
     return await leader.write(writes)
   } finally {

@@ -4,14 +4,16 @@ import pc from 'picocolors'
 import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
 import type { DivergenceReport } from '@understudy/format-statement'
 import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
-import { tcp } from '@understudy/transport-tcp'
+import { readGrants } from '@understudy/credentials'
+import type { ClientCertificates } from '@understudy/sockets'
+import { accessOf, addAccessOptions, ADDRESSES, authenticationOf, type AccessOptions } from '../access.ts'
 import type { CommandContext } from '../program.ts'
 import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
 import { positive } from '../arguments.ts'
 import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
 
-interface StartOptions {
+interface StartOptions extends AccessOptions {
   readonly name: string
   readonly directory: string
   readonly listen?: string
@@ -23,6 +25,8 @@ interface StartOptions {
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
+  readonly credentials?: string
+  readonly tlsClientCertificates?: ClientCertificates
   readonly insecure?: boolean
   readonly untilInputEnds?: boolean
   readonly json?: boolean
@@ -34,11 +38,12 @@ Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --format wal
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --sidecar app.db
-  $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401`
+  $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401
+  $ understudy start --name a --directory data/a --listen tls://0.0.0.0:7401 --tls-cert a.crt --tls-key a.key --credentials all.json
+  $ understudy start --name b --directory data/b --leader tls://db-a.example:7401 --tls-ca ca.crt --credential b.json`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
-  program
-    .command('start')
+  addAccessOptions(program.command('start'))
     .description('Run a node: a leader, or with --leader a follower. Ctrl-C stops it cleanly.')
     .requiredOption('--name <name>', 'name of the node, unique in its cluster')
     .requiredOption('--directory <path>', 'where the node keeps its data; made when missing')
@@ -71,15 +76,25 @@ export function addStartCommand(program: Command, context: CommandContext): void
       ),
     )
     .option(
+      '--credentials <file>',
+      'whom this node lets in, for what; without it everybody, on this machine alone',
+    )
+    .addOption(
+      new Option(
+        '--tls-client-certificates <what>',
+        'whether those who connect by TLS must show a certificate of --tls-ca (default: none)',
+      ).choices(['none', 'request', 'require']),
+    )
+    .option(
       '--insecure',
-      'listen also where other machines can connect: there is no encryption and no authentication, whoever connects reads and writes everything',
+      'listen where other machines can connect, without both TLS and authentication: whoever reaches the port may read and write everything',
     )
     .option(
       '--until-input-ends',
       'stop also when standard input ends, as it does when a parent process is gone',
     )
     .option('--json', 'one JSON object per event')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', EXAMPLES + ADDRESSES)
     .action(async (options: StartOptions) => runNode(options, context))
 }
 
@@ -125,6 +140,12 @@ function nodeOptions(
   onDivergence: (report: DivergenceReport) => void,
 ): NodeOptions {
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
+  const { credentials, tlsClientCertificates, insecure } = options
+  const access = accessOf(options, {
+    insecure: insecure === true,
+    credentials: credentials !== undefined,
+    tls: { ...(tlsClientCertificates !== undefined && { clientCertificates: tlsClientCertificates }) },
+  })
   const formats = allFormats(onDivergence)
   const wanted = options.format ?? (options.sidecar === undefined ? 'row' : 'wal')
   const shadow = formats.find((format) => format.name === options.shadow)
@@ -134,7 +155,9 @@ function nodeOptions(
     role: leader === undefined ? 'leader' : 'follower',
     format: formats.find(({ name: each }) => each === wanted) ?? formats[0],
     formats,
-    transport: tcp({ insecure: options.insecure === true }),
+    transport: access.transport,
+    ...authenticationOf(access, credentials !== undefined),
+    ...(credentials !== undefined && { credentials: readGrants(credentials) }),
     signal,
     onEvent,
     ...(shadow !== undefined && { shadow }),
@@ -208,6 +231,11 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
     case 'rebased':
       return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
+    case 'refused': {
+      const { credential, reason } = event.error.details
+      const more = [credential, reason].filter((each) => typeof each === 'string').join(': ')
+      return `${event.remote} was turned away: ${event.error.code}${more === '' ? '' : ` (${more})`}`
+    }
     case 'requestFailed':
       return `a request failed: ${describeError(event.error)}`
     case 'failed':
@@ -220,7 +248,7 @@ function inWordsOfTheCommand(error: unknown): unknown {
   if (!isUnderstudyError(error, 'INSECURE_ADDRESS')) return error
   return new UnderstudyError(
     'INSECURE_ADDRESS',
-    'The address to listen on can be reached from other machines, and TCP neither encrypts nor authenticates. Nothing was opened; listen on 127.0.0.1 or [::1], or pass --insecure on a network where every machine is trusted.',
+    'The address to listen on can be reached from other machines, and not everybody who connects would be both encrypted and authenticated. Nothing was opened; use tls:// or wss:// with --tls-cert, --tls-key and --credentials, listen on 127.0.0.1 or [::1], or pass --insecure on a network where every machine is trusted.',
     { cause: error },
   )
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { isUnderstudyError } from '@understudy/contracts'
 import type { NodeStatus } from '@understudy/node'
+import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { connectTo } from '../connections.ts'
 import { bytes, json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
@@ -18,16 +19,16 @@ type Answer = { readonly address: string } & (
 )
 
 export function addStatusCommand(program: Command, context: CommandContext): void {
-  program
-    .command('status')
+  addAccessOptions(program.command('status'))
     .description(
       'Show role, position, lag and retention slots of nodes. Exits with 1 when one does not answer or has failed.',
     )
     .argument('<address...>', 'addresses of nodes')
     .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES)
-    .action(async (addresses: string[], options: { readonly json?: boolean }) => {
-      const answers = await Promise.all(addresses.map(ask))
+    .addHelpText('after', EXAMPLES + ADDRESSES)
+    .action(async (addresses: string[], options: AccessOptions & { readonly json?: boolean }) => {
+      const access = accessOf(options)
+      const answers = await Promise.all(addresses.map((address) => ask(address, access)))
       const ok = answers.every((answer) => answer.ok && answer.status.failure === undefined)
       if (!ok) context.exitCode = 1
       if (options.json === true) context.output.out(json({ ok, nodes: answers }))
@@ -35,9 +36,9 @@ export function addStatusCommand(program: Command, context: CommandContext): voi
     })
 }
 
-async function ask(address: string): Promise<Answer> {
+async function ask(address: string, access: Access): Promise<Answer> {
   try {
-    const client = await connectTo(address)
+    const client = await connectTo(address, access)
     try {
       return { address, ok: true, status: (await client.status()) as unknown as NodeStatus }
     } finally {

@@ -4,6 +4,7 @@ import pc from 'picocolors'
 import { verifyCluster, type Client, type VerifyReport } from '@understudy/client'
 import { UnderstudyError, formatPosition } from '@understudy/contracts'
 import { positive } from '../arguments.ts'
+import { accessOf, addAccessOptions, ADDRESSES, type AccessOptions } from '../access.ts'
 import { withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import { rowsProgress, showDifferences } from '../differences.ts'
@@ -15,15 +16,14 @@ Examples:
   $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --rows
   $ understudy verify tcp://127.0.0.1:7401 tcp://127.0.0.1:7402 --json`
 
-interface VerifyCommandOptions {
+interface VerifyCommandOptions extends AccessOptions {
   readonly json?: boolean
   readonly rows?: boolean
   readonly timeout: number
 }
 
 export function addVerifyCommand(program: Command, context: CommandContext): void {
-  program
-    .command('verify')
+  addAccessOptions(program.command('verify'))
     .description(
       'Compare the rows of nodes at one position. Exits with 1 when a table differs or a node does not answer.',
     )
@@ -33,10 +33,10 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     )
     .option('--rows', 'also find the rows that differ from the leader, at the same position')
     .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', EXAMPLES + ADDRESSES)
     .action(async (addresses: string[], options: VerifyCommandOptions) => {
       const progress = rowsProgress(context.output)
-      const report = await withClients(addresses, async (clients) =>
+      const report = await withClients(addresses, accessOf(options), async (clients) =>
         verifyCluster({
           leader: await findLeader(clients),
           nodes: clients,

@@ -81,7 +81,9 @@ export class Cluster {
 
   /** A client of each node, in the order given. The caller closes them. */
   connect(names: readonly string[]): Promise<Client[]> {
-    return Promise.all(names.map((name) => connectTo(this.process(name).address ?? '', TIMEOUT_MS)))
+    return Promise.all(
+      names.map((name) => connectTo(this.process(name).address ?? '', undefined, TIMEOUT_MS)),
+    )
   }
 
   /** Ends every process: followers first, so that none of them tries to reach a leader that is gone. */

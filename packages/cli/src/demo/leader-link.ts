@@ -60,7 +60,7 @@ export class LeaderLink {
   async #connect(): Promise<Client> {
     for (;;) {
       try {
-        return await connectTo(this.#address, TIMEOUT_MS)
+        return await connectTo(this.#address, undefined, TIMEOUT_MS)
       } catch (error) {
         if (!canRepeat(error)) throw error
         await pause(this.#clock, RETRY_MS, this.#signal)

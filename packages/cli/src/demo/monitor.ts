@@ -99,7 +99,7 @@ class Watch {
     if (state !== 'running' || address === undefined) return this.#away('starting')
     if (this.#client !== undefined && this.#client.address !== address) await this.#leave()
     try {
-      this.#client ??= await connectTo(address, TIMEOUT_MS)
+      this.#client ??= await connectTo(address, undefined, TIMEOUT_MS)
       await this.#ask(this.#client)
     } catch (error) {
       if (!isUnderstudyError(error)) throw error
