@@ -62,15 +62,19 @@ export function loadTests(bench: TransportBench): void {
     const servers: ChannelProbe[] = []
     const clients: ChannelProbe[] = []
     const ends: BusyEnd[] = []
-    const busy = (channel: Channel, probes: ChannelProbe[]): void => {
+    const busyProbe = (channel: Channel): ChannelProbe => {
       const end = new BusyEnd()
       ends.push(end)
-      probes.push(bench.probe(channel, end.hooks))
-      end.send(probes.at(-1) as ChannelProbe)
+      return bench.probe(channel, end.hooks)
     }
-    const listener = await bench.listen((channel) => busy(channel, servers), { frameBytesMax: PIECE_BYTES })
-    for (let index = 0; index < BUSY; index++) busy(await transport.connect(listener.address), clients)
-    await bench.until(() => ends.length === 2 * BUSY && ends.every(({ received }) => received > 20))
+    const listener = await bench.listen((channel) => servers.push(busyProbe(channel)), {
+      frameBytesMax: PIECE_BYTES,
+    })
+    for (let index = 0; index < BUSY; index++)
+      clients.push(busyProbe(await transport.connect(listener.address)))
+    await bench.until(() => servers.length === BUSY)
+    for (const probe of [...clients, ...servers]) probe.channel.send([new Uint8Array(4)])
+    await bench.until(() => ends.every(({ received }) => received > 20))
 
     // Some are on their way while it closes: refused, or accepted and closed.
     const late = Array.from({ length: 5 }, () =>
@@ -103,10 +107,11 @@ function countedFrame(number: number): Uint8Array {
   return frame
 }
 
-/** One end of a channel that sends as fast as it may, and checks the numbers of what it gets. */
+/** One end of a channel: from the first frame on it sends as fast as it may, and checks the numbers of what it gets. */
 class BusyEnd {
   received = 0
-  #sent = 0
+  /** Number 0 is sent by the test. */
+  #sent = 1
 
   readonly hooks: ProbeHooks = {
     frame: (bytes, probe) => {
@@ -114,6 +119,7 @@ class BusyEnd {
       if (number !== this.received) probe.breaches.push(`frame ${number} came as number ${this.received}`)
       this.received += 1
       probe.frames.length = 0
+      if (number === 0) this.send(probe)
     },
     drained: (probe) => this.send(probe),
   }
