@@ -52,6 +52,7 @@ transportSuite({
         return `unix://${folder}/${listeners++}.sock`
       },
       deadAddress: `unix://${folder}/nobody.sock`,
+      perAddressLimit: false,
       raw: rawAccess(async (address) => {
         const socket = await connected({ path: new URL(address).pathname })
         return [socket, socket]
