@@ -5,9 +5,9 @@
  * triggers (`triggers.ts`).
  *
  * 1. Between `prepare` and `restore` the database has no user triggers. Between construction and `close` the connection
- *    runs with foreign keys off and without SQLite's defensive mode, so that no action fires and shadow tables of FTS5
- *    and R-Tree take rows. Both are settings of the connection that a transaction cannot change: construct and close
- *    outside of one, and record nothing meanwhile.
+ *    runs with foreign keys off, so that no action fires. A transaction cannot change that: construct and close outside
+ *    of one, and record nothing meanwhile. SQLite's defensive mode is off only while a changeset is applied, so that
+ *    shadow tables of FTS5 and R-Tree take rows; schema changes of a record run with it.
  * 2. A payload is decoded as a whole before the database is touched.
  * 3. Every row must be there as the leader had it, the schema must be the leader's, and the number of rows changed must
  *    be the number announced. Anything else throws; the caller rolls back.
@@ -65,7 +65,6 @@ export class RowApplier implements Applier {
     this.#version.setReturnArrays(true)
     this.#totalChanges = totalChanges
     this.#totalChanges.setReturnArrays(true)
-    database.enableDefensive(false)
   }
 
   prepare(): void {
@@ -94,7 +93,6 @@ export class RowApplier implements Applier {
     this.#closed = true
     const { database } = this.#connection
     if (!database.isOpen) return
-    database.enableDefensive(true)
     if (!this.#foreignKeys) return
     this.#connection.internal(() => database.exec('pragma foreign_keys = on'))
   }
@@ -145,10 +143,14 @@ export class RowApplier implements Applier {
     this.#conflict = 0
     let applied = false
     let cause: unknown
+    const { database } = this.#connection
+    database.enableDefensive(false)
     try {
-      applied = this.#connection.database.applyChangeset(changeset, { onConflict })
+      applied = database.applyChangeset(changeset, { onConflict })
     } catch (error) {
       cause = error
+    } finally {
+      database.enableDefensive(true)
     }
     if (applied && this.#conflict === 0) return
     throw refused(conflictText(this.#conflict), cause, {

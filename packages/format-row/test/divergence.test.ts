@@ -164,9 +164,17 @@ test('a recorder refuses to run while the connection is set up for applying', ()
   expect(node.group('insert into t values (3, 3, 3)').payloads.length).toBe(1)
 })
 
-test('defensive mode is back after close', () => {
-  const node = new TestNode('create virtual table f using fts5 (a)').follow()
-  node.database.exec(`insert into f_config values ('x', 1)`)
-  node.applier?.close()
-  expect(() => node.database.exec(`insert into f_config values ('y', 1)`)).toThrow(/may not be modified/)
+test('defensive mode is off only while a changeset is applied: shadow tables take its rows, and no others', () => {
+  const setup = 'create virtual table f using fts5 (a)'
+  const payload = new TestNode(setup).lead().payload(`insert into f values ('hello')`)
+  const follower = new TestNode(setup).follow()
+  const shadow = () => follower.database.exec(`insert into f_config values ('x', 1)`)
+  expect(shadow).toThrow(/may not be modified/)
+  follower.apply(payload)
+  expect(shadow).toThrow(/may not be modified/)
+  expect(follower.database.prepare(`select count(*) as n from f where f match 'hello'`).get()).toEqual({
+    n: 1,
+  })
+  follower.applier?.close()
+  expect(shadow).toThrow(/may not be modified/)
 })
