@@ -207,6 +207,15 @@ describe('021 authentication', () => {
   })
 })
 
+test('channels of one address have a limit of their own', async () => {
+  const cluster = new TcpCluster()
+  const leader = await cluster.leader({ connections: { perAddressMax: 3 } })
+  const clients = await Promise.all([1, 2, 3].map(() => clientAs(leader.address, undefined)))
+  expect(await refusal(clientAs(leader.address, undefined))).toMatchObject({ code: 'CONNECTION_LOST' })
+  await clients[0]?.close()
+  expect((await clientAs(leader.address, undefined)).node).toBe('a')
+})
+
 /** A hello for a purpose, as a credential that may not be a node: resolves when it is welcomed. */
 async function hello(address: string, name: string, purpose: Hello['purpose']): Promise<void> {
   const connection = await dial({

@@ -5,6 +5,7 @@ export type { NodeEvent, NodeOptions, Role } from './options.ts'
 export type {
   AbsentFollowerStatus,
   BootstrapStatus,
+  CertificateReport,
   ErrorStatus,
   FollowingStatus,
   NodeStatus,

@@ -49,6 +49,7 @@ import {
 import { closedError, unlessAborted, withData, type ReadSource } from './reads.ts'
 import {
   bootstrapStatus,
+  certificateReport,
   errorStatus,
   followingStatus,
   leadingStatus,
@@ -89,6 +90,7 @@ class ComposedNode implements UnderstudyNode {
   #leading: LeaderRole | undefined
   #following: FollowerRole | undefined
   #listener: Listener | undefined
+  #strangers: Strangers | undefined
   #failure: UnderstudyError | undefined
   #closing: Promise<void> | undefined
   /** A leader's first start, not yet finished. */
@@ -210,7 +212,8 @@ class ComposedNode implements UnderstudyNode {
   }
 
   status(): NodeStatus {
-    const { leader } = this.#settings
+    const { leader, credentials } = this.#settings
+    const listener = this.#listener
     const data = this.#currentData
     const view = this.#following?.view
     const snapshot = this.#following?.snapshot
@@ -226,6 +229,9 @@ class ComposedNode implements UnderstudyNode {
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
       ...(this.#leading && data && leadingStatus(this.#leading)),
       failure: errorStatus(this.#failure),
+      connections: listener && { clients: this.#clients.size, strangers: this.#strangers?.count ?? 0 },
+      certificate: listener && certificateReport(listener),
+      credentialsProblem: errorStatus(credentials?.problem),
       uncheckpointedBytes: uncheckpointedBytes(data),
     }
   }
@@ -332,7 +338,7 @@ class ComposedNode implements UnderstudyNode {
     if (listen === undefined) return
     const purposes = this.#purposes()
     const { max, perAddressMax, strangersMax } = { ...CONNECTION_LIMITS, ...connections }
-    const strangers = new Strangers(strangersMax)
+    const strangers = (this.#strangers = new Strangers(strangersMax))
     this.#listener = await transport.listen(
       listen,
       (channel) => void acceptChannel(channel, purposes, strangers, this.#settings),

@@ -2,6 +2,7 @@
 import {
   formatPosition,
   type EpochHistory,
+  type Listener,
   type Log,
   type LogPoint,
   type Slot,
@@ -40,6 +41,12 @@ export interface NodeStatus {
   readonly absentFollowers?: readonly AbsentFollowerStatus[]
   readonly snapshots?: SnapshotServer['transfers']
   readonly failure: ErrorStatus | undefined
+  /** Who is connected; followers are counted among neither. `undefined` when it does not listen. */
+  readonly connections: { readonly clients: number; readonly strangers: number } | undefined
+  /** The certificate that it shows, where it does. */
+  readonly certificate: CertificateReport | undefined
+  /** Why the newest list of credentials was not taken; the one before is in force. */
+  readonly credentialsProblem: ErrorStatus | undefined
   /** `undefined` when there is no database to ask, or it cannot say. */
   readonly uncheckpointedBytes: number | undefined
 }
@@ -48,6 +55,14 @@ export interface NodeStatus {
 export interface ErrorStatus {
   readonly code: string
   readonly message: string
+}
+
+export interface CertificateReport {
+  readonly identities: readonly string[]
+  /** ISO 8601. */
+  readonly expires: string
+  /** Why the newest files were not taken; the ones before are in use. */
+  readonly problem: string | undefined
 }
 
 export interface BootstrapStatus {
@@ -128,6 +143,12 @@ export function leadingStatus(
     absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),
     snapshots: leading.snapshots(),
   }
+}
+
+export function certificateReport({ certificate }: Listener): CertificateReport | undefined {
+  if (certificate === undefined) return undefined
+  const { identities, expiresAt, problem } = certificate
+  return { identities, expires: new Date(expiresAt).toISOString(), problem }
 }
 
 export function errorStatus(error: UnderstudyError | undefined): ErrorStatus | undefined {

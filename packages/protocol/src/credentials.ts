@@ -47,6 +47,8 @@ export interface Grant {
 /** Everybody that a listener lets in. Asked at each handshake, so that an answer may change while the node runs. */
 export interface Grants {
   find(name: string): Grant | undefined
+  /** Why a newer list could not be taken, so that an older one is in force. */
+  readonly problem?: UnderstudyError | undefined
 }
 
 /** A peer that proved who it is. */

@@ -1,6 +1,6 @@
 /** `understudy status`: what nodes say of themselves, side by side. */
 import type { Command } from 'commander'
-import { isUnderstudyError } from '@understudy/contracts'
+import { isUnderstudyError, systemClock } from '@understudy/contracts'
 import type { NodeStatus } from '@understudy/node'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { connectTo } from '../connections.ts'
@@ -62,6 +62,20 @@ function describeShadow(node: string, shadow: NonNullable<NodeStatus['shadow']>)
   return `shadow of ${node}: ${side(shadow)}, ${refused}; in force: ${side(shadow.primary)}`
 }
 
+/** A certificate is told of a month before it ends. */
+const EXPIRY_MS = 30 * 24 * 3600 * 1000
+
+function warnings({ certificate, credentialsProblem }: NodeStatus): string[] {
+  const lines: string[] = []
+  if (certificate !== undefined && Date.parse(certificate.expires) < systemClock().now() + EXPIRY_MS)
+    lines.push(`the certificate expires at ${certificate.expires}`)
+  if (certificate?.problem !== undefined)
+    lines.push(`the newest certificate is not in use: ${certificate.problem}`)
+  if (credentialsProblem !== undefined)
+    lines.push(`the newest list of credentials is not in force: ${credentialsProblem.message}`)
+  return lines
+}
+
 function show(answers: readonly Answer[], { output }: CommandContext): void {
   const rows = answers.map((answer) => {
     if (!answer.ok) return ['?', answer.address, '', answer.error.code, '', '', '']
@@ -76,6 +90,7 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
       continue
     }
     const { node, failure, followers, following, shadow } = answer.status
+    for (const line of warnings(answer.status)) output.out(`${node}: ${line}`)
     if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
