@@ -107,6 +107,8 @@ export interface SqliteConnection {
   readonly database: DatabaseSync
   /** Runs the project's own statements: the guard that refuses BEGIN, COMMIT, ATTACH … in users' callbacks is off meanwhile. */
   internal<T>(run: () => T): T
+  /** Runs statements as a user's callback does, inside of `internal` too: what belongs to the node is refused. For SQL out of a record. */
+  guarded<T>(run: () => T): T
   /** Tells `observer` of every statement that a user's callback runs, after those that observe already. Returns how to end that. */
   observe(observer: StatementObserver): () => void
   /** The file beneath. */

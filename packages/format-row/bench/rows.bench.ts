@@ -20,6 +20,7 @@ function connect(): BenchConnection {
   return {
     database,
     internal: (run) => run(),
+    guarded: (run) => run(),
     observe(observer) {
       this.observer = observer
       return () => {}

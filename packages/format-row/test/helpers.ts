@@ -38,6 +38,10 @@ export class TestConnection implements SqliteConnection {
     return () => (this.observer = undefined)
   }
 
+  guarded<T>(run: () => T): T {
+    return run()
+  }
+
   internal<T>(run: () => T): T {
     return run()
   }

@@ -24,6 +24,7 @@ function connect(): BenchConnection {
     database,
     observers,
     internal: (run) => run(),
+    guarded: (run) => run(),
     observe: (observer) => {
       observers.push(observer)
       return () => observers.splice(observers.indexOf(observer), 1)

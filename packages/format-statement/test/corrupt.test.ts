@@ -1,4 +1,5 @@
 /** Payloads are bytes from elsewhere. */
+import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ByteReader, ByteWriter, type PlainValue } from '../src/bytes.ts'
 import { encodePayload, writeEnd, writeStatement } from '../src/payload.ts'
@@ -94,6 +95,78 @@ test('statements that no recorder writes down are not run', () => {
   expect(codeOf(follower, crafted('insert or rollback into kv (id) values (1), (1)', 1))).toBe('DIVERGED')
   expect(follower.dump()).toEqual(before)
   expect(codeOf(follower, crafted('insert into kv (n) values (1)', 1))).toBe('applied')
+})
+
+// What a hostile leader may put into a record whose checksum is right, one line each.
+
+const HOSTILE: readonly (readonly [string, string, string])[] = [
+  ['ATTACH', `attach '/tmp/understudy-never' as x`, 'RECORD_CORRUPT'],
+  ['DETACH', 'detach main', 'RECORD_CORRUPT'],
+  ['VACUUM INTO', `vacuum into '/tmp/understudy-never'`, 'RECORD_CORRUPT'],
+  ['BEGIN', 'begin', 'RECORD_CORRUPT'],
+  ['COMMIT', 'commit', 'RECORD_CORRUPT'],
+  ['COMMIT behind a comment', '/**/ -- x\n commit', 'RECORD_CORRUPT'],
+  ['ROLLBACK', 'rollback', 'RECORD_CORRUPT'],
+  ['SAVEPOINT', 'savepoint x', 'RECORD_CORRUPT'],
+  ['RELEASE', 'release x', 'RECORD_CORRUPT'],
+  ['writable_schema', 'pragma writable_schema = on', 'RECORD_CORRUPT'],
+  ['journal_mode', 'pragma journal_mode(delete)', 'RECORD_CORRUPT'],
+  ['trusted_schema', 'pragma main.trusted_schema = 1', 'RECORD_CORRUPT'],
+  ['mmap_size', 'pragma mmap_size = 9999999999', 'RECORD_CORRUPT'],
+  ['temp_store_directory', `pragma temp_store_directory = '/tmp'`, 'RECORD_CORRUPT'],
+  ['synchronous', 'pragma synchronous = off', 'RECORD_CORRUPT'],
+  ['locking_mode', 'pragma locking_mode = exclusive', 'RECORD_CORRUPT'],
+  ['load_extension', `insert into kv (v) select load_extension('/tmp/x.so')`, 'DIVERGED'],
+  ['fts3_tokenizer', `insert into kv (v) select fts3_tokenizer('simple', x'4141414141414141')`, 'DIVERGED'],
+  ['writefile', `insert into kv (v) select writefile('/tmp/understudy-never', 'x')`, 'DIVERGED'],
+  ['a write to the schema table', `delete from sqlite_schema`, 'DIVERGED'],
+  ['a write to a shadow table', `delete from words_data`, 'DIVERGED'],
+  ['the position', 'update _understudy_position set lsn = 9', 'RECORD_CORRUPT'],
+  ['the position, in other letters', 'UPDATE _UnderStudy_Position SET lsn = 9', 'RECORD_CORRUPT'],
+  ['the position in double quotes', 'delete from "_understudy_position"', 'RECORD_CORRUPT'],
+  ['the position in single quotes', `delete from '_understudy_position'`, 'DIVERGED'],
+  ['the position in backticks', 'delete from `_understudy_position`', 'RECORD_CORRUPT'],
+  ['the position in brackets', 'delete from [_understudy_position]', 'RECORD_CORRUPT'],
+  ['the position of main', 'delete from main._understudy_position', 'RECORD_CORRUPT'],
+  ['the position behind WITH', 'with x as (select 1) delete from _understudy_position', 'RECORD_CORRUPT'],
+  ['DROP of the position', 'drop table _understudy_position', 'RECORD_CORRUPT'],
+  ['ALTER of the position', 'alter table _understudy_position rename to x', 'RECORD_CORRUPT'],
+  ['ALTER to such a name in single quotes', "alter table kv rename to '_understudy_x'", 'RECORD_CORRUPT'],
+  ['ALTER to the name of a table of the node', 'alter table kv rename to _understudy_x', 'RECORD_CORRUPT'],
+  ['an index on the position', 'create unique index x on _understudy_position (lsn)', 'RECORD_CORRUPT'],
+  [
+    'a trigger on the position',
+    'create trigger x after update on _understudy_position begin delete from kv; end',
+    'RECORD_CORRUPT',
+  ],
+  [
+    'a trigger that writes the position',
+    'create trigger x after insert on kv begin delete from _understudy_position; end',
+    'RECORD_CORRUPT',
+  ],
+  ['a view of the position', 'create view x as select * from _understudy_position', 'RECORD_CORRUPT'],
+  ['a temporary table', 'create temporary table x (a)', 'RECORD_CORRUPT'],
+  ['a second statement', 'insert into kv (n) values (1); delete from _understudy_position', 'RECORD_CORRUPT'],
+  ['a second statement of another kind', 'insert into kv (n) values (1); commit', 'DIVERGED'],
+  ['text after a NUL', 'insert into kv (n) values (1)\0; commit', 'DIVERGED'],
+  [
+    'a database function of SQLite that reads files',
+    `create virtual table x using csv (filename = '/etc/passwd')`,
+    'DIVERGED',
+  ],
+  ['a statement that reads', 'select 1', 'RECORD_CORRUPT'],
+]
+
+test.each(HOSTILE)('a record with a right checksum is refused: %s', (_name, sql, expected) => {
+  const follower = new TestNode(
+    `${KV}; create table _understudy_position (lsn); insert into _understudy_position values (7);
+      create virtual table words using fts5 (body)`,
+  ).follow()
+  const before = follower.dump()
+  expect(codeOf(follower, crafted(sql))).toBe(expected)
+  expect(follower.dump()).toEqual(before)
+  expect(follower.database.prepare('select lsn from _understudy_position').all()).toEqual([{ lsn: 7 }])
+  expect(existsSync('/tmp/understudy-never')).toBe(false)
 })
 
 test('numbers of texts must be known, and follow each other', () => {

@@ -55,6 +55,10 @@ export class TestConnection implements SqliteConnection {
     return this.#observers.length
   }
 
+  guarded<T>(run: () => T): T {
+    return run()
+  }
+
   internal<T>(run: () => T): T {
     return run()
   }

@@ -142,6 +142,7 @@ function connect(pages: SqlitePages): SqliteConnection {
   return {
     database: new DatabaseSync(':memory:'),
     internal: (run) => run(),
+    guarded: (run) => run(),
     observe: () => () => {},
     pages,
     ownTablePrefix: '_understudy_',

@@ -22,6 +22,10 @@ export class TestConnection<P extends SqlitePages> implements SqliteConnection {
     this.pages = pages
   }
 
+  guarded<T>(run: () => T): T {
+    return run()
+  }
+
   internal<T>(run: () => T): T {
     return run()
   }

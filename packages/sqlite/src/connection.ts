@@ -59,6 +59,10 @@ export class Connection implements SqliteConnection {
     return this.guard.internal(run)
   }
 
+  guarded<T>(run: () => T): T {
+    return this.guard.enforce(run)
+  }
+
   close(): void {
     this.statements.clear()
     if (this.database.isOpen) this.database.close()

@@ -23,6 +23,8 @@ export const OWN_TABLE_PREFIX = '_understudy_'
 export interface Analysis {
   effect: StatementInfo['effect']
   readonly writes: Set<string>
+  /** ALTER TABLE, whose new names SQLite does not tell. */
+  alters: boolean
   pragma: { readonly name: string; readonly argument: string | undefined } | undefined
 }
 
@@ -70,6 +72,7 @@ const {
   SQLITE_SELECT,
   SQLITE_FUNCTION,
   SQLITE_RECURSIVE,
+  SQLITE_ALTER_TABLE,
   SQLITE_ANALYZE,
   SQLITE_REINDEX,
 } = constants
@@ -83,7 +86,7 @@ const SCHEMA_ACTIONS: ReadonlySet<number> = new Set([
   constants.SQLITE_DROP_TABLE,
   constants.SQLITE_DROP_TRIGGER,
   constants.SQLITE_DROP_VIEW,
-  constants.SQLITE_ALTER_TABLE,
+  SQLITE_ALTER_TABLE,
   SQLITE_REINDEX,
   SQLITE_ANALYZE,
   constants.SQLITE_CREATE_VTABLE,
@@ -158,7 +161,7 @@ export class Guard {
 
   /** Collects what the one statement that `prepare` compiles can do. */
   analyse<T>(prepare: () => T): { readonly prepared: T; readonly analysis: Analysis } {
-    const analysis: Analysis = { effect: 'read', writes: new Set(), pragma: undefined }
+    const analysis: Analysis = { effect: 'read', writes: new Set(), alters: false, pragma: undefined }
     const before = this.#analysis
     this.#analysis = analysis
     this.refusal = undefined
@@ -241,7 +244,10 @@ export class Guard {
     const harmless = action === SQLITE_ANALYZE || action === SQLITE_REINDEX
     if (this.#enforcing && !harmless && (isOwnTable(first ?? '') || isOwnTable(second ?? '')))
       return this.#refuse(`a change of ${OWN_TABLE_PREFIX}*, which belongs to the node`)
-    if (this.#analysis !== undefined) this.#analysis.effect = 'schema'
+    if (this.#analysis !== undefined) {
+      this.#analysis.effect = 'schema'
+      if (action === SQLITE_ALTER_TABLE) this.#analysis.alters = true
+    }
     return SQLITE_OK
   }
 

@@ -21,7 +21,7 @@ import {
   type TableLimits,
 } from '@understudy/contracts'
 import { invalidArgument, isSqlite, SQLITE_CODES } from './errors.ts'
-import type { Analysis, Guard } from './guard.ts'
+import { OWN_TABLE_PREFIX, type Analysis, type Guard } from './guard.ts'
 
 interface Entry {
   readonly statement: StatementSync
@@ -179,6 +179,8 @@ export class Statements {
     const generation = this.#guard.generation
     try {
       const { prepared, analysis } = this.#guard.analyse(() => this.#database.prepare(sql))
+      if (analysis.alters && prepared.sourceSQL.toLowerCase().includes(OWN_TABLE_PREFIX))
+        throw forbidden(`ALTER TABLE with a name that begins with ${OWN_TABLE_PREFIX}`)
       const bigints = analysis.effect !== 'read'
       const returnsRows = bigints && prepared.columns().length > 0
       if (returnsRows) prepared.setReadBigInts(true)
@@ -226,20 +228,19 @@ export class Statements {
     const isRefused =
       isSqlite(error, SQLITE_CODES.AUTH) ||
       (error instanceof Error && error.message.startsWith('not authorized'))
-    if (isRefused && refusal !== undefined)
-      return new UnderstudyError(
-        'WRITE_FORBIDDEN',
-        `A callback may not run ${refusal}. The statement was not run; the callback may go on without it.`,
-        { cause: error },
-      )
+    if (isRefused && refusal !== undefined) return forbidden(refusal, error)
     if (error instanceof Error && /cannot VACUUM from within a transaction/.test(error.message))
-      return new UnderstudyError(
-        'WRITE_FORBIDDEN',
-        'A callback may not run VACUUM, which cannot be part of a transaction. The statement was not run; the callback may go on without it.',
-        { cause: error },
-      )
+      return forbidden('VACUUM, which cannot be part of a transaction', error)
     return error
   }
+}
+
+function forbidden(what: string, cause?: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'WRITE_FORBIDDEN',
+    `A callback may not run ${what}. The statement was not run; the callback may go on without it.`,
+    { cause },
+  )
 }
 
 /** What formats and tests see of a compiled statement. */

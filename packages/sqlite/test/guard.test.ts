@@ -41,6 +41,9 @@ const REFUSED = [
   'drop table _understudy_position',
   'alter table _understudy_position add column mine',
   'create table _understudy_mine (v)',
+  'alter table t rename to _understudy_mine',
+  "alter table t rename to '_understudy_mine'",
+  'ALTER TABLE t RENAME TO [_UnderStudy_mine]',
   'create index mine on _understudy_position (lsn)',
   'create trigger mine after update on _understudy_position begin select 1; end',
 ]
