@@ -17,6 +17,7 @@ import {
 } from 'node:tls'
 import { UnderstudyError, type ChannelSecurity } from '@understudy/contracts'
 import type { Certificates } from './certificates.ts'
+import type { ClientCertificates } from './options.ts'
 import { identitiesOf } from './identities.ts'
 import { tlsFailed } from './tls-errors.ts'
 
@@ -36,10 +37,24 @@ export function securityOf(socket: TLSSocket): ChannelSecurity {
 
 /**
  * Why a listener must not serve a session whose handshake is done: the client showed a certificate that cannot be
- * verified. With `require`, OpenSSL has refused it before.
+ * verified, or none where one is required.
+ *
+ * Node itself ends such sessions, when `rejectUnauthorized` says so, without a word to either side. A listener that
+ * wants to say why sets it to false and calls this for every session.
  */
-export function clientProblem(socket: TLSSocket, remote: string): UnderstudyError | undefined {
-  if (socket.authorized || socket.getPeerX509Certificate() === undefined) return undefined
+export function clientProblem(
+  socket: TLSSocket,
+  remote: string,
+  clientCertificates: ClientCertificates = 'none',
+): UnderstudyError | undefined {
+  if (socket.authorized) return undefined
+  if (socket.getPeerX509Certificate() === undefined)
+    return clientCertificates === 'require'
+      ? tlsFailed(remote, {
+          message: 'no client certificate',
+          code: 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE',
+        })
+      : undefined
   const reason = socket.authorizationError as NodeJS.ErrnoException | string | undefined
   const code = typeof reason === 'string' ? reason : reason?.code
   return tlsFailed(remote, { message: 'the client certificate cannot be verified', code })
@@ -52,7 +67,7 @@ export function listenerTls(certificates: Certificates): ServerTlsOptions {
   return {
     ...certificates.options,
     requestCert: clientCertificates !== 'none',
-    // With `request`, who shows none gets in; `clientProblem` refuses who shows a bad one.
+    // With `request` it is `clientProblem` that refuses who shows a bad one.
     rejectUnauthorized: clientCertificates === 'require',
   }
 }

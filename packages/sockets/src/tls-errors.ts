@@ -33,6 +33,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /ALERT_UNKNOWN_CA|ALERT_BAD_CERTIFICATE|ALERT_CERTIFICATE_UNKNOWN|ALERT_UNSUPPORTED_CERTIFICATE|ALERT_DECRYPT_ERROR/,
     "the peer does not trust this side's certificate: give the peer, as tls.ca, the authority that issued it",
   ],
+  [
+    /CERTIFICATE_REFUSED/,
+    "the listener does not take this side's certificate, or wants one: it must be valid, and of an authority in the listener's tls.ca",
+  ],
   [/ALERT_CERTIFICATE_EXPIRED/, "the peer says that this side's certificate has expired: renew it"],
   [/ALERT_CERTIFICATE_REVOKED|CERT_REVOKED/, 'the certificate was revoked: use another one'],
   [/CERT_HAS_EXPIRED/, 'the certificate of the peer has expired: renew it, and check the clocks'],

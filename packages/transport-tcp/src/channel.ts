@@ -22,13 +22,13 @@ import {
 import { connectionLost, type SystemError } from '@understudy/sockets'
 import { FrameDeadline } from './frame-deadline.ts'
 import { FrameReader } from './frame-reader.ts'
+import { LENGTH_MAX, refusalOf } from './refusal.ts'
 import { FrameWriter, type Batch, type SlabPool } from './frame-writer.ts'
 
 /** Bytes gathered in one turn that are written without waiting for its end. */
 const FLUSH_BYTES = 256 * 1024
 /** How long the peer may take to accept the last bytes. */
 const CLOSE_TIMEOUT_MS = 1000
-const LENGTH_MAX = 0xffffffff
 
 export interface ChannelOptions {
   /** The address of the peer. */
@@ -234,7 +234,10 @@ export class TcpChannel implements Channel {
         }
       }
     } catch (error) {
-      this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
+      // A refusal comes first or never.
+      const refusal =
+        this.security === undefined || this.#frames > 0 ? undefined : refusalOf(error, this.remote)
+      this.close(refusal ?? (isUnderstudyError(error) ? error : this.#handlerFailed(error)))
     } finally {
       this.#delivering = false
     }

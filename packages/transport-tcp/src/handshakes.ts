@@ -5,7 +5,8 @@
  * under way (sockets).
  *
  * 1. The deadline is for the whole handshake. Node's own starts again with every byte.
- * 2. A new certificate is for handshakes that begin after it; sessions go on.
+ * 2. A client whose certificate is refused is told so, in the session: Node would end it without a word.
+ * 3. A new certificate is for handshakes that begin after it; sessions go on.
  */
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
@@ -22,8 +23,12 @@ import {
   securityOf,
   type Certificates,
 } from '@understudy/sockets'
+import { CERTIFICATE_REFUSED } from './refusal.ts'
 import type { Settings } from './options.ts'
 import { remoteOf } from './target.ts'
+
+/** How long a refused client may take to read that it is. */
+const REFUSAL_MS = 1000
 
 interface Handshake {
   readonly socket: Socket
@@ -39,6 +44,8 @@ export class Handshakes {
   readonly #unsubscribe: () => void
   /** By both ends of the connection, which are its name. */
   readonly #open = new Map<string, Handshake>()
+  /** Those that are being told that they were refused. */
+  readonly #refused = new Set<TLSSocket>()
 
   /** Throws `TLS_FAILED` without a certificate. */
   constructor(
@@ -50,7 +57,12 @@ export class Handshakes {
     this.#settings = settings
     this.#done = done
     // It listens nowhere: connections are handed to it when they were let in.
-    this.#server = createServer({ ...listenerTls(certificates), handshakeTimeout: 0 })
+    this.#server = createServer({
+      ...listenerTls(certificates),
+      // `#secured` rejects.
+      rejectUnauthorized: false,
+      handshakeTimeout: 0,
+    })
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#secured(socket))
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) =>
       this.#failed(error, socket),
@@ -75,7 +87,9 @@ export class Handshakes {
     this.#open.set(name, { socket, remote, timer })
     socket.once('close', () => {
       timer.cancel()
-      if (this.#open.get(name)?.socket === socket) this.#open.delete(name)
+      if (this.#open.get(name)?.socket !== socket) return
+      this.#open.delete(name)
+      refused(connectionLost(remote, 'it ended within the TLS handshake'))
     })
     this.#server.emit('connection', socket)
   }
@@ -86,6 +100,7 @@ export class Handshakes {
     const open = [...this.#open.values()]
     this.#open.clear()
     for (const { socket } of open) socket.destroy()
+    for (const socket of this.#refused) socket.destroy()
   }
 
   #secured(socket: TLSSocket): void {
@@ -96,12 +111,27 @@ export class Handshakes {
       socket.destroy()
       return
     }
-    const problem = clientProblem(socket, handshake.remote)
-    if (problem === undefined) this.#done(socket, securityOf(socket))
-    else {
-      socket.destroy()
-      this.#settings.refused(problem)
+    const { clientCertificates } = this.#certificates.tls
+    const problem = clientProblem(socket, handshake.remote, clientCertificates)
+    if (problem === undefined) {
+      // Until here the end of the peer's half was the end of the handshake.
+      socket.allowHalfOpen = true
+      this.#done(socket, securityOf(socket))
+      return
     }
+    this.#settings.refused(problem)
+    this.#refuse(socket)
+  }
+
+  #refuse(socket: TLSSocket): void {
+    const timer = this.#settings.clock.schedule(REFUSAL_MS, () => socket.destroy())
+    this.#refused.add(socket)
+    socket.once('close', () => {
+      timer.cancel()
+      this.#refused.delete(socket)
+    })
+    // What it has sent is read and dropped, or its end would be a reset that overtakes the refusal.
+    socket.resume().end(CERTIFICATE_REFUSED)
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {

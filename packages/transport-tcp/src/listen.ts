@@ -61,10 +61,11 @@ class TcpListener implements Listener {
     this.#shared = shared
     this.#scheme = target.scheme
     this.#admission = new Admission(request.options)
-    // Half-open: the channel ends its side itself, after what it has gathered is out.
+    // Half-open: the channel ends its side itself, after what it has gathered is out. There is none before a handshake.
+    const allowHalfOpen = target.scheme !== 'tls'
     const keepAliveInitialDelay = shared.settings.keepAliveMs
     this.#server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay },
+      { allowHalfOpen, noDelay: true, keepAlive: true, keepAliveInitialDelay },
       (socket) => this.#connected(socket),
     )
   }

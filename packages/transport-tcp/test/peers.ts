@@ -58,16 +58,21 @@ export interface Pair extends AsyncDisposable {
   readonly listener: Listener
 }
 
-/** Two channels, connected. */
-export async function pair(options: TcpOptions = {}, listen: ListenOptions = {}): Promise<Pair> {
+/** Two channels, connected. `dialling`: other options for the end that dials. */
+export async function pair(
+  options: TcpOptions = {},
+  listen: ListenOptions = {},
+  address: string = 'tcp://127.0.0.1:0',
+  dialling: TcpOptions = options,
+): Promise<Pair> {
   const accepted = Promise.withResolvers<Recorded>()
-  const transport = tcp(options)
-  const listener = await transport.listen(
-    'tcp://127.0.0.1:0',
-    (channel) => accepted.resolve(new Recorded(channel)),
-    { frameBytesMax: 64 * 1024 * 1024, ...listen },
+  const listener = await tcp(options).listen(address, (channel) => accepted.resolve(new Recorded(channel)), {
+    frameBytesMax: 64 * 1024 * 1024,
+    ...listen,
+  })
+  const dialler = new Recorded(
+    await tcp(dialling).connect(listener.address, { frameBytesMax: 64 * 1024 * 1024 }),
   )
-  const dialler = new Recorded(await transport.connect(listener.address, { frameBytesMax: 64 * 1024 * 1024 }))
   const acceptor = await accepted.promise
   return {
     dialler,
@@ -137,4 +142,49 @@ export function pattern(length: number, seed = 0): Uint8Array {
   const bytes = new Uint8Array(length)
   for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8) * 7 + seed * 131) & 0xff
   return bytes
+}
+
+/** A listener that keeps what comes to it, and can be waited for. */
+export interface Listening extends AsyncDisposable {
+  readonly listener: Listener
+  readonly port: number
+  readonly accepted: Recorded[]
+  readonly refused: UnderstudyError[]
+  /** Waits for something to be true after a connection came or was refused. */
+  until(condition: () => boolean): Promise<void>
+}
+
+export async function listening(
+  options: TcpOptions,
+  address: string = 'tls://127.0.0.1:0',
+  listen: ListenOptions = {},
+): Promise<Listening> {
+  const accepted: Recorded[] = []
+  const refused: UnderstudyError[] = []
+  const waiting: (() => void)[] = []
+  const wake = (): void => {
+    for (const resolve of waiting.splice(0)) resolve()
+  }
+  const transport = tcp({
+    ...options,
+    refused(error) {
+      refused.push(error)
+      wake()
+    },
+  })
+  const accept = (channel: Channel): void => {
+    accepted.push(new Recorded(channel))
+    wake()
+  }
+  const listener = await transport.listen(address, accept, listen)
+  return {
+    listener,
+    port: Number(new URL(listener.address).port),
+    accepted,
+    refused,
+    async until(condition) {
+      while (!condition()) await new Promise<void>((resolve) => waiting.push(resolve))
+    },
+    [Symbol.asyncDispose]: () => listener.close(),
+  }
 }
