@@ -9,7 +9,8 @@
  * 2. `closed` is called once, after `start`, when the socket is gone.
  * 3. After `close` data is read over until the peer closed too: unread bytes would make the operating system reset the
  *    connection, and the peer could lose what was sent last.
- * 4. `ws` listens to the socket with one function that takes any piece of the stream; it is called from here instead.
+ * 4. `ws` listens to the socket with three functions: for data, which may be any piece of the stream, the peer's end and
+ *    the socket's. They are called from here instead, so that frames behind a pause still reach `ws` before the end does.
  */
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
@@ -68,6 +69,8 @@ export class WebSocketChannel implements Channel {
   readonly #options: ChannelOptions
   readonly #gate: FrameGate
   readonly #feed: (frame: Buffer) => void
+  readonly #tellEnd: () => void
+  readonly #tellClose: () => void
   #handler: ChannelHandler | undefined
   #corked = false
   #gatheredBytes = 0
@@ -75,12 +78,18 @@ export class WebSocketChannel implements Channel {
   #mustReportDrained = false
   #paused = false
   #delivering = false
-  #resumeScheduled = false
+  #flowScheduled = false
   /** This side closed: nothing is sent or delivered any more. */
   #closing = false
   /** What comes is of no interest any more, the peer's closing included. */
   #dropping = false
-  /** The socket is gone. */
+  /** There may be frames that `ws` has not seen. */
+  #hasRest = false
+  /** The peer sends no more; whether `ws` knows. */
+  #peerEnded: 'no' | 'untold' | 'told' = 'no'
+  /** The socket is gone; whether `ws` knows. */
+  #socketClosed: 'no' | 'untold' | 'told' = 'no'
+  /** All is over, and the handler knows if there is one. */
   #ended = false
   #endedWith: { readonly error: UnderstudyError | undefined } | undefined
   #error: UnderstudyError | undefined
@@ -99,7 +108,9 @@ export class WebSocketChannel implements Channel {
     this.#socket = socket
     this.#options = options
     this.#gate = new FrameGate(options.accepted)
-    this.#feed = takeOver(socket, (chunk) => this.#received(chunk))
+    this.#feed = takeOver(socket, 'data', this.#received)
+    this.#tellEnd = takeOver(socket, 'end', () => this.#endedBySocket())
+    this.#tellClose = takeOver(socket, 'close', () => this.#closedBySocket())
     this.frameBytesMax = options.frameBytesMax
     this.remote = options.remote
     this.security = options.security
@@ -114,7 +125,7 @@ export class WebSocketChannel implements Channel {
   }
 
   get bufferedBytes(): number {
-    return this.#ended ? 0 : this.#ws.bufferedAmount
+    return this.#socket.destroyed ? 0 : this.#ws.bufferedAmount
   }
 
   /** Settles when the socket is gone, after `closed`. */
@@ -130,12 +141,12 @@ export class WebSocketChannel implements Channel {
       )
     this.#handler = handler
     if (this.#ended) process.nextTick(() => this.#deliverClosed())
-    else if (!this.#paused) this.#ws.resume()
+    else this.#flow()
   }
 
   send(parts: readonly Uint8Array[]): boolean {
     const ws = this.#ws
-    if (this.#closing || ws.readyState !== WebSocket.OPEN) return false
+    if (this.#closing || this.#socket.destroyed || ws.readyState !== WebSocket.OPEN) return false
     const data = parts.length === 1 ? parts[0]! : joined(parts)
     if (!this.#corked) this.#cork()
     // Only while much waits must we know when it is out.
@@ -158,14 +169,7 @@ export class WebSocketChannel implements Channel {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    if (this.#handler === undefined || this.#resumeScheduled) return
-    // Not at once: the caller may be inside `frame`, or hold half-changed state of its own.
-    this.#resumeScheduled = true
-    process.nextTick(() => {
-      this.#resumeScheduled = false
-      this.#deliver()
-      if (!this.#paused) this.#ws.resume()
-    })
+    if (this.#handler !== undefined) this.#flow()
   }
 
   close(error?: UnderstudyError): void {
@@ -177,9 +181,17 @@ export class WebSocketChannel implements Channel {
     this.#endSending(statusOf(error), error)
     this.#frameTimer?.cancel()
     // Flows also without a handler: see 3 above.
+    this.#flow()
+  }
+
+  /** Not at once: the caller may be inside `frame`, or hold half-changed state of its own. */
+  #flow(): void {
+    if (this.#flowScheduled) return
+    this.#flowScheduled = true
     process.nextTick(() => {
+      this.#flowScheduled = false
       this.#deliver()
-      this.#ws.resume()
+      if ((!this.#paused || this.#closing) && !this.#socket.destroyed) this.#ws.resume()
     })
   }
 
@@ -225,9 +237,10 @@ export class WebSocketChannel implements Channel {
     if (!this.#closing && this.#ws.readyState === WebSocket.OPEN) this.#handler?.drained()
   }
 
-  #received(chunk: Buffer): void {
+  readonly #received = (chunk: Buffer): void => {
     if (this.#dropping) return
     this.#gate.push(chunk)
+    this.#hasRest = true
     this.#deliver()
   }
 
@@ -237,7 +250,11 @@ export class WebSocketChannel implements Channel {
     try {
       while ((!this.#paused || this.#closing) && !this.#dropping) {
         const frame = this.#gate.take(this.frameBytesMax)
-        if (frame === undefined) break
+        if (frame === undefined) {
+          if (this.#takeLast()) continue
+          this.#hasRest = false
+          break
+        }
         const isClose = this.#gate.isClose
         this.#feed(frame)
         if (isClose) this.#endedByPeer()
@@ -248,14 +265,47 @@ export class WebSocketChannel implements Channel {
       this.#delivering = false
     }
     this.#watchFrame()
+    this.#tellEnds()
+  }
+
+  /** What a socket that broke off has read and not told. */
+  #takeLast(): boolean {
+    if (!this.#socket.destroyed) return false
+    this.#socket.off('data', this.#received)
+    const rest = this.#socket.read() as Buffer | null
+    if (rest !== null) this.#gate.push(rest)
+    return rest !== null
+  }
+
+  #endedBySocket(): void {
+    this.#peerEnded = 'untold'
+    this.#tellEnds()
+  }
+
+  #closedBySocket(): void {
+    this.#socketClosed = 'untold'
+    this.#hasRest = true
+    this.#deliver()
+    this.#tellEnds()
+  }
+
+  /** `ws` takes no frames after an end: it hears of it when there are none left, or nobody wants them. */
+  #tellEnds(): void {
+    if (this.#hasRest && !this.#closing && !this.#dropping) return
+    if (this.#peerEnded === 'untold') {
+      this.#peerEnded = 'told'
+      this.#tellEnd()
+    }
+    if (this.#socketClosed === 'untold') {
+      this.#socketClosed = 'told'
+      this.#tellClose()
+    }
   }
 
   #message(data: Buffer): void {
-    const handler = this.#handler
-    // Not what `ws` reads by itself of a socket that broke off.
-    if (!this.#delivering || this.#closing || handler === undefined) return
+    if (this.#closing) return
     try {
-      handler.frame(data)
+      this.#handler?.frame(data)
     } catch (error) {
       this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
     }
@@ -280,8 +330,7 @@ export class WebSocketChannel implements Channel {
 
   /** What `ws` could not make sense of; it closes by itself. */
   #failed(cause: Error): void {
-    // When the socket breaks off, `ws` reads what is left of it by itself, perhaps from the midst of a frame.
-    if (this.#socket.destroyed) return
+    if (this.#ended) return
     if (!this.#closing) this.#error ??= violation(cause.message, cause)
     this.#closing = true
     this.#dropping = true
@@ -374,17 +423,21 @@ export class WebSocketChannel implements Channel {
   }
 }
 
-/** Puts `received` in the place of the function by which `ws` listens to the socket, and returns that one. */
-function takeOver(socket: Socket, received: (chunk: Buffer) => void): (chunk: Buffer) => void {
-  const listener = socket.listeners('data').at(-1) as ((this: Socket, chunk: Buffer) => void) | undefined
+/** Puts `own` in the place of the function by which `ws` listens to an event of the socket, and returns that one. */
+function takeOver<T extends unknown[]>(
+  socket: Socket,
+  event: 'data' | 'end' | 'close',
+  own: (...values: T) => void,
+): (...values: T) => void {
+  const listener = socket.listeners(event).at(-1) as ((this: Socket, ...values: T) => void) | undefined
   if (listener === undefined)
     throw new UnderstudyError(
       'UNSUPPORTED_RUNTIME',
       'This version of ws does not listen to its socket as 8.23 does. No channel was made; install the version that package.json names.',
     )
-  socket.on('data', received)
-  socket.off('data', listener)
-  return (chunk) => listener.call(socket, chunk)
+  socket.on(event, own as (...values: unknown[]) => void)
+  socket.off(event, listener)
+  return (...values) => listener.apply(socket, values)
 }
 
 /** One buffer of all parts: a message in fragments would be joined by the receiver, at the same price. */

@@ -224,7 +224,7 @@ export async function framesUntilEnd(socket: Socket): Promise<ReceivedFrame[]> {
     const length =
       lengthBytes === 0
         ? short
-        : Number(bytes.readUIntBE(at + 2 + (lengthBytes === 8 ? 2 : 0), lengthBytes === 8 ? 6 : 2))
+        : bytes.readUIntBE(at + 2 + (lengthBytes === 8 ? 2 : 0), lengthBytes === 8 ? 6 : 2)
     const start = at + 2 + lengthBytes
     frames.push({ opcode: bytes.readUInt8(at) & 0x0f, body: bytes.subarray(start, start + length) })
     at = start + length
