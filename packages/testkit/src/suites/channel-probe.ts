@@ -62,6 +62,11 @@ export class ChannelProbe implements ChannelHandler {
     return this.until(() => this.frames.length >= count)
   }
 
+  /** For where only a transport that is wrong delivers so many. */
+  untilFramesOrEnd(count: number): Promise<void> {
+    return this.until(() => this.frames.length >= count || this.end !== undefined)
+  }
+
   /** Resolves with what `closed` was told. */
   async untilClosed(): Promise<UnderstudyError | undefined> {
     await this.until(() => this.end !== undefined)

@@ -49,7 +49,9 @@ async function oneTooMany(bench: TransportBench, options: ListenOptions): Promis
     await client.untilFrames(1)
   }
   const third = await connect().catch(() => undefined)
-  await third?.untilClosed()
+  third?.channel.send([Uint8Array.of(7)])
+  await third?.untilFramesOrEnd(1)
+  expect(third?.frames ?? []).toEqual([])
   expect(servers).toHaveLength(2)
   first.channel.send([Uint8Array.of(8)])
   await first.untilFrames(2)

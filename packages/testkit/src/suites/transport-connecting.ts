@@ -1,6 +1,6 @@
 /** Transport suite: connections come about, or fail with a reason. */
 import { expect, test } from 'vitest'
-import { turns, type TransportBench } from './transport-bench.ts'
+import { expectFrames, turns, type TransportBench } from './transport-bench.ts'
 import type { ChannelProbe } from './channel-probe.ts'
 
 export function connectingTests(bench: TransportBench): void {
@@ -51,7 +51,8 @@ export function connectingTests(bench: TransportBench): void {
     controller.abort()
     client.channel.send([Uint8Array.of(1)])
     const server = await accepted.promise
-    await server.untilFrames(1)
+    await server.untilFramesOrEnd(1)
+    expectFrames(server.frames, [Uint8Array.of(1)])
     expect(client.end).toBeUndefined()
   })
 

@@ -18,7 +18,8 @@ export function pressureTests(bench: TransportBench): void {
     await bench.roundTrips(3)
     expect(client.drainedCount).toBe(0)
     server.channel.resume()
-    await client.until(() => client.drainedCount === 1)
+    await client.until(() => client.drainedCount > 0)
+    expect(client.drainedCount).toBe(1)
     expect(client.channel.bufferedBytes).toBeLessThan(buffered)
     await server.untilFrames(sent)
     expectFrames(
@@ -40,7 +41,8 @@ export function pressureTests(bench: TransportBench): void {
       expect(client.drainedCount).toBe(round - 1)
       server.channel.resume()
       await server.untilFrames(sent)
-      await client.until(() => client.drainedCount === round)
+      await client.until(() => client.drainedCount >= round)
+      expect(client.drainedCount).toBe(round)
     }
     await bench.roundTrips(3)
     expect(client.drainedCount).toBe(3)

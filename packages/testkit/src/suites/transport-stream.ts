@@ -31,7 +31,7 @@ export function streamTests(bench: TransportBench): void {
   rawTest('frames glued into one piece are told apart', async ({ raw, peer, server }) => {
     const sent = [0, 1, 0, 7, 300, 0, 4000, 65_536, 2].map((size, index) => numberedFrame(index, size))
     await peer.write(streamOf(raw, sent))
-    await server.untilFrames(sent.length)
+    await server.untilFramesOrEnd(sent.length)
     expectFrames(server.frames, sent)
     peer.end()
   })
@@ -47,7 +47,7 @@ export function streamTests(bench: TransportBench): void {
         await peer.write(stream.subarray(from, upTo))
         from = upTo
       }
-      await server.untilFrames(sent.length)
+      await server.untilFramesOrEnd(sent.length)
       expectFrames(server.frames, sent)
       peer.end()
     },
@@ -84,7 +84,7 @@ export function streamTests(bench: TransportBench): void {
       await peer.write(Uint8Array.of(byte))
       await turns(1)
     }
-    await server.untilFrames(sent.length)
+    await server.untilFramesOrEnd(sent.length)
     expectFrames(server.frames, sent)
     peer.end()
   })
@@ -184,6 +184,6 @@ async function sendSplit(
   await peer.write(stream.subarray(0, split))
   await turns(2)
   await peer.write(stream.subarray(split))
-  await server.until(() => server.frames.length >= sent.length || server.end !== undefined)
+  await server.untilFramesOrEnd(sent.length)
   expectFrames(server.frames, sent)
 }

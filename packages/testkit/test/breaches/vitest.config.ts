@@ -1,0 +1,14 @@
+import { mergeConfig, type ViteUserConfig } from 'vitest/config'
+import base from '../../vitest.config.ts'
+
+/** A test that hangs is one that fails: it need not hang for long. */
+const config: ViteUserConfig = mergeConfig(base, {
+  test: {
+    include: ['test/breaches/*.breaches.ts'],
+    testTimeout: 3000,
+    hookTimeout: 3000,
+    reporters: ['json'],
+  },
+})
+
+export default config
