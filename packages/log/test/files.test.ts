@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import type { UnderstudyError } from '@understudy/contracts'
 import { filesSuite } from '@understudy/testkit/suites/files'
 import { expect, test } from 'vitest'
 import { nodeFiles } from '../src/index.ts'
@@ -74,7 +75,7 @@ test.each([{}, { write: true }, { create: true, write: true }, { exclusive: true
       ['dangling', 'nowhere'],
     ] as const) {
       fs.symlinkSync(path.join(dir.path, target), path.join(dir.path, name))
-      const error = errorOf(() => files.open(path.join(dir.path, name), options))
+      const error = errorOf(() => files.open(path.join(dir.path, name), options)) as UnderstudyError
       expect(['ELOOP', 'EEXIST']).toContain(error.details['systemCode'])
     }
     expect(fs.existsSync(path.join(dir.path, 'nowhere'))).toBe(false)
