@@ -60,3 +60,30 @@ export function handshakeFailed(address: string, cause: Error): UnderstudyError 
     { address, cause },
   )
 }
+
+/** A peer was not let in. */
+export function forbidden(remote: string, what: string, cause?: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'FORBIDDEN',
+    `${remote} asked for a channel and was refused: ${what}. The connection was closed; see the options of the transport if it should get in.`,
+    { remote, ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
+export function tooMany(remote: string, open: number): UnderstudyError {
+  return new UnderstudyError(
+    'OVERLOADED',
+    `A connection from ${remote} was refused: ${open} are open, and it was one too many in all or from its address. ` +
+      'The others go on; raise channelsMax or channelsPerAddressMax if they are wanted.',
+    { remote, open },
+  )
+}
+
+/** A peer connected and did not get as far as the upgrade. */
+export function upgradeTimedOut(remote: string, timeoutMs: number): UnderstudyError {
+  return new UnderstudyError(
+    'PEER_SILENT',
+    `${remote} connected and did not ask for a channel within ${timeoutMs} ms. The connection was closed; check what is at the other end.`,
+    { remote, timeoutMs },
+  )
+}

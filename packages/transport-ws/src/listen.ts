@@ -26,9 +26,10 @@ import {
   type Endpoint,
   type Protection,
 } from '@understudy/sockets'
+import { tooMany } from './errors.ts'
 import type { Settings } from './options.ts'
 import { OwnServer } from './own-server.ts'
-import { RULES } from './protocol.ts'
+import { remoteOf, RULES } from './protocol.ts'
 import { Upgrades } from './upgrades.ts'
 
 const LISTEN_FRAME_BYTES_MAX = 4 * 1024
@@ -44,20 +45,25 @@ export async function listen(
   const admission = new Admission(options)
   const isEncrypted = endpoint.scheme === 'wss'
   const { insecure, server, tls } = settings
-  const requireCertificate = tls?.clientCertificates === 'require'
+  const isVerified = isEncrypted && tls?.clientCertificates === 'require'
   const protection: Protection = {
     encrypted: isEncrypted,
-    authenticated: options.authenticated === true || (isEncrypted && requireCertificate),
+    authenticated: options.authenticated === true || isVerified,
     insecure,
   }
   const { frameBytesMax = LISTEN_FRAME_BYTES_MAX } = options
-  const common = { path: endpoint.path, settings, requireCertificate, frameBytesMax, accept }
+  const common = { path: endpoint.path, settings, frameBytesMax, accept }
   if (server !== undefined) {
     const shared = sharedAddress(address, endpoint, server)
     refuseInsecure(shared.bound, protection)
     const upgrades = new Upgrades(server, {
       ...common,
-      admit: (socket) => admission.admit(socket.remoteAddress),
+      admit: (socket) => {
+        const release = admission.admit(socket.remoteAddress)
+        if (release === undefined) settings.refused(tooMany(remoteOf(socket), admission.open))
+        else socket.once('close', release)
+        return release !== undefined
+      },
     })
     return new WebSocketListener(shared.address, undefined, () => upgrades.close())
   }
@@ -72,7 +78,13 @@ export async function listen(
     await own.close()
     throw error
   }
-  const upgrades = new Upgrades(own.http, { ...common, admit: (socket) => own.upgraded(socket) })
+  const upgrades = new Upgrades(own.http, {
+    ...common,
+    admit: (socket) => {
+      own.upgraded(socket)
+      return true
+    },
+  })
   return new WebSocketListener(formatAddress({ ...endpoint, port: bound.port }), shown, async () => {
     await Promise.all([own.close(), upgrades.close()])
   })

@@ -26,6 +26,8 @@ export interface WebSocketOptions {
   readonly origins?: readonly string[]
   /** Asked about each upgrade request before it is granted, addresses and headers included. False is answered 403. */
   readonly allow?: (request: IncomingMessage) => boolean
+  /** Told of each peer that was refused before it became a channel: one too many, too slow, without a right. For logs. */
+  readonly refused?: (error: UnderstudyError) => void
   /** Headers of the requests of `connect`, for proxies on the way. */
   readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds in which a peer that connected to a server of the transport's own must have asked for the upgrade, TLS included. Default 5,000. */
@@ -46,6 +48,7 @@ export interface Settings {
   readonly server: HttpServer | HttpsServer | undefined
   readonly origins: readonly string[]
   readonly allow: (request: IncomingMessage) => boolean
+  readonly refused: (error: UnderstudyError) => void
   readonly headers: Readonly<Record<string, string>>
   readonly upgradeTimeoutMs: number
   readonly highBytes: number
@@ -62,6 +65,7 @@ export function settingsOf(options: WebSocketOptions): Settings {
     server: undefined,
     origins: [],
     allow: () => true,
+    refused: () => {},
     headers: {},
     upgradeTimeoutMs: 5000,
     highBytes: 1024 * 1024,

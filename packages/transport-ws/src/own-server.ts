@@ -8,9 +8,17 @@ import { createServer as createHttp, type Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Timer } from '@understudy/contracts'
-import { listenerTls, listenFailed, type Admission, type Certificates } from '@understudy/sockets'
+import {
+  isTlsError,
+  listenerTls,
+  listenFailed,
+  tlsFailed,
+  type Admission,
+  type Certificates,
+} from '@understudy/sockets'
+import { tooMany, upgradeTimedOut } from './errors.ts'
 import type { Settings } from './options.ts'
-import { HEADER_BYTES_MAX } from './protocol.ts'
+import { HEADER_BYTES_MAX, remoteOf } from './protocol.ts'
 
 interface Waiting {
   readonly socket: Socket
@@ -45,7 +53,12 @@ export class OwnServer {
       const https = createHttps({
         ...options,
         ...listenerTls(certificates),
+        // Who shows no certificate, or a bad one, gets an answer: see upgrades.
+        rejectUnauthorized: false,
         handshakeTimeout: settings.upgradeTimeoutMs,
+      })
+      https.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+        if (isTlsError(error)) settings.refused(tlsFailed(remoteOf(socket), error))
       })
       this.#stopWatching = certificates.onChange(() => https.setSecureContext(certificates.options))
       this.http = https
@@ -72,10 +85,9 @@ export class OwnServer {
     return this.http.address() as AddressInfo
   }
 
-  /** The place of a connection was taken when it was accepted; from here on it has no deadline. */
-  upgraded(socket: Socket): () => void {
+  /** From here on the connection has no deadline. Its place was taken when it was accepted. */
+  upgraded(socket: Socket): void {
     this.#done(nameOf(socket))
-    return () => {}
   }
 
   async close(): Promise<void> {
@@ -87,13 +99,18 @@ export class OwnServer {
   }
 
   #connected(socket: Socket): void {
+    const { clock, upgradeTimeoutMs, refused } = this.#settings
     const release = this.#admission.admit(socket.remoteAddress)
     if (release === undefined) {
+      refused(tooMany(remoteOf(socket), this.#admission.open))
       socket.destroy()
       return
     }
     const name = nameOf(socket)
-    const timer = this.#settings.clock.schedule(this.#settings.upgradeTimeoutMs, () => socket.destroy())
+    const timer = clock.schedule(upgradeTimeoutMs, () => {
+      refused(upgradeTimedOut(remoteOf(socket), upgradeTimeoutMs))
+      socket.destroy()
+    })
     this.#waiting.set(name, { socket, timer })
     socket.once('close', () => {
       release()

@@ -11,9 +11,10 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { WebSocketServer } from 'ws'
-import type { Channel } from '@understudy/contracts'
+import type { Channel, UnderstudyError } from '@understudy/contracts'
 import { clientProblem } from '@understudy/sockets'
 import { WebSocketChannel } from './channel.ts'
+import { forbidden } from './errors.ts'
 import type { Settings } from './options.ts'
 import { channelOptions, remoteOf, SUBPROTOCOL, WS_OPTIONS } from './protocol.ts'
 
@@ -24,12 +25,15 @@ export interface UpgradesOptions {
   /** Of the listen address. */
   readonly path: string
   readonly settings: Settings
-  /** TLS clients must show a certificate that the server could verify. */
-  readonly requireCertificate: boolean
   readonly frameBytesMax: number
-  /** A place for a connection; the function gives it back. Undefined: it is one too many. */
-  readonly admit: (socket: Socket) => (() => void) | undefined
+  /** Whether the connection has a place. */
+  readonly admit: (socket: Socket) => boolean
   readonly accept: (channel: Channel) => void
+}
+
+interface Refusal {
+  readonly status: number
+  readonly error: UnderstudyError
 }
 
 type UpgradeListener = ((request: IncomingMessage, socket: Duplex, head: Buffer) => void) & {
@@ -71,15 +75,14 @@ export class Upgrades {
     }
     const refusal = this.#refusal(request, socket)
     if (refusal !== undefined) {
-      answer(socket, refusal)
+      answer(socket, refusal.status)
+      this.#options.settings.refused(refusal.error)
       return
     }
-    const release = this.#options.admit(socket)
-    if (release === undefined) {
+    if (!this.#options.admit(socket)) {
       answer(socket, 503)
       return
     }
-    socket.once('close', release)
     this.#handshakes.handleUpgrade(request, socket, head, (ws) => {
       const { settings, frameBytesMax } = this.#options
       const channel = new WebSocketChannel(
@@ -98,18 +101,25 @@ export class Upgrades {
     })
   }
 
-  /** The status to refuse a request with. */
-  #refusal(request: IncomingMessage, socket: Socket): number | undefined {
-    const { settings, requireCertificate } = this.#options
+  #refusal(request: IncomingMessage, socket: Socket): Refusal | undefined {
+    const { allow, origins, tls } = this.#options.settings
+    const remote = remoteOf(socket)
     const { origin } = request.headers
-    if (origin !== undefined && !settings.origins.includes(origin)) return 403
+    if (origin !== undefined && !origins.includes(origin))
+      return { status: 403, error: forbidden(remote, 'it comes from a web page whose origin is not allowed') }
     if (socket instanceof TLSSocket) {
-      if (clientProblem(socket, remoteOf(socket)) !== undefined) return 401
-      if (requireCertificate && !socket.authorized) return 401
+      const error = clientProblem(socket, remote, tls?.clientCertificates)
+      if (error !== undefined) return { status: 401, error }
     }
     const offered = request.headers['sec-websocket-protocol'] ?? ''
-    if (!offered.split(',').some((name) => name.trim() === SUBPROTOCOL)) return 400
-    return settings.allow(request) ? undefined : 403
+    if (!offered.split(',').some((name) => name.trim() === SUBPROTOCOL))
+      return { status: 400, error: forbidden(remote, `it does not offer the subprotocol ${SUBPROTOCOL}`) }
+    try {
+      if (allow(request)) return undefined
+    } catch (cause) {
+      return { status: 500, error: forbidden(remote, 'the option allow failed', cause) }
+    }
+    return { status: 403, error: forbidden(remote, 'the option allow does not let it in') }
   }
 
   /** Nobody else would answer: all who listen are of this package, none of them for this path, and this is the first. */

@@ -119,8 +119,10 @@ export async function answerHead(socket: Socket): Promise<string> {
   let text = ''
   while (!text.includes('\r\n\r\n')) {
     const chunk = socket.read() as Buffer | null
-    if (chunk === null) await once(socket, 'readable')
-    else text += chunk.toString('latin1')
+    if (chunk === null) {
+      if (socket.readableEnded || socket.destroyed) throw new Error(`The answer ended after "${text}".`)
+      await Promise.race(['readable', 'end', 'close'].map((event) => once(socket, event)))
+    } else text += chunk.toString('latin1')
   }
   const end = text.indexOf('\r\n\r\n') + 4
   if (text.length > end) socket.unshift(Buffer.from(text.slice(end), 'latin1'))
