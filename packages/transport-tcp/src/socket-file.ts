@@ -9,6 +9,7 @@
 import { chmodSync, linkSync, lstatSync, mkdtempSync, rmdirSync, unlinkSync, type Stats } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
+import { isUnderstudyError } from '@understudy/contracts'
 import { invalidAddress, listenFailed, socketPathBytesMax, type SystemError } from '@understudy/sockets'
 
 const MODE = 0o600
@@ -24,9 +25,9 @@ export interface SocketFile {
 export async function listenAtFile(server: Server, path: string, address: string): Promise<SocketFile> {
   const folder = dirname(path)
   if (Buffer.byteLength(folder) + TEMPORARY.length > socketPathBytesMax()) throw tooLong(address)
-  await removeStale(path, address)
   let made: Stats
   try {
+    await removeStale(path, address)
     const hidden = mkdtempSync(join(folder, '.u'))
     try {
       made = await bind(server, join(hidden, 's'), path)
@@ -35,6 +36,7 @@ export async function listenAtFile(server: Server, path: string, address: string
     }
   } catch (cause) {
     server.close()
+    if (isUnderstudyError(cause)) throw cause
     throw listenFailed(address, existsAlready(cause as SystemError))
   }
   return {

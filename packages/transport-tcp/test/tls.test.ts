@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { SimulatedClock } from '@understudy/testkit'
 import { certificateTexts, pem, type TestCertificate } from '@understudy/testkit/certificates'
 import { tcp, type TlsOptions } from '../src/index.ts'
-import { listening, pair, pattern, Recorded } from './peers.ts'
+import { framed, listening, pair, pattern, Recorded } from './peers.ts'
 
 const ADDRESS = 'tls://127.0.0.1:0'
 const server = certificateTexts('server')
@@ -66,6 +66,22 @@ describe('a channel over TLS', () => {
     channel.channel.close()
     await channel.closed()
     middle.close()
+  })
+
+  test('still answers a peer that ended its half', async () => {
+    await using both = await listening({ tls: server })
+    const half = { ca: pem('ca'), host: '127.0.0.1', port: both.port, allowHalfOpen: true }
+    const session = connectTls(half)
+    const received: Buffer[] = []
+    session.on('data', (bytes: Buffer) => received.push(bytes))
+    await both.until(() => both.accepted.length === 1)
+    const [acceptor] = both.accepted
+    acceptor!.onFrame = () => acceptor!.channel.send([pattern(50_000)])
+    session.end(framed(pattern(1)))
+    await once(session, 'end')
+    expect(Buffer.concat(received)).toEqual(framed(pattern(50_000)))
+    await acceptor!.closed()
+    expect(acceptor!.error).toBeUndefined()
   })
 
   test('of TLS 1.2 has no binding, and is good enough otherwise', async () => {
