@@ -2,6 +2,7 @@
 import { expect } from 'vitest'
 import { UnderstudyError, type Channel, type Listener, type ListenOptions } from '@understudy/contracts'
 import { ChannelProbe, type ProbeHooks } from './channel-probe.ts'
+import { openRelay, type Relay, type RelayOptions } from './relay.ts'
 import type { RawAccess, RawPeer, TransportUnderTest } from './transport.ts'
 
 /** Bytes of the pieces that fill a channel. */
@@ -28,6 +29,7 @@ export class TransportBench {
   #under: TransportUnderTest | undefined
   readonly #probes: ChannelProbe[] = []
   readonly #listeners: Listener[] = []
+  readonly #relays: Relay[] = []
 
   open(under: TransportUnderTest): void {
     this.#under = under
@@ -41,6 +43,7 @@ export class TransportBench {
   /** Closes everything, and checks the rules that hold for every channel. */
   async close(): Promise<void> {
     for (const listener of this.#listeners.splice(0)) await listener.close()
+    for (const relay of this.#relays.splice(0)) await relay.close()
     for (const probe of this.#probes) {
       probe.channel.close()
       await probe.untilClosed()
@@ -91,6 +94,13 @@ export class TransportBench {
     const listener = await this.listen((channel) => accepted.resolve(this.probe(channel)), { frameBytesMax })
     const peer = await raw.connect(listener.address)
     return { peer, server: await accepted.promise }
+  }
+
+  /** Something between a dialler and the listener at `address`. */
+  async relay(address: string, options: RelayOptions): Promise<Relay> {
+    const relay = await openRelay(address, options)
+    this.#relays.push(relay)
+    return relay
   }
 
   /** Waits, over turns of the event loop, for what no one channel tells. */

@@ -15,6 +15,7 @@ import { limitTests } from './transport-limits.ts'
 import { loadTests } from './transport-load.ts'
 import { pressureTests } from './transport-pressure.ts'
 import { streamTests } from './transport-stream.ts'
+import { wireTests } from './transport-wire.ts'
 
 export interface TransportSuiteOptions {
   readonly name: string
@@ -31,6 +32,11 @@ export interface TransportUnderTest {
   readonly silentAddress?: string
   /** Access below the frames; without it the tests of glued, split and broken-off frames are left out. */
   readonly raw?: RawAccess
+  /**
+   * Addresses are URLs with the host and the port of a TCP socket: then a relay between both ends brings bytes one at a time,
+   * and cuts connections at any byte, handshakes included. Default false.
+   */
+  readonly tcpAddresses?: boolean
   /** False: connections have no address of their own, so that `channelsPerAddressMax` has no effect. Default true. */
   readonly perAddressLimit?: boolean
   dispose?(): Promise<void>
@@ -65,6 +71,7 @@ export function transportSuite(options: TransportSuiteOptions): void {
     describe('frames', () => framingTests(bench))
     describe('limits of frames', () => limitTests(bench))
     describe('pieces of a stream', () => streamTests(bench))
+    describe('the wire', () => wireTests(bench))
     describe('back-pressure', () => pressureTests(bench))
     describe('connecting', () => connectingTests(bench))
     describe('admission', () => admissionTests(bench))

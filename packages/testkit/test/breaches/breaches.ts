@@ -180,6 +180,16 @@ export const BREACHES: readonly Breach[] = [
     faults: { endsQuietly: true },
   },
   {
+    name: 'forgets a part of a length, when dialling too',
+    caughtBy: 'bytes that come one at a time',
+    faults: { forgetsPartOfLength: true },
+  },
+  {
+    name: 'calls any reset an orderly end',
+    caughtBy: 'a connection that is reset at any byte back',
+    faults: { resetsQuietly: true },
+  },
+  {
     name: 'calls a reset an orderly end',
     caughtBy: 'a reset within a frame',
     faults: { resetsQuietly: true },

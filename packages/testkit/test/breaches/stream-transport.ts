@@ -22,7 +22,9 @@ export function streamTransport(faults: StreamFaults = {}): Transport {
     schemes: ['stream'],
     async connect(address, { frameBytesMax = 16 * 1024 * 1024 } = {}) {
       const socket = connect({ port: Number(new URL(address).port), host: '127.0.0.1', allowHalfOpen: true })
-      await once(socket, 'connect')
+      await once(socket, 'connect').catch((cause: unknown) => {
+        throw new UnderstudyError('CONNECT_FAILED', 'Nobody is there.', { cause })
+      })
       return new StreamChannel(socket, frameBytesMax, faults)
     },
     async listen(_address, accept, { frameBytesMax = 4096 } = {}) {
@@ -33,8 +35,8 @@ export function streamTransport(faults: StreamFaults = {}): Transport {
         accept(channel)
       }).listen(0, '127.0.0.1')
       await once(server, 'listening')
+      const closed = once(server, 'close')
       const close = async (): Promise<void> => {
-        const closed = once(server, 'close')
         if (server.listening) server.close()
         for (const channel of channels) channel.close()
         await closed

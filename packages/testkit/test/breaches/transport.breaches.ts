@@ -26,6 +26,7 @@ for (const { name, faults, alterations = {} } of [...SOUND, ...BREACHES]) {
             listenAddress: 'stream://127.0.0.1:0',
             deadAddress: 'stream://127.0.0.1:1',
             raw: rawStream(),
+            tcpAddresses: true,
           },
   })
 }

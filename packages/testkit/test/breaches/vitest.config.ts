@@ -1,14 +1,16 @@
-import { mergeConfig, type ViteUserConfig } from 'vitest/config'
+import type { ViteUserConfig } from 'vitest/config'
 import base from '../../vitest.config.ts'
 
 /** A test that hangs is one that fails: it need not hang for long. */
-const config: ViteUserConfig = mergeConfig(base, {
+const config: ViteUserConfig = {
+  ...base,
   test: {
+    ...base.test,
     include: ['test/breaches/*.breaches.ts'],
-    testTimeout: 3000,
-    hookTimeout: 3000,
+    testTimeout: 2000,
+    hookTimeout: 2000,
     reporters: ['json'],
   },
-})
+}
 
 export default config
