@@ -15,6 +15,7 @@ transportSuite({
     transport: tcp(),
     listenAddress: 'tcp://127.0.0.1:0',
     deadAddress: await deadAddress(),
+    tcpAddresses: true,
     raw: rawAccess(async (address) => {
       const socket = await connected({ host: '127.0.0.1', port: Number(new URL(address).port) })
       return [socket, socket]
@@ -30,6 +31,7 @@ transportSuite({
       transport: tcp({ tls: { ...certificateFiles(folder, 'server'), clientCertificates: 'require' } }),
       listenAddress: 'tls://127.0.0.1:0',
       deadAddress: (await deadAddress()).replace('tcp:', 'tls:'),
+      tcpAddresses: true,
       raw: rawAccess(async (address) => {
         const socket = await connected({ host: '127.0.0.1', port: Number(new URL(address).port) })
         const session = connectTls({ socket, ...certificateTexts('client'), host: '127.0.0.1' })

@@ -19,6 +19,7 @@ function suite(scheme: string, options: WebSocketOptions, tls?: ConnectionOption
         transport: webSocket(options),
         listenAddress: `${scheme}://127.0.0.1:0`,
         deadAddress: await deadAddress(scheme),
+        tcpAddresses: true,
         silentAddress: `${scheme}://127.0.0.1:${silent.port}`,
         raw: {
           connect: async (address) => rawPeer(await upgradedSocket(address, tls)),
