@@ -73,12 +73,14 @@ export function doPlainly(database: DatabaseSync, group: PlainGroup): void {
   }
   const { sequences, statistics, triggers } = group
   if (sequences !== undefined) {
-    if (sequences.all === true) run(database, 'delete from sqlite_sequence', [])
+    // All there is: the same name may come twice.
+    const all = sequences.all === true
+    if (all) run(database, 'delete from sqlite_sequence', [])
     for (const { name, value } of sequences.sequences ?? []) {
-      const known = run(database, 'update sqlite_sequence set seq = ? where name = ?', [value, name])
-      if (known === 0 || sequences.all === true) {
-        run(database, 'insert into sqlite_sequence (seq, name) values (?, ?)', [value, name])
-      }
+      const known = all
+        ? 0
+        : run(database, 'update sqlite_sequence set seq = ? where name = ?', [value, name])
+      if (known === 0) run(database, 'insert into sqlite_sequence (seq, name) values (?, ?)', [value, name])
     }
   }
   if (group.user_version !== undefined) database.exec(`pragma user_version = ${group.user_version}`)
