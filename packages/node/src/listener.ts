@@ -14,7 +14,7 @@ import {
   type Peer,
 } from '@understudy/protocol'
 import { assertMay } from './access.ts'
-import { FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, type Settings } from './options.ts'
+import { FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, NODE_NAME, type Settings } from './options.ts'
 import type { Strangers } from './strangers.ts'
 
 /** Who serves which purpose; a purpose that is not served throws, and the peer is told. */
@@ -79,9 +79,27 @@ async function greet(
       'This node authenticates nobody, and cannot prove who it is. Nothing was done; start it with credentials, or connect without one.',
     )
   }
-  if (message.type === 'hello') return { peer, hello: message }
+  if (message.type === 'hello') {
+    if (message.purpose !== 'client') checkNames(message)
+    return { peer, hello: message }
+  }
   throw new UnderstudyError('PROTOCOL_VIOLATION', `The first message must be a hello, not ${message.type}.`)
 }
+
+/** A name becomes a slot, and stands on terminals: nothing of it may be more than a name. It is not repeated here. */
+function checkNames({ node, cluster }: Hello): void {
+  const isCluster = cluster === '' || CLUSTER.test(cluster)
+  if (isCluster && NODE_NAME.test(node)) return
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    isCluster
+      ? 'The peer gives itself a name that is none for a node. Nothing was exchanged; give it 1 to 64 letters, digits, "-", "_" or ".", the first a letter or digit.'
+      : 'The peer names a cluster that cannot be one. Nothing was exchanged; check that it is an Understudy node.',
+  )
+}
+
+/** As in `node.state`. */
+const CLUSTER = /^[0-9a-f]{16}$/
 
 /** A peer that only looked whether somebody listens, or left, is no news. */
 function isQuiet({ code }: UnderstudyError): boolean {

@@ -223,7 +223,7 @@ function tell(onEvent: NodeOptions['onEvent'], event: NodeEvent): void {
 
 function checkIdentity({ name, directory }: NodeOptions): void {
   if (typeof name !== 'string') throw invalid('name is missing or no string; name the node.')
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+  if (!NODE_NAME.test(name))
     throw invalid(
       `name is '${name}'; use 1 to 64 letters, digits, '-', '_' or '.', not beginning with a sign.`,
     )
@@ -306,6 +306,9 @@ function resolveSidecar(options: NodeOptions): string | undefined {
     throw invalid(`sidecar is '${sidecar}', which does not exist; name the database of the program.`)
   return realpathSync(sidecar)
 }
+
+/** Names of nodes, a peer's too: they are slots, and stand in messages for people. */
+export const NODE_NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 const NUMBERS = {
   readers: 1,

@@ -10,6 +10,7 @@ export function watchedConnection(connection: SqliteConnection, around: Around):
       return connection.pages
     },
     internal: (run) => connection.internal(run),
+    guarded: (run) => connection.guarded(run),
     observe: (observer) =>
       connection.observe({
         before: (statement) => around(() => observer.before(statement)),
