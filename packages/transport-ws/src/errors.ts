@@ -32,8 +32,10 @@ export function frameTimedOut(remote: string, timeoutMs: number): UnderstudyErro
 
 /** The other end speaks HTTP and refused the upgrade. */
 export function upgradeRefused(address: string, status: number): UnderstudyError {
+  // Trying again does not help where the operator of either end has to do something first.
+  const code = status === 401 ? 'AUTHENTICATION_REQUIRED' : status === 403 ? 'FORBIDDEN' : 'CONNECT_FAILED'
   return new UnderstudyError(
-    'CONNECT_FAILED',
+    code,
     `No connection to ${address} could be made: it was answered with HTTP status ${status}. Nothing was sent; ${refusalAdvice(status)}.`,
     { address, status },
   )
