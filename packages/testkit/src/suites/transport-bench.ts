@@ -51,6 +51,7 @@ export class TransportBench {
     // What would come after the end has its turns to come.
     await turns(3)
     await this.under.dispose?.()
+    this.#under = undefined
     for (const probe of this.#probes.splice(0)) expect(probe.breaches).toEqual([])
   }
 
@@ -103,9 +104,10 @@ export class TransportBench {
     return relay
   }
 
-  /** Waits, over turns of the event loop, for what no one channel tells. */
+  /** Waits, over turns of the event loop, for what no one channel tells; not beyond the end of the test. */
   async until(reached: () => boolean): Promise<void> {
-    while (!reached()) await turns(1)
+    const under = this.#under
+    while (!reached() && this.#under === under) await turns(1)
   }
 
   /** A round trip over a channel of its own, by which time anything sent before on another one had its chance to come. */

@@ -72,7 +72,8 @@ export function connectingTests(bench: TransportBench): void {
     }
     for (const client of opened) {
       client.channel.send([Uint8Array.of(1)])
-      await client.untilFrames(1)
+      await client.untilFramesOrEnd(1)
+      expectFrames(client.frames, [Uint8Array.of(1)])
       client.channel.close()
     }
     // Also those whose dialler went away in the midst.

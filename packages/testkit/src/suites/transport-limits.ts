@@ -80,7 +80,7 @@ export function limitTests(bench: TransportBench): void {
     const largest = numberedFrame(3, LARGEST)
     client.channel.send([largest.subarray(0, 5), largest.subarray(5)])
     server.channel.send([largest])
-    await Promise.all([server.untilFrames(1), client.untilFrames(1)])
+    await Promise.all([server.untilFramesOrEnd(1), client.untilFramesOrEnd(1)])
     expectFrames(server.frames, [largest])
     expectFrames(client.frames, [largest])
     client.channel.send([largest, Uint8Array.of(1)])

@@ -108,12 +108,13 @@ export function streamTests(bench: TransportBench): void {
     await peer.write(streamOf(raw, sent))
     peer.end()
     // Sending goes on in the dark until the end is noticed.
-    while (server.end === undefined) {
-      server.channel.send([numberedFrame(9, 100)])
-      await turns(1)
-    }
+    await bench.until(() => {
+      if (server.end === undefined) server.channel.send([numberedFrame(9, 100)])
+      return server.end !== undefined
+    })
+    await server.untilClosed()
     expectFrames(server.frames, sent)
-    expect(['CONNECTION_LOST', undefined]).toContain(server.end.error?.code)
+    expect(['CONNECTION_LOST', undefined]).toContain(server.end?.error?.code)
     expect(server.channel.send([Uint8Array.of(1)])).toBe(false)
   })
 

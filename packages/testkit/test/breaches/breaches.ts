@@ -12,6 +12,17 @@ export interface Breach {
   readonly faults?: StreamFaults
 }
 
+const DROPS_LAST: Alterations = {
+  send: (channel) => {
+    let held: readonly Uint8Array[] | undefined
+    return (parts) => {
+      const before = held
+      held = parts
+      return before === undefined || channel.send(before)
+    }
+  },
+}
+
 export const BREACHES: readonly Breach[] = [
   {
     name: 'swaps two frames',
@@ -75,16 +86,7 @@ export const BREACHES: readonly Breach[] = [
   {
     name: 'drops the last frame when it closes',
     caughtBy: 'close delivers what was sent before',
-    alterations: {
-      send: (channel) => {
-        let held: readonly Uint8Array[] | undefined
-        return (parts) => {
-          const before = held
-          held = parts
-          return before === undefined || channel.send(before)
-        }
-      },
-    },
+    alterations: DROPS_LAST,
   },
   {
     name: 'says closed twice',
@@ -160,6 +162,52 @@ export const BREACHES: readonly Breach[] = [
     alterations: { limit: () => undefined },
   },
   {
+    name: 'closes a channel when the signal aborts that made it',
+    caughtBy: 'a signal that aborts at any stage',
+    alterations: {
+      connected: (channel, { signal }) => {
+        if (signal?.aborted === true) channel.close()
+        else signal?.addEventListener('abort', () => channel.close())
+      },
+    },
+  },
+  {
+    name: 'drops the last frame before its end',
+    caughtBy: 'close in the midst of traffic both ways',
+    alterations: DROPS_LAST,
+  },
+  {
+    name: 'drops the only frame',
+    caughtBy: 'channels that are opened and closed one after another',
+    alterations: DROPS_LAST,
+  },
+  {
+    name: 'allows a byte less than it says',
+    caughtBy: 'one message of 16 MiB arrives both ways',
+    alterations: {
+      listenOptions: (options) => ({ ...options, frameBytesMax: (options.frameBytesMax ?? 4096) - 1 }),
+    },
+  },
+  {
+    name: 'gives a channel the frame of another',
+    caughtBy: '200 channels at once',
+    alterations: mixedFrames(),
+  },
+  {
+    name: 'loses a frame under load',
+    caughtBy: 'a listener closed under load',
+    alterations: {
+      handler: (handler) => {
+        let count = 0
+        const frame = (bytes: Uint8Array): void => {
+          count += 1
+          if (count !== 15) handler.frame(bytes)
+        }
+        return { frame }
+      },
+    },
+  },
+  {
     name: 'forgets a part of a length when a piece ends',
     caughtBy: 'small frames split in two at every byte',
     faults: { forgetsPartOfLength: true },
@@ -194,4 +242,44 @@ export const BREACHES: readonly Breach[] = [
     caughtBy: 'a reset within a frame',
     faults: { resetsQuietly: true },
   },
+  {
+    name: 'forgets a part of a length after each byte',
+    caughtBy: 'frames that come byte by byte',
+    faults: { forgetsPartOfLength: true },
+  },
+  {
+    name: 'takes memory before it looks at the limit',
+    caughtBy: 'an announced length of 1000000000 bytes',
+    faults: { takesMemoryFirst: true },
+  },
+  {
+    name: 'stays open when the peer ended its side',
+    caughtBy: 'a peer that ends its side is the end',
+    faults: { staysHalfOpen: true },
+  },
+  {
+    name: 'ends before what waits was delivered',
+    caughtBy: 'a peer that ends its side while we are paused',
+    faults: { forgetsWhatWaits: true },
+  },
+  {
+    name: 'takes any number from one address',
+    caughtBy: 'one channel more from an address',
+    faults: { admitsAll: true },
+  },
 ]
+
+/** One value for all channels, as the memory that a transport shares among them may be. */
+function mixedFrames(): Alterations {
+  let count = 0
+  let last = new Uint8Array(0)
+  return {
+    handler: (handler) => ({
+      frame: (bytes) => {
+        count += 1
+        handler.frame(count % 1001 === 0 ? last : bytes)
+        last = new Uint8Array(bytes)
+      },
+    }),
+  }
+}

@@ -11,6 +11,10 @@ export interface StreamFaults {
   readonly forgetsPartOfLength?: boolean
   readonly deliversPieces?: boolean
   readonly believesLengths?: boolean
+  readonly takesMemoryFirst?: boolean
+  readonly staysHalfOpen?: boolean
+  readonly forgetsWhatWaits?: boolean
+  readonly admitsAll?: boolean
   readonly endsQuietly?: boolean
   readonly resetsQuietly?: boolean
 }
@@ -27,11 +31,17 @@ export function streamTransport(faults: StreamFaults = {}): Transport {
       })
       return new StreamChannel(socket, frameBytesMax, faults)
     },
-    async listen(_address, accept, { frameBytesMax = 4096 } = {}) {
+    async listen(_address, accept, { frameBytesMax = 4096, channelsPerAddressMax = 256 } = {}) {
       const channels = new Set<StreamChannel>()
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+        // All of them come from this machine.
+        if (channels.size >= channelsPerAddressMax && faults.admitsAll !== true) {
+          socket.destroy()
+          return
+        }
         const channel = new StreamChannel(socket, frameBytesMax, faults)
         channels.add(channel)
+        socket.once('close', () => channels.delete(channel))
         accept(channel)
       }).listen(0, '127.0.0.1')
       await once(server, 'listening')
@@ -93,6 +103,7 @@ class StreamChannel implements Channel {
     socket.on('error', (cause) => this.#lost(faults.resetsQuietly === true ? undefined : cause.message))
     socket.on('close', () => this.#ended())
     socket.on('end', () => {
+      if (faults.staysHalfOpen === true) return
       // Bytes that wait behind a pause are whole frames, or end within one when all were delivered.
       if (!this.#paused && this.#rest.byteLength > 0 && faults.endsQuietly !== true)
         this.#lost('half a frame')
@@ -123,7 +134,7 @@ class StreamChannel implements Channel {
 
   pause(): void {
     this.#paused = true
-    this.#socket.pause()
+    if (this.#faults.forgetsWhatWaits !== true) this.#socket.pause()
   }
 
   resume(): void {
@@ -143,6 +154,7 @@ class StreamChannel implements Channel {
   #deliver(): void {
     while (!this.#closing && !this.#paused && this.#rest.byteLength >= HEAD_BYTES) {
       const length = Buffer.from(this.#rest.buffer, this.#rest.byteOffset).readUInt32BE()
+      if (this.#faults.takesMemoryFirst === true) this.announced ??= new Uint8Array(length)
       if (length > this.frameBytesMax) {
         this.close(new UnderstudyError('FRAME_TOO_LARGE', 'A frame is too long.'))
         return
@@ -167,7 +179,8 @@ class StreamChannel implements Channel {
 
   #ended(): void {
     this.#gone = true
-    if (this.#paused && this.#rest.byteLength > 0 && !this.#closing) return
+    const waits = this.#paused && this.#rest.byteLength > 0 && !this.#closing
+    if (waits && this.#faults.forgetsWhatWaits !== true) return
     this.#closing = true
     const handler = this.#handler
     this.#handler = undefined
