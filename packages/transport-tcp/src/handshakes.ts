@@ -114,8 +114,6 @@ export class Handshakes {
     const { clientCertificates } = this.#certificates.tls
     const problem = clientProblem(socket, handshake.remote, clientCertificates)
     if (problem === undefined) {
-      // Until here the end of the peer's half was the end of the handshake.
-      socket.allowHalfOpen = true
       this.#done(socket, securityOf(socket))
       return
     }

@@ -61,7 +61,7 @@ class TcpListener implements Listener {
     this.#shared = shared
     this.#scheme = target.scheme
     this.#admission = new Admission(request.options)
-    // Half-open: the channel ends its side itself, after what it has gathered is out. There is none before a handshake.
+    // Half-open: the channel ends its side itself, after what it has gathered is out. A handshake ends with its peer.
     const allowHalfOpen = target.scheme !== 'tls'
     const keepAliveInitialDelay = shared.settings.keepAliveMs
     this.#server = createServer(

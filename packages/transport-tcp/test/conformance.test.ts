@@ -1,6 +1,12 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect as connectSocket, type NetConnectOpts, type Socket } from 'node:net'
+import {
+  connect as connectSocket,
+  createServer,
+  type AddressInfo,
+  type NetConnectOpts,
+  type Socket,
+} from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
@@ -27,10 +33,14 @@ transportSuite({
   name: 'tls, mutual',
   create: async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tls-'))
+    // It accepts, and says nothing: no handshake comes about.
+    const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
     return {
       transport: tcp({ tls: { ...certificateFiles(folder, 'server'), clientCertificates: 'require' } }),
       listenAddress: 'tls://127.0.0.1:0',
       deadAddress: (await deadAddress()).replace('tcp:', 'tls:'),
+      silentAddress: `tls://127.0.0.1:${(silent.address() as AddressInfo).port}`,
       tcpAddresses: true,
       raw: rawAccess(async (address) => {
         const socket = await connected({ host: '127.0.0.1', port: Number(new URL(address).port) })
@@ -38,7 +48,10 @@ transportSuite({
         await once(session, 'secureConnect')
         return [session, socket]
       }),
-      dispose: async () => rmSync(folder, { recursive: true }),
+      async dispose() {
+        silent.close()
+        rmSync(folder, { recursive: true })
+      },
     }
   },
 })

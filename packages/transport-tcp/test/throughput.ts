@@ -1,46 +1,68 @@
 /**
- * Measures messages through this transport against a bare `net` socket, sender and receiver in processes of their own.
+ * Measures messages through this transport against a bare socket of `net` and of `tls`, sender and receiver in processes
+ * of their own.
  *
  *     node --conditions=@understudy/source test/throughput.ts [--seconds 1] [--rounds 3]
  *
  * `bare` writes each message with `socket.write`, corked for each turn, and its receiver only counts bytes: what the
  * transport could reach if frames cost nothing. `tcp() dialled` is the direction of a follower, which dials and
- * receives; `accepted` is the other one. Rounds of all alternate, and the median counts.
+ * receives; `accepted` is the other one. The same three over TLS 1.3. Rounds of all alternate, and the median counts.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net'
+import { connect as connectSocket, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
 import type { Channel } from '@understudy/contracts'
+import { certificateTexts } from '@understudy/testkit/certificates'
 import { tcp } from '../src/index.ts'
 
-const KINDS = ['bare', 'dialled', 'accepted'] as const
+const KINDS = ['bare', 'dialled', 'accepted', 'tls-bare', 'tls-dialled', 'tls-accepted'] as const
 type Kind = (typeof KINDS)[number]
+
+const TLS = certificateTexts('server')
 
 const TURN_BYTES = 512 * 1024
 const SIZES = [100, 1024, 65_536]
 
 /** One end as a child process: `accepted` receives where it listens, the others where they dial. */
 async function run(role: string, kind: Kind, address: string, size: number, seconds: number): Promise<void> {
-  const listens = (role === 'receive') === (kind === 'accepted')
+  const listens = (role === 'receive') === kind.endsWith('accepted')
   const work = role === 'receive' ? receive : (end: Socket | Channel) => send(end, size, seconds)
-  if (kind === 'bare') {
-    if (!listens) {
-      await work(connectSocket(Number(new URL(address).port), '127.0.0.1').setNoDelay())
-      return
-    }
-    const server = createServer({ noDelay: true }, (socket) => void work(socket).then(() => server.close()))
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    process.send?.(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  } else if (listens) {
-    const listener = await tcp().listen(
-      'tcp://127.0.0.1:0',
+  const scheme = kind.startsWith('tls-') ? 'tls' : 'tcp'
+  if (kind.endsWith('bare')) {
+    if (listens) await listenBare(scheme, work)
+    else await work(await dialBare(scheme, Number(new URL(address).port)))
+    return
+  }
+  const transport = tcp({ tls: TLS })
+  if (listens) {
+    const listener = await transport.listen(
+      `${scheme}://127.0.0.1:0`,
       (channel) => void work(channel).then(() => listener.close()),
       { frameBytesMax: 1024 * 1024 },
     )
     process.send?.(listener.address)
-  } else await work(await tcp().connect(address))
+  } else await work(await transport.connect(address))
+}
+
+async function listenBare(scheme: string, work: (socket: Socket) => Promise<void>): Promise<void> {
+  const accept = (socket: Socket): void => void work(socket).then(() => server.close())
+  const server: Server =
+    scheme === 'tls'
+      ? createTlsServer({ ...TLS, noDelay: true }, accept)
+      : createServer({ noDelay: true }, accept)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  process.send?.(`${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`)
+}
+
+async function dialBare(scheme: string, port: number): Promise<Socket> {
+  const where = { host: '127.0.0.1', port }
+  if (scheme === 'tcp') return connectSocket(where).setNoDelay()
+  const socket = connectTls({ ...where, ca: TLS.ca }).setNoDelay()
+  await once(socket, 'secureConnect')
+  return socket
 }
 
 /** Counts until the peer ends, and tells. */
@@ -90,13 +112,13 @@ function child(...args: string[]): ChildProcess {
 
 /** Bytes of messages per second. */
 async function measure(kind: Kind, size: number, seconds: number): Promise<number> {
-  const roles = kind === 'accepted' ? ['receive', 'send'] : ['send', 'receive']
+  const roles = kind.endsWith('accepted') ? ['receive', 'send'] : ['send', 'receive']
   const listening = child(roles[0] ?? '', kind, '-', String(size), String(seconds))
   const [address] = (await once(listening, 'message')) as [string]
   const dialling = child(roles[1] ?? '', kind, address, String(size), String(seconds))
   const ends = [listening, dialling]
   const gone = ends.map((end) => once(end, 'exit'))
-  const [bytes] = (await once(kind === 'accepted' ? listening : dialling, 'message')) as [number]
+  const [bytes] = (await once(kind.endsWith('accepted') ? listening : dialling, 'message')) as [number]
   await Promise.all(gone)
   return bytes / seconds
 }
@@ -107,12 +129,12 @@ function median(values: readonly number[]): number {
 
 async function compare(seconds: number, rounds: number): Promise<void> {
   for (const size of SIZES) {
-    const rates: Record<Kind, number[]> = { bare: [], dialled: [], accepted: [] }
+    const rates = new Map<Kind, number[]>(KINDS.map((kind) => [kind, []]))
     for (let round = 0; round < rounds; round++)
-      for (const kind of KINDS) rates[kind].push(await measure(kind, size, seconds))
-    const bare = median(rates.bare)
+      for (const kind of KINDS) rates.get(kind)?.push(await measure(kind, size, seconds))
     const cells = KINDS.map((kind) => {
-      const rate = median(rates[kind])
+      const rate = median(rates.get(kind) ?? [])
+      const bare = median(rates.get(kind.startsWith('tls-') ? 'tls-bare' : 'bare') ?? [])
       return `${kind} ${Math.round(rate / size / 1000)}k/s ${(rate / 1e6).toFixed(0)} MB/s (${(rate / bare).toFixed(2)})`
     })
     process.stdout.write(`${String(size).padStart(6)} bytes: ${cells.join(', ')}\n`)

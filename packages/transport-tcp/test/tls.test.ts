@@ -77,7 +77,12 @@ describe('a channel over TLS', () => {
     await both.until(() => both.accepted.length === 1)
     const [acceptor] = both.accepted
     acceptor!.onFrame = () => acceptor!.channel.send([pattern(50_000)])
+    // The frame and the end are there together when it reads on.
+    acceptor!.channel.pause()
     session.end(framed(pattern(1)))
+    await once(session, 'finish')
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+    acceptor!.channel.resume()
     await once(session, 'end')
     expect(Buffer.concat(received)).toEqual(framed(pattern(50_000)))
     await acceptor!.closed()
