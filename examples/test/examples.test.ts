@@ -67,6 +67,14 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^context \(RANDOM, MOMENT\): insert/,
     /^unsafe \(LIMIT_WITHOUT_ORDER\): delete/,
   ],
+  '10-let-in-whom-you-know.ts': [
+    /^the follower has 1 notes$/,
+    /^the application answers the application$/,
+    /^the dashboard reads hello$/,
+    /^the dashboard may not write: FORBIDDEN$/,
+    /^the leader turned somebody away: AUTHENTICATION_FAILED$/,
+    /^the dashboard is not known any more: AUTHENTICATION_FAILED$/,
+  ],
 }
 
 test('every program is listed in the README, and has its lines here', () => {
