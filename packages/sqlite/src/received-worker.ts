@@ -41,16 +41,24 @@ function inspect({ path, positionTable, ownTablePrefix }: Inspection): Finding {
   }
 }
 
-/** The project's own tables are plain ones, and nothing hangs on them. */
+/** Of columns alone: an expression or a condition would run what its author wrote. */
+const NAME = String.raw`(?:\w+|"\w+")`
+const PLAIN_INDEX = new RegExp(
+  String.raw`^create (?:unique )?index ${NAME} on ${NAME} ?\(${NAME}(?:, ?${NAME})*\)$`,
+  'i',
+)
+
+/** The project's own tables are plain ones, and nothing hangs on them but plain indexes of their own. */
 function ownTables(database: DatabaseSync, prefix: string): string | undefined {
   const own = database
     .prepare(
-      `select type, name, sql from sqlite_schema
+      `select type, name, tbl_name, sql from sqlite_schema
         where instr(lower(name), ?1) = 1 or instr(lower(tbl_name), ?1) = 1`,
     )
     .all(prefix)
-  for (const { type, name, sql } of own) {
-    const isIndexOfTable = type === 'index' && sql === null
+  for (const { type, name, tbl_name: table, sql } of own) {
+    const isOwn = [name, table].every((each) => String(each).toLowerCase().startsWith(prefix))
+    const isIndexOfTable = type === 'index' && (sql === null || (isOwn && PLAIN_INDEX.test(String(sql))))
     const isPlain = type === 'table' && !/^\s*create\s+virtual/i.test(String(sql))
     if (!isPlain && !isIndexOfTable)
       return `a ${String(type)} has to do with a table that belongs to the node: ${cut(name)}`

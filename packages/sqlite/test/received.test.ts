@@ -193,6 +193,21 @@ describe("something about the node's own tables", () => {
     ))
   test('an index on it', () =>
     refused(withSql('create unique index w on _understudy_position (lsn)'), /an? index has to do/))
+  test('an index of their own with an expression or a condition', async () => {
+    for (const rest of ['(abs(number))', '(number) where text > 1'])
+      await refused(
+        withSql(
+          `create table _understudy_x (text, number); create index _understudy_y on _understudy_x ${rest}`,
+        ),
+        /an? index has to do/,
+      )
+  })
+  test('an index of their own of columns alone is one that a format makes', () =>
+    used(
+      withSql(
+        'create table _understudy_x (text, number); create unique index if not exists _understudy_x_number on "_understudy_x" (number)',
+      ),
+    ))
   test('a view in its place', () =>
     refused(
       withSql(
