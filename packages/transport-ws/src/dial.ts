@@ -3,6 +3,8 @@
  *
  * Decides: options of the socket and of the request, and what a failure means. The handshake itself is that of `ws`, which
  * checks the answer and the subprotocol in it; redirects are not followed.
+ *
+ * 1. Whoever gave certificates has no plain `ws://` with other machines, unless he says that the network is to be trusted.
  */
 import type { IncomingMessage } from 'node:http'
 import { connect as connectSocket, type Socket } from 'node:net'
@@ -16,13 +18,14 @@ import {
   diallerTls,
   formatAddress,
   invalidAddress,
+  isLoopback,
   parseAddress,
   type Certificates,
   type Endpoint,
   type SystemError,
 } from '@understudy/sockets'
 import { WebSocketChannel } from './channel.ts'
-import { handshakeFailed, upgradeRefused } from './errors.ts'
+import { handshakeFailed, notEncrypted, upgradeRefused } from './errors.ts'
 import type { Settings } from './options.ts'
 import { channelOptions, HEADER_BYTES_MAX, RULES, SUBPROTOCOL, WS_OPTIONS } from './protocol.ts'
 
@@ -38,6 +41,13 @@ export async function dial(
   const { signal, timeoutMs = CONNECT_TIMEOUT_MS, frameBytesMax = CONNECT_FRAME_BYTES_MAX } = options
   const endpoint = parseAddress(address, RULES)
   if (endpoint.port === 0) throw invalidAddress(address, 'nothing can be dialled at port 0', RULES.schemes)
+  if (
+    endpoint.scheme === 'ws' &&
+    settings.tls !== undefined &&
+    !settings.insecure &&
+    !isLoopback(endpoint.host)
+  )
+    throw notEncrypted(address)
   if (signal?.aborted === true) throw connectAborted(address, signal)
   const { promise, resolve, reject } = Promise.withResolvers<WebSocketChannel>()
   let isOver = false

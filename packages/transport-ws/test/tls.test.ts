@@ -193,6 +193,16 @@ describe('listening with TLS', () => {
   })
 })
 
+test('with certificates nothing goes to another machine unencrypted, unless the user says so', async () => {
+  // No name can be that long, so nobody is asked for it.
+  const address = `ws://${'a'.repeat(64)}:7401`
+  await expect(webSocket({ tls: client }).connect(address)).rejects.toMatchObject({
+    code: 'INSECURE_ADDRESS',
+  })
+  const trusting = webSocket({ tls: client, insecure: true })
+  await expect(trusting.connect(address)).rejects.toMatchObject({ code: 'CONNECT_FAILED' })
+})
+
 test('nobody there is CONNECT_FAILED, with TLS too', async () => {
   await expect(webSocket({ tls: client }).connect(await deadAddress('wss'))).rejects.toMatchObject({
     code: 'CONNECT_FAILED',
