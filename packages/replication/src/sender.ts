@@ -345,7 +345,9 @@ export class Followers {
       )
     this.#sessions.delete(hello.node)
     const end = { isOver: false }
-    const session = serveFollower(link, hello, this.#context, (error) => {
+    // A connection that ended before it came here says so while it is being accepted.
+    let session: FollowerSession | undefined
+    session = serveFollower(link, hello, this.#context, (error) => {
       end.isOver = true
       if (this.#sessions.get(hello.node) !== session) return
       this.#sessions.delete(hello.node)

@@ -1,0 +1,145 @@
+/**
+ * Answers of a node, as the client package gets them: a real server with made-up answers, whose frames are changed on their
+ * way. Every call ends with an answer or a reason, and nothing of an answer reaches `Object.prototype`.
+ */
+import { connect, type Client } from '@understudy/client'
+import { isUnderstudyError } from '@understudy/contracts'
+import { Connection } from '@understudy/protocol'
+import { serveClient, type ClientHandlers, type NodeIdentity } from '@understudy/server'
+import type { SimulatedClock } from '@understudy/testkit'
+import { Mutator, type Frame } from './mutator.ts'
+import { PipeTransport } from './pipe.ts'
+import type { Position, RunContext } from './position.ts'
+import { specimens } from './specimens.ts'
+import type { Watch } from './watch.ts'
+import { WatchedClock } from './watched-clock.ts'
+
+export const answers: Position = {
+  name: 'answers to a client',
+  weight: 14,
+  frames: 4000,
+  run,
+}
+
+const NODE = 'pipe://a'
+const POSITION = { epoch: 3, lsn: 9 }
+const IDENTITY: NodeIdentity = { cluster: 'c1', node: 'a', history: [], end: { ...POSITION, crc: 7 } }
+const RESULT = {
+  columns: ['id', '__proto__'],
+  rows: [
+    [1, 'a'],
+    [2n ** 60n, null],
+    [new Uint8Array(9), 0.5],
+  ],
+  changes: 2,
+}
+
+const HANDLERS: ClientHandlers = {
+  status: () => ({ node: 'a', constructor: { prototype: 1 }, slots: [] }),
+  write: (statements) => ({ results: statements.map(() => RESULT), position: POSITION }),
+  read: () => ({ result: RESULT, position: POSITION }),
+  mark: () => POSITION,
+  digest: (at) => ({ position: at, tables: [{ table: 't', rows: 3, digest: 'ab'.repeat(16) }] }),
+  rows: () => ({ key: ['id'], columns: ['types', 'id'], rows: [['n', 1]] }),
+  release: () => undefined,
+  slots: () => [{ name: 'local', lsn: 3, state: 'reserved', heldBytes: 0 }],
+  dropSlot: () => undefined,
+  switchFormat: () => POSITION,
+}
+
+const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
+  (client) => client.status(),
+  (client) => client.write([{ sql: 'insert', params: [1] }, { sql: 'delete' }]),
+  (client) => client.read('select', [], { timeoutMs: 500 }),
+  (client) => client.mark(),
+  (client) => client.digest(POSITION, { timeoutMs: 500, keep: true }),
+  (client) => client.rows(POSITION, 't', 0),
+  (client) => client.release(POSITION),
+  (client) => client.slots(),
+  (client) => client.dropSlot('b'),
+  (client) => client.switchFormat('row'),
+]
+
+async function run(context: RunContext): Promise<void> {
+  const { random, watch, framesMax } = context
+  const clock = new WatchedClock(watch)
+  const transport = new PipeTransport(watch)
+  await transport.listen(NODE, (channel) => serve(channel, clock, watch))
+  const sound = await record(transport, clock)
+  const likely = [...sound, ...sound, ...sound]
+  const mutator = new Mutator(random, [...likely, ...specimens()], 0.5)
+  transport.opened = (_, far) => {
+    const damageChance = random.pick([0.1, 0.4, 0.8])
+    far.tap = (frame) => {
+      const changed = mutator.stream(frame, damageChance)
+      if (changed.length === 1 && changed[0] === frame) return changed
+      watch.sent(Math.max(1, changed.length))
+      return changed
+    }
+  }
+  while (watch.frames < framesMax) await converse(transport, clock, context)
+  transport.opened = undefined
+  const client = await clock.complete(connect({ transport, address: NODE, clock, random }))
+  const { rows } = await clock.complete(client.read('select'))
+  if (rows.length !== RESULT.rows.length) watch.fail('a sound conversation does not work any more')
+  await client.close()
+}
+
+/** One connection with calls until it ends; every call settles. */
+async function converse(
+  transport: PipeTransport,
+  clock: SimulatedClock,
+  { random, watch }: RunContext,
+): Promise<void> {
+  let isLost = false
+  const judge = (error: unknown): undefined => {
+    watch.judge(error)
+    if (!isUnderstudyError(error)) return
+    watch.note(`call ${error.code}`)
+    isLost ||= error.code === 'PROTOCOL_VIOLATION' || error.code === 'CONNECTION_LOST'
+  }
+  const connecting = connect({ transport, address: NODE, clock, random, timeoutMs: 1000 }).catch(judge)
+  const client = await clock.complete(connecting)
+  if (client === undefined) return
+  // A connection that ended fails every call at once.
+  for (let round = 0; round < 6 && !isLost; round++) {
+    const calls = Array.from({ length: 1 + random.below(6) }, () =>
+      random
+        .pick(CALLS)(client)
+        .then(() => watch.note('call answered'), judge),
+    )
+    await clock.complete(Promise.all(calls), { what: 'calls of a client' })
+    await watch.settle()
+  }
+  await clock.complete(client.close())
+}
+
+function serve(channel: ConstructorParameters<typeof Connection>[0], clock: SimulatedClock, watch: Watch): void {
+  const connection = new Connection(channel, clock)
+  connection.next({ timeoutMs: 1000 }).then(
+    (hello) => {
+      if (hello.type !== 'hello') return connection.close()
+      serveClient(connection, hello, HANDLERS, {
+        clock,
+        identity: IDENTITY,
+        onUnexpectedError: (error) => watch.fail('a handler failed', error),
+      })
+    },
+    () => connection.close(),
+  )
+}
+
+async function record(transport: PipeTransport, clock: SimulatedClock): Promise<Frame[]> {
+  const frames: Frame[] = []
+  transport.opened = (_, far) => {
+    far.tap = (frame) => {
+      frames.push(frame)
+      return [frame]
+    }
+  }
+  const client = await clock.complete(connect({ transport, address: NODE, clock }))
+  for (const call of CALLS) await clock.complete(call(client))
+  await clock.complete(client.close())
+  transport.opened = undefined
+  return frames
+}

@@ -1,0 +1,119 @@
+/** A sound frame of each kind, for places where none of them belongs. */
+import { encodeMessage, type Message, type RequestBody, type Value } from '@understudy/protocol'
+import type { Frame } from './mutator.ts'
+
+const POINT = { epoch: 1, lsn: 3, crc: 0xdead_beef }
+const HISTORY = [{ number: 1, runId: '0123456789abcdef', leader: 'a', firstLsn: 1, crcBefore: 0 }]
+const VALUES: Value[] = [null, 7, -1, 0.5, 2n ** 62n, 'text', new Uint8Array([0, 1, 255])]
+const NONCE = new Uint8Array(32).fill(9)
+
+/** Requests for a table `t (id, v, w)`. */
+export const REQUESTS: readonly RequestBody[] = [
+  { kind: 'status' },
+  {
+    kind: 'write',
+    statements: [{ sql: 'insert or replace into t values (?, ?, ?)', parameters: [4, 'new', null] }],
+  },
+  {
+    kind: 'write',
+    statements: [
+      { sql: 'update t set v = ? where id = ?', parameters: ['other', 2] },
+      { sql: 'delete from t where id = 7', parameters: [] },
+    ],
+  },
+  { kind: 'read', statement: { sql: 'select * from t where id < ?', parameters: [5] }, timeoutMs: 100 },
+  {
+    kind: 'read',
+    statement: { sql: 'select ?, ?, ?, ?, ?, ?, ?', parameters: VALUES },
+    after: { epoch: 1, lsn: 2 },
+    timeoutMs: 50,
+  },
+  { kind: 'mark' },
+  { kind: 'digest', at: { epoch: 1, lsn: 3 }, timeoutMs: 20, keep: true },
+  { kind: 'rows', at: { epoch: 1, lsn: 3 }, table: 't', offset: 0 },
+  { kind: 'release', at: { epoch: 1, lsn: 3 } },
+  { kind: 'slots' },
+  { kind: 'dropSlot', name: 'b' },
+  { kind: 'switchFormat', format: 'row' },
+]
+
+const MESSAGES: readonly Message[] = [
+  { type: 'authBegin', version: 1, mechanism: 'secret', name: 'b', nonce: NONCE, compression: true },
+  { type: 'authBegin', version: 1, mechanism: 'certificate', name: 'b', nonce: NONCE, compression: false },
+  { type: 'authChallenge', nonce: NONCE },
+  { type: 'authProof', proof: NONCE },
+  { type: 'authDone', signature: NONCE, compression: true },
+  ...(['client', 'replicate', 'snapshot'] as const).map(
+    (purpose): Message => ({
+      type: 'hello',
+      versionMin: 1,
+      versionMax: 1,
+      purpose,
+      cluster: '',
+      node: 'b',
+      history: purpose === 'replicate' ? HISTORY : [],
+      end: { epoch: 0, lsn: 0, crc: 0 },
+      formats: [{ id: 1, version: 1, fingerprint: 'x' }],
+    }),
+  ),
+  {
+    type: 'welcome',
+    version: 1,
+    cluster: 'c',
+    node: 'a',
+    history: HISTORY,
+    end: POINT,
+    verdict: { kind: 'continue', from: 1 },
+    heartbeatMs: 1000,
+    deadlineMs: 5000,
+  },
+  { type: 'refuse', code: 'FORBIDDEN', message: 'no' },
+  { type: 'records', highWatermark: 3, bytes: new Uint8Array(60) },
+  { type: 'ack', epoch: 1, received: 3, durable: 2, applied: 1 },
+  {
+    type: 'heartbeat',
+    epoch: 1,
+    lsn: 3,
+    highWatermark: 3,
+    sentAtMs: 10,
+    echoMs: 5,
+    slots: [{ name: 'local', lsn: 2 }],
+  },
+  { type: 'snapshotRequest', resumeId: '', resumeOffset: 0, heldBytes: 0, bytesPerSecondMax: 0 },
+  {
+    type: 'snapshotStart',
+    id: 's1',
+    point: POINT,
+    history: HISTORY,
+    pageBytes: 512,
+    totalBytes: 8192,
+    chunkBytes: 1024,
+    mode: 'stream',
+    offset: 0,
+    windowBytes: 4096,
+  },
+  { type: 'snapshotHashes', firstChunk: 0, hashes: new Uint8Array(32), last: true },
+  { type: 'snapshotChunk', offset: 0, crc: 1, bytes: new Uint8Array(64) },
+  { type: 'snapshotAck', offset: 1024 },
+  { type: 'snapshotEnd', digest: NONCE },
+  ...REQUESTS.map((body, index): Message => ({ type: 'request', id: index + 1, body })),
+  {
+    type: 'response',
+    id: 1,
+    body: {
+      kind: 'results',
+      results: [{ columns: ['a', 'b'], rows: [[1, 'x']], changes: 0 }],
+      position: { epoch: 1, lsn: 3 },
+    },
+  },
+  { type: 'response', id: 2, body: { kind: 'json', text: '{"__proto__":{"polluted":true},"a":[1]}' } },
+  { type: 'response', id: 3, body: { kind: 'error', code: 'SQL_FAILED', message: 'no' } },
+]
+
+export function specimens(): Frame[] {
+  return MESSAGES.map(frameOf)
+}
+
+export function frameOf(message: Message): Frame {
+  return Uint8Array.from(Buffer.concat(encodeMessage(message)))
+}
