@@ -16,7 +16,7 @@ import { WatchedClock } from './watched-clock.ts'
 
 export const answers: Position = {
   name: 'answers to a client',
-  weight: 14,
+  weight: 10,
   frames: 4000,
   run,
 }
@@ -91,18 +91,18 @@ async function converse(
   clock: SimulatedClock,
   { random, watch }: RunContext,
 ): Promise<void> {
-  let isLost = false
+  const connection = { isLost: false }
   const judge = (error: unknown): undefined => {
     watch.judge(error)
     if (!isUnderstudyError(error)) return
     watch.note(`call ${error.code}`)
-    isLost ||= error.code === 'PROTOCOL_VIOLATION' || error.code === 'CONNECTION_LOST'
+    connection.isLost ||= error.code === 'PROTOCOL_VIOLATION' || error.code === 'CONNECTION_LOST'
   }
   const connecting = connect({ transport, address: NODE, clock, random, timeoutMs: 1000 }).catch(judge)
   const client = await clock.complete(connecting)
   if (client === undefined) return
   // A connection that ended fails every call at once.
-  for (let round = 0; round < 6 && !isLost; round++) {
+  for (let round = 0; round < 6 && !connection.isLost; round++) {
     const calls = Array.from({ length: 1 + random.below(6) }, () =>
       random
         .pick(CALLS)(client)
@@ -114,7 +114,11 @@ async function converse(
   await clock.complete(client.close())
 }
 
-function serve(channel: ConstructorParameters<typeof Connection>[0], clock: SimulatedClock, watch: Watch): void {
+function serve(
+  channel: ConstructorParameters<typeof Connection>[0],
+  clock: SimulatedClock,
+  watch: Watch,
+): void {
   const connection = new Connection(channel, clock)
   connection.next({ timeoutMs: 1000 }).then(
     (hello) => {

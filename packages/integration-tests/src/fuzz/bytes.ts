@@ -21,11 +21,16 @@ import type { Watch } from './watch.ts'
 
 export const tcpBytes: Position = {
   name: 'bytes below frames, tcp',
-  weight: 8,
+  weight: 10,
   frames: 6000,
   run: async (context) => {
     const address = `unix://${join(context.folder, 's')}`
-    await run(context, { transport: tcp(), address, masked: undefined, connect: () => dial({ path: address.slice(7) }) })
+    await run(context, {
+      transport: tcp(),
+      address,
+      masked: undefined,
+      connect: () => dial({ path: address.slice(7) }),
+    })
   },
 }
 
@@ -94,13 +99,18 @@ function check(
 ): void {
   if (!how.isTcp) {
     for (const [index, frame] of stream.sound.entries())
-      if (frame.length <= how.frameBytesMax && got[index] !== undefined && Buffer.compare(frame, got[index]) !== 0)
+      if (
+        frame.length <= how.frameBytesMax &&
+        got[index] !== undefined &&
+        Buffer.compare(frame, got[index]) !== 0
+      )
         watch.fail(`frame ${index} came otherwise than it was sent`)
     return
   }
   const plain = plainFrames(stream.bytes, how.frameBytesMax)
   const equal =
-    plain.frames.length === got.length && plain.frames.every((frame, at) => Buffer.compare(frame, got[at]!) === 0)
+    plain.frames.length === got.length &&
+    plain.frames.every((frame, at) => Buffer.compare(frame, got[at]!) === 0)
   if (!equal) watch.fail(`${got.length} frames came where ${plain.frames.length} are in the bytes, or others`)
   if (how.error?.code !== plain.code)
     watch.fail(`the stream ended with ${how.error?.code} where ${plain.code} was due`)
@@ -122,8 +132,20 @@ function collect(channel: Channel, watch: Watch): Got {
 }
 
 /** In one piece, in some, or byte by byte; the pieces of a short stream arrive apart. Ends in order, or by a reset. */
-async function writeInPieces(socket: Socket, { bytes }: Stream, random: SeededRandom, watch: Watch): Promise<void> {
-  const size = random.pick([bytes.length, bytes.length, bytes.length, 1 + random.below(900), 64, bytes.length < 400 ? 1 : 7])
+async function writeInPieces(
+  socket: Socket,
+  { bytes }: Stream,
+  random: SeededRandom,
+  watch: Watch,
+): Promise<void> {
+  const size = random.pick([
+    bytes.length,
+    bytes.length,
+    bytes.length,
+    1 + random.below(900),
+    64,
+    bytes.length < 400 ? 1 : 7,
+  ])
   for (let at = 0; at < bytes.length && !socket.destroyed; at += size) {
     socket.write(bytes.subarray(at, at + size))
     if (size < bytes.length) await watch.settle()

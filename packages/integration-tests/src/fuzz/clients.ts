@@ -3,7 +3,7 @@
  * for none, and compressed.
  */
 import { ORIGIN } from '@understudy/contracts'
-import { Mutator, type Frame } from './mutator.ts'
+import { Mutator } from './mutator.ts'
 import { NodeWorld } from './node-world.ts'
 import type { PipeEnd } from './pipe.ts'
 import { pack } from './pack.ts'
@@ -13,14 +13,14 @@ import { specimens, frameOf, REQUESTS } from './specimens.ts'
 export const clients: Position = {
   name: 'client after authentication',
   weight: 12,
-  frames: 4000,
+  frames: 8000,
   run: (context) => run(context, { authenticated: context.random.chance(0.3), compressed: false }),
 }
 
 export const compressed: Position = {
   name: 'compressed frames',
-  weight: 8,
-  frames: 4000,
+  weight: 5,
+  frames: 6000,
   run: (context) => run(context, { authenticated: true, compressed: true }),
 }
 
@@ -89,4 +89,3 @@ async function drain({ clock, watch }: NodeWorld, server: PipeEnd): Promise<void
   if (server.backlog > 0 && !server.isOver)
     watch.fail(`a connection hangs: ${server.backlog} of ${before} frames were not read within 26 hours`)
 }
-

@@ -76,7 +76,9 @@ function tapped(world: StreamWorld, mutator: Mutator, sound: Set<string>): Follo
       const isForged = isRecords(frame) && random.chance(damageChance / 2)
       if (isForged) return [forged(frame)]
       const changed = mutator.stream(frame, damageChance)
-      const extra = random.chance(0.7) ? [] : Array.from({ length: 1 + random.below(3) }, () => mutator.next())
+      const extra = random.chance(0.7)
+        ? []
+        : Array.from({ length: 1 + random.below(3) }, () => mutator.next())
       if (changed.length === 1 && changed[0] === frame && extra.length === 0) return changed
       const arriving = [...changed, ...extra].map((each) => (each === frame ? each : seal(each)))
       watch.sent(Math.max(1, arriving.length))
@@ -108,7 +110,9 @@ function check(world: StreamWorld, { log }: Disk, forged: ReadonlySet<string>): 
     if (!isForged) world.watch.note('log with a forged record')
     isForged = true
     if (!forged.has(text))
-      world.watch.fail(`record ${index + 1} of the follower is neither the leader's nor one that arrived sound`)
+      world.watch.fail(
+        `record ${index + 1} of the follower is neither the leader's nor one that arrived sound`,
+      )
   }
   return isForged
 }

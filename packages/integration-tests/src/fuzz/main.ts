@@ -31,6 +31,8 @@ async function main(): Promise<void> {
   process.on('uncaughtException', (error) => fail(`nobody caught ${error.stack ?? error.message}`))
   process.on('unhandledRejection', (error) => fail(`nobody caught ${describe(error)}`))
   const last = options.run
+  // Most frames end as errors, whose stacks nobody reads; one run that is repeated shows them.
+  if (last === undefined) Error.stackTraceLimit = 2
   for (; last === undefined ? ledger.frames < options.count : running.run <= last; running.run++) {
     const outcome = await fuzzRun({ seed: options.seed, run: running.run })
     if (outcome.breach !== undefined) fail(describe(outcome.breach))

@@ -15,7 +15,6 @@ import type { Watch } from './watch.ts'
 import { WatchedClock } from './watched-clock.ts'
 
 export const LEADER = 'pipe://a'
-export const STATEMENT = { sql: 'select id, v from t order by id limit ?', parameters: [3] }
 
 export class NodeWorld {
   readonly clock: SimulatedClock

@@ -20,7 +20,7 @@ export function recordsIn(frame: Frame, from: number = FRAME_HEADER_BYTES): { re
   for (let at = from; at + RECORD_HEADER_BYTES <= bytes.length;) {
     const end = at + RECORD_HEADER_BYTES + bytes.readUInt32LE(at + 4)
     if (end > bytes.length) break
-    records.push({ text: bytes.latin1Slice(at, end) })
+    records.push({ text: bytes.toString('latin1', at, end) })
     at = end
   }
   return records
@@ -47,7 +47,18 @@ export function forge(frame: Frame, mutator: Mutator, random: SeededRandom, log:
 
 /** Flags, format, LSN, epoch or time. */
 function changeHeader(header: Buffer, random: SeededRandom): void {
-  const value = random.pick([0n, 1n, 2n, 3n, 255n, 65_535n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n])
+  const value = random.pick([
+    0n,
+    1n,
+    2n,
+    3n,
+    255n,
+    65_535n,
+    2n ** 53n - 1n,
+    2n ** 53n,
+    2n ** 63n,
+    2n ** 64n - 1n,
+  ])
   const at = random.pick([12, 14, 16, 24, 24, 32])
   if (at < 16) header.writeUInt16LE(Number(value & 0xffffn), at)
   else if (at === 24 && random.chance(0.5)) header.writeBigUInt64LE(header.readBigUInt64LE(24) + 1n, 24)

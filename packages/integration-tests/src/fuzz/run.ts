@@ -103,7 +103,8 @@ const ESCAPE = 'understudy-fuzz-escape'
 function checkPaths(folder: string, watch: Watch): void {
   for (const path of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
     for (const name of path.split('/'))
-      if (!NAMES.test(name) || name.includes(ESCAPE)) watch.fail(`a file has the name ${JSON.stringify(path)}`)
+      if (!NAMES.test(name) || name.includes(ESCAPE))
+        watch.fail(`a file has the name ${JSON.stringify(path)}`)
   for (const outside of [tmpdir(), process.cwd()])
     if (existsSync(join(outside, ESCAPE))) watch.fail(`${ESCAPE} was made in ${outside}`)
 }

@@ -94,10 +94,10 @@ export class SnapshotWorld {
   }
 
   /** Fetches the image, onto a disk of its own; beside an old image that differs in some chunks, if told so. */
-  receive(options: {
-    readonly withOld: boolean
-    readonly signal?: AbortSignal
-  }): { readonly result: Promise<ReceivedSnapshot>; readonly fetched: () => Uint8Array } {
+  receive(options: { readonly withOld: boolean; readonly signal?: AbortSignal }): {
+    readonly result: Promise<ReceivedSnapshot>
+    readonly fetched: () => Uint8Array
+  } {
     const { clock, transport, random, image, watch } = this
     const disk = new SimulatedDisk({ random: random.fork('disk'), clock, directories: 'durable', syncMs: 0 })
     disk.makeDirectory('/new')

@@ -12,14 +12,14 @@ import { frameOf, specimens } from './specimens.ts'
 
 export const snapshotServer: Position = {
   name: "follower's side of a snapshot",
-  weight: 8,
-  frames: 2500,
+  weight: 10,
+  frames: 4000,
   run: serverRun,
 }
 
 export const snapshotFollower: Position = {
   name: "leader's side of a snapshot",
-  weight: 8,
+  weight: 5,
   frames: 2500,
   run: followerRun,
 }

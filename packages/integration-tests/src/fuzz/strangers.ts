@@ -15,7 +15,7 @@ import { specimens } from './specimens.ts'
 export const strangers: Position = {
   name: 'stranger at a listener',
   weight: 22,
-  frames: 6000,
+  frames: 10_000,
   run,
 }
 

@@ -10,7 +10,16 @@ export interface Stream {
   readonly soundFrames: number
 }
 
-const TCP_LENGTHS = (max: number): number[] => [0, 1, max - 1, max, max + 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]
+const TCP_LENGTHS = (max: number): number[] => [
+  0,
+  1,
+  max - 1,
+  max,
+  max + 1,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32 - 1,
+]
 const WS_LENGTHS = [0, 125, 126, 127, 65_535, 65_536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63] as const
 const OPCODES = [0, 1, 2, 3, 7, 8, 9, 10, 11, 15] as const
 
