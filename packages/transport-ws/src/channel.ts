@@ -1,9 +1,9 @@
 /**
  * One WebSocket connection as a channel of frames: a binary message each.
  *
- * Decides: when bytes are written (at the end of the turn, or sooner when many wait), when the sender is told to wait,
- * what of the peer's bytes `ws` gets to see (through the gate), deadlines, and how the connection ends. Leaves to `ws`:
- * the WebSocket protocol. Leaves to others: what frames mean, and deadlines for a peer that is silent between frames.
+ * Decides: when frames are delivered, and how the connection ends. Leaves to others: when bytes are written (outgoing),
+ * what of the peer's bytes `ws` gets to see (the gate), what frames mean, deadlines for a peer that is silent between
+ * them. Leaves to `ws`: the WebSocket protocol.
  *
  * 1. No frame is delivered while paused, nor after `close`.
  * 2. `closed` is called once, after `start`, when the socket is gone.
@@ -24,21 +24,13 @@ import {
   type Timer,
 } from '@understudy/contracts'
 import { connectionLost, type SystemError } from '@understudy/sockets'
-import { frameTimedOut, violation } from './errors.ts'
+import { messageTimedOut, violation } from './errors.ts'
 import { FrameGate } from './frame-gate.ts'
+import { MessageDeadline } from './message-deadline.ts'
+import { Outgoing, type OutgoingMarks } from './outgoing.ts'
 
-/** Bytes gathered in one turn that are written without waiting for its end. */
-const FLUSH_BYTES = 256 * 1024
 /** How long the peer may take to accept the last bytes, and to answer that the connection closes. */
 const CLOSE_TIMEOUT_MS = 1000
-/** How long the peer may take for a frame, whatever its length, and for each piece of it more. */
-const FRAME_TIMEOUT_MS = 30_000
-const FRAME_PIECE_BYTES = 64 * 1024
-const FRAME_PIECE_MS = 1000
-/** No Buffer is longer on every platform. */
-const LENGTH_MAX = 0x7fffffff
-const BINARY = { binary: true, compress: false, fin: true } as const
-
 /** RFC 6455, section 7.4.1. */
 const STATUS_NORMAL = 1000
 const STATUS_VIOLATION = 1002
@@ -49,10 +41,9 @@ const IN_ORDER: readonly number[] = [STATUS_NORMAL, 1001, 1005]
 /** No closing handshake came. */
 const STATUS_NONE = 1006
 
-export interface ChannelOptions {
+export interface ChannelOptions extends OutgoingMarks {
   readonly frameBytesMax: number
-  readonly highBytes: number
-  readonly lowBytes: number
+  readonly frameMs: number
   readonly clock: Pick<Clock, 'schedule'>
   /** This side accepted the connection. */
   readonly accepted: boolean
@@ -66,16 +57,14 @@ export class WebSocketChannel implements Channel {
   frameBytesMax: number
   readonly #ws: WebSocket
   readonly #socket: Socket
+  readonly #outgoing: Outgoing
   readonly #options: ChannelOptions
   readonly #gate: FrameGate
+  readonly #deadline: MessageDeadline
   readonly #feed: (frame: Buffer) => void
   readonly #tellEnd: () => void
   readonly #tellClose: () => void
   #handler: ChannelHandler | undefined
-  #corked = false
-  #gatheredBytes = 0
-  #flushScheduled = false
-  #mustReportDrained = false
   #paused = false
   #delivering = false
   #flowScheduled = false
@@ -95,9 +84,6 @@ export class WebSocketChannel implements Channel {
   #error: UnderstudyError | undefined
   #socketError: SystemError | undefined
   #closeTimer: Timer | undefined
-  #frameTimer: Timer | undefined
-  /** `completed` of the gate when the frame timer was started. */
-  #frameTimed = -1
   #pongWaits = false
   #nextPong: Buffer | undefined
   readonly #gone = Promise.withResolvers<void>()
@@ -107,7 +93,13 @@ export class WebSocketChannel implements Channel {
     this.#ws = ws
     this.#socket = socket
     this.#options = options
+    this.#outgoing = new Outgoing(ws, socket, options, () => {
+      if (!this.#closing && this.#outgoing.isOpen) this.#handler?.drained()
+    })
     this.#gate = new FrameGate(options.accepted)
+    this.#deadline = new MessageDeadline(options.clock, options.frameMs, (allowedMs) =>
+      this.#refuse(messageTimedOut(options.remote, allowedMs)),
+    )
     this.#feed = takeOver(socket, 'data', this.#received)
     this.#tellEnd = takeOver(socket, 'end', () => this.#endedBySocket())
     this.#tellClose = takeOver(socket, 'close', () => this.#closedBySocket())
@@ -125,7 +117,7 @@ export class WebSocketChannel implements Channel {
   }
 
   get bufferedBytes(): number {
-    return this.#socket.destroyed ? 0 : this.#ws.bufferedAmount
+    return this.#outgoing.bufferedBytes
   }
 
   /** Settles when the socket is gone, after `closed`. */
@@ -145,25 +137,14 @@ export class WebSocketChannel implements Channel {
   }
 
   send(parts: readonly Uint8Array[]): boolean {
-    const ws = this.#ws
-    if (this.#closing || this.#socket.destroyed || ws.readyState !== WebSocket.OPEN) return false
-    const data = parts.length === 1 ? parts[0]! : joined(parts)
-    if (!this.#corked) this.#cork()
-    // Only while much waits must we know when it is out.
-    const isMuch = ws.bufferedAmount + data.length >= this.#options.lowBytes
-    ws.send(data, BINARY, isMuch ? this.#written : undefined)
-    this.#gatheredBytes += data.length
-    if (this.#gatheredBytes >= FLUSH_BYTES) this.#flush()
-    if (ws.bufferedAmount <= this.#options.highBytes) return true
-    this.#mustReportDrained = true
-    return false
+    return !this.#closing && this.#outgoing.isOpen && this.#outgoing.send(parts)
   }
 
   pause(): void {
     this.#paused = true
     if (this.#closing) return
     this.#ws.pause()
-    this.#watchFrame()
+    this.#watchMessage()
   }
 
   resume(): void {
@@ -179,7 +160,7 @@ export class WebSocketChannel implements Channel {
     if (this.#ended) return
     this.#gate.skipData()
     this.#endSending(statusOf(error), error)
-    this.#frameTimer?.cancel()
+    this.#deadline.cancel()
     // Flows also without a handler: see 3 above.
     this.#flow()
   }
@@ -196,7 +177,7 @@ export class WebSocketChannel implements Channel {
   }
 
   #endSending(status: number, error: UnderstudyError | undefined): void {
-    this.#flush()
+    this.#outgoing.flush()
     this.#ws.close(status, error?.code)
     this.#limitClosing()
   }
@@ -210,31 +191,6 @@ export class WebSocketChannel implements Channel {
     if (bytes > 0)
       this.#error ??= connectionLost(this.remote, `the peer did not take the last ${bytes} bytes in time`)
     this.#ws.terminate()
-  }
-
-  #cork(): void {
-    this.#corked = true
-    this.#socket.cork()
-    if (this.#flushScheduled) return
-    this.#flushScheduled = true
-    setImmediate(() => {
-      this.#flushScheduled = false
-      this.#flush()
-    })
-  }
-
-  #flush(): void {
-    if (!this.#corked) return
-    this.#corked = false
-    this.#gatheredBytes = 0
-    this.#socket.uncork()
-  }
-
-  readonly #written = (error?: Error | null): void => {
-    if ((error !== null && error !== undefined) || !this.#mustReportDrained) return
-    if (this.bufferedBytes >= this.#options.lowBytes) return
-    this.#mustReportDrained = false
-    if (!this.#closing && this.#ws.readyState === WebSocket.OPEN) this.#handler?.drained()
   }
 
   readonly #received = (chunk: Buffer): void => {
@@ -264,7 +220,7 @@ export class WebSocketChannel implements Channel {
     } finally {
       this.#delivering = false
     }
-    this.#watchFrame()
+    this.#watchMessage()
     this.#tellEnds()
   }
 
@@ -295,6 +251,7 @@ export class WebSocketChannel implements Channel {
     if (this.#peerEnded === 'untold') {
       this.#peerEnded = 'told'
       this.#tellEnd()
+      this.#limitClosing()
     }
     if (this.#socketClosed === 'untold') {
       this.#socketClosed = 'told'
@@ -314,7 +271,7 @@ export class WebSocketChannel implements Channel {
   /** `ws` has the peer's Close frame and answers it; nothing comes after. */
   #endedByPeer(): void {
     this.#dropping = true
-    this.#flush()
+    this.#outgoing.flush()
     this.#limitClosing()
   }
 
@@ -334,7 +291,7 @@ export class WebSocketChannel implements Channel {
     if (!this.#closing) this.#error ??= violation(cause.message, cause)
     this.#closing = true
     this.#dropping = true
-    this.#flush()
+    this.#outgoing.flush()
     this.#limitClosing()
   }
 
@@ -354,41 +311,16 @@ export class WebSocketChannel implements Channel {
     })
   }
 
-  /** A frame has begun and must come to its end in time; not while we do not read. */
-  #watchFrame(): void {
-    const gate = this.#gate
-    if (gate.isBetweenMessages || this.#paused || this.#closing || this.#ended) {
-      this.#frameTimer?.cancel()
-      this.#frameTimer = undefined
-    } else if (this.#frameTimer === undefined || this.#frameTimed !== gate.completed) {
-      this.#frameTimer?.cancel()
-      this.#frameTimed = gate.completed
-      this.#limitFrame(FRAME_TIMEOUT_MS, 0)
-    }
-  }
-
-  #limitFrame(delayMs: number, waitedMs: number): void {
-    this.#frameTimer = this.#options.clock.schedule(delayMs, () => {
-      const totalMs = waitedMs + delayMs
-      const allowedMs =
-        FRAME_TIMEOUT_MS + Math.ceil(this.#gate.announcedBytes / FRAME_PIECE_BYTES) * FRAME_PIECE_MS
-      if (allowedMs > totalMs) {
-        this.#limitFrame(allowedMs - totalMs, totalMs)
-        return
-      }
-      // After a stall of this process timers run before what came meanwhile is read.
-      const timer = this.#frameTimer
-      setImmediate(() => {
-        if (this.#frameTimer === timer) this.#refuse(frameTimedOut(this.remote, totalMs))
-      })
-    })
+  #watchMessage(): void {
+    if (this.#gate.isBetweenMessages || this.#paused || this.#closing || this.#ended) this.#deadline.cancel()
+    else this.#deadline.waitsFor(this.#gate)
   }
 
   #closed(status: number, reason: Buffer): void {
     if (!this.#closing) this.#error ??= this.#errorOf(status, reason.toString('latin1'))
     this.#ended = true
     this.#closeTimer?.cancel()
-    this.#frameTimer?.cancel()
+    this.#deadline.cancel()
     this.#endedWith = { error: this.#error }
     if (this.#handler !== undefined) this.#deliverClosed()
     this.#gone.resolve()
@@ -438,18 +370,6 @@ function takeOver<T extends unknown[]>(
   socket.on(event, own as (...values: unknown[]) => void)
   socket.off(event, listener)
   return (...values) => listener.apply(socket, values)
-}
-
-/** One buffer of all parts: a message in fragments would be joined by the receiver, at the same price. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  let length = 0
-  for (const part of parts) length += part.length
-  if (length > LENGTH_MAX)
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `A frame of ${length} bytes is longer than a message may be. Nothing was sent.`,
-    )
-  return Buffer.concat(parts, length)
 }
 
 function statusOf(error: UnderstudyError | undefined): number {

@@ -20,8 +20,8 @@ export function frameTooLarge(length: number, frameBytesMax: number): Understudy
   )
 }
 
-/** The rest of a frame did not come. */
-export function frameTimedOut(remote: string, timeoutMs: number): UnderstudyError {
+/** The rest of a message did not come. */
+export function messageTimedOut(remote: string, timeoutMs: number): UnderstudyError {
   return new UnderstudyError(
     'PEER_SILENT',
     `${remote} began a frame and did not finish it within ${timeoutMs} ms. Whole frames before it were delivered and the ` +

@@ -1,7 +1,12 @@
 /**
  * Options of `webSocket`, with every default.
  */
-import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import {
+  validateHeaderName,
+  validateHeaderValue,
+  type IncomingMessage,
+  type Server as HttpServer,
+} from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import { UnderstudyError, systemClock, type Clock } from '@understudy/contracts'
 import type { TlsOptions } from '@understudy/sockets'
@@ -31,7 +36,9 @@ export interface WebSocketOptions {
   /** Headers of the requests of `connect`, for proxies on the way. */
   readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds in which a peer that connected to a server of the transport's own must have asked for the upgrade, TLS included. Default 5,000. */
-  readonly upgradeTimeoutMs?: number
+  readonly handshakeMs?: number
+  /** Milliseconds for a message that was begun, and a second more for each 64 KiB that it announced. Default 30,000. */
+  readonly frameMs?: number
   /** `send` returns false above so many bytes that the operating system has not taken. Default 1 MiB. */
   readonly highBytes?: number
   /** `drained` is called below so many. Default 256 KiB. */
@@ -50,7 +57,8 @@ export interface Settings {
   readonly allow: (request: IncomingMessage) => boolean
   readonly refused: (error: UnderstudyError) => void
   readonly headers: Readonly<Record<string, string>>
-  readonly upgradeTimeoutMs: number
+  readonly handshakeMs: number
+  readonly frameMs: number
   readonly highBytes: number
   readonly lowBytes: number
   readonly keepAliveMs: number
@@ -67,18 +75,31 @@ export function settingsOf(options: WebSocketOptions): Settings {
     allow: () => true,
     refused: () => {},
     headers: {},
-    upgradeTimeoutMs: 5000,
+    handshakeMs: 5000,
+    frameMs: 30_000,
     highBytes: 1024 * 1024,
     lowBytes: 256 * 1024,
     keepAliveMs: 10_000,
     clock: systemClock(),
     ...options,
   }
-  const { lowBytes, highBytes, upgradeTimeoutMs } = settings
+  const { lowBytes, highBytes } = settings
   if (!(lowBytes >= 1 && lowBytes <= highBytes))
     throw invalid(`lowBytes (${lowBytes}) must be at least 1 and at most highBytes (${highBytes})`)
-  if (!(upgradeTimeoutMs > 0)) throw invalid(`upgradeTimeoutMs (${upgradeTimeoutMs}) must be above 0`)
+  for (const name of ['keepAliveMs', 'handshakeMs', 'frameMs'] as const)
+    if (!(settings[name] >= 1)) throw invalid(`${name} (${settings[name]}) must be at least 1`)
+  for (const [name, value] of Object.entries(settings.headers)) checkHeader(name, value)
   return settings
+}
+
+/** The error names the header and not its value, which may be a secret. */
+function checkHeader(name: string, value: string): void {
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  } catch {
+    throw invalid(`the header "${name}" has a name or a value that HTTP does not allow`)
+  }
 }
 
 function invalid(what: string): UnderstudyError {

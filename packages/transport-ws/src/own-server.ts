@@ -41,9 +41,9 @@ export class OwnServer {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: settings.keepAliveMs,
-      // The deadline below is the one that counts; these cover what HTTP knows of.
-      headersTimeout: settings.upgradeTimeoutMs,
-      requestTimeout: settings.upgradeTimeoutMs,
+      // The deadline below is the one that counts; these, which run on real time, are for what it could miss.
+      headersTimeout: 2 * settings.handshakeMs,
+      requestTimeout: 2 * settings.handshakeMs,
       connectionsCheckingInterval: 1000,
     }
     if (certificates === undefined) {
@@ -55,7 +55,7 @@ export class OwnServer {
         ...listenerTls(certificates),
         // Who shows no certificate, or a bad one, gets an answer: see upgrades.
         rejectUnauthorized: false,
-        handshakeTimeout: settings.upgradeTimeoutMs,
+        handshakeTimeout: 2 * settings.handshakeMs,
       })
       https.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
         if (isTlsError(error)) settings.refused(tlsFailed(remoteOf(socket), error))
@@ -99,7 +99,7 @@ export class OwnServer {
   }
 
   #connected(socket: Socket): void {
-    const { clock, upgradeTimeoutMs, refused } = this.#settings
+    const { clock, handshakeMs, refused } = this.#settings
     const release = this.#admission.admit(socket.remoteAddress)
     if (release === undefined) {
       refused(tooMany(remoteOf(socket), this.#admission.open))
@@ -107,8 +107,8 @@ export class OwnServer {
       return
     }
     const name = nameOf(socket)
-    const timer = clock.schedule(upgradeTimeoutMs, () => {
-      refused(upgradeTimedOut(remoteOf(socket), upgradeTimeoutMs))
+    const timer = clock.schedule(handshakeMs, () => {
+      refused(upgradeTimedOut(remoteOf(socket), handshakeMs))
       socket.destroy()
     })
     this.#waiting.set(name, { socket, timer })

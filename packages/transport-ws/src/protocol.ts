@@ -43,12 +43,13 @@ export function channelOptions(
   settings: Settings,
   own: { accepted: boolean; frameBytesMax: number },
 ): ChannelOptions {
-  const { highBytes, lowBytes, clock } = settings
+  const { highBytes, lowBytes, frameMs, clock } = settings
   const isEncrypted = socket instanceof TLSSocket
   return {
     ...own,
     highBytes,
     lowBytes,
+    frameMs,
     clock,
     remote: remoteOf(socket),
     security: isEncrypted ? securityOf(socket) : undefined,

@@ -115,7 +115,9 @@ export class Upgrades {
     if (!offered.split(',').some((name) => name.trim() === SUBPROTOCOL))
       return { status: 400, error: forbidden(remote, `it does not offer the subprotocol ${SUBPROTOCOL}`) }
     try {
-      if (allow(request)) return undefined
+      // Nothing else counts: a promise, of somebody who forgot that none is waited for, is true as well.
+      const allowed: unknown = allow(request)
+      if (allowed === true) return undefined
     } catch (cause) {
       return { status: 500, error: forbidden(remote, 'the option allow failed', cause) }
     }

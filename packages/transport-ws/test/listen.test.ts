@@ -67,12 +67,15 @@ describe('addresses', () => {
   })
 })
 
-test.each<WebSocketOptions>([{ lowBytes: 10, highBytes: 5 }, { lowBytes: 0 }, { upgradeTimeoutMs: 0 }])(
-  'options that make no sense are refused: %j',
-  (options) => {
-    expect(() => webSocket(options)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
-  },
-)
+test.each<WebSocketOptions>([
+  { lowBytes: 10, highBytes: 5 },
+  { lowBytes: 0 },
+  { handshakeMs: 0 },
+  { frameMs: NaN },
+  { headers: { a: 'b\r\nc: d' } },
+])('options that make no sense are refused: %j', (options) => {
+  expect(() => webSocket(options)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+})
 
 /** The first line of the answer to a request; the socket is at its end then, unless upgraded. */
 async function statusOf(address: string, request: string): Promise<string> {
@@ -145,6 +148,12 @@ describe('a request that is no upgrade of ours is answered in HTTP and closed', 
     expect(await statusOf(listener.address, upgradeRequest({ 'X-Token': 'no' }))).toMatch(/ 403 /)
     expect(await statusOf(listener.address, upgradeRequest({ 'X-Token': 'yes' }))).toMatch(/ 101 /)
     expect(seen).toEqual(['127.0.0.1', '127.0.0.1'])
+  })
+
+  test('a promise is no permission', async () => {
+    const allow = (() => Promise.resolve(false)) as unknown as () => boolean
+    await using listener = await webSocket({ allow }).listen('ws://127.0.0.1:0', ignore)
+    expect(await statusOf(listener.address, upgradeRequest())).toMatch(/ 403 /)
   })
 
   test('a bug in that predicate lets nobody in, and breaks nothing', async () => {
