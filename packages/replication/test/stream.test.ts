@@ -1,8 +1,9 @@
-import { FLAG_CONTINUES, UnderstudyError } from '@understudy/contracts'
+import { FLAG_CONTINUES, ORIGIN, UnderstudyError } from '@understudy/contracts'
 import { MemoryStorage } from '@understudy/testkit'
 import { describe, expect, test } from 'vitest'
 import { outcomeOf } from './support/pipeline.ts'
-import { World, emptyDisk, type Disk, type TestFollower, type TestLeader } from './support/world.ts'
+import type { Link } from '../src/index.ts'
+import { FORMAT, World, emptyDisk, type Disk, type TestFollower, type TestLeader } from './support/world.ts'
 
 async function pair(seed = 1): Promise<{ world: World; leader: TestLeader; follower: TestFollower }> {
   const world = new World(seed)
@@ -44,6 +45,37 @@ describe('streaming', () => {
     ])
     expect(leader.followers.status()[0]?.rttMs).toBeGreaterThan(0)
     expect(follower.following.report()).toMatchObject({ lagRecords: 0, state: 'streaming' })
+  })
+
+  test('a connection that ended before it was accepted is no follower, and throws nothing', async () => {
+    const world = new World()
+    const leader = await world.leader('a')
+    const lost = new UnderstudyError('CONNECTION_LOST', 'gone')
+    const link: Link = {
+      remote: 'sim://b',
+      // What a Connection does whose channel is gone already.
+      start: (handler) => handler.closed(lost),
+      send: () => false,
+      pause: () => undefined,
+      resume: () => undefined,
+      close: () => undefined,
+    }
+    leader.followers.accept(link, {
+      type: 'hello',
+      versionMin: 1,
+      versionMax: 1,
+      purpose: 'replicate',
+      cluster: 'c',
+      node: 'b',
+      history: [],
+      end: ORIGIN,
+      formats: [{ id: FORMAT.id, version: FORMAT.version }],
+    })
+    expect(leader.followers.status()).toEqual([])
+    expect(leader.followers.absent()).toMatchObject([{ name: 'b', state: 'disconnected', error: lost }])
+    // Nothing of it is left to beat.
+    await world.clock.advance(60_000)
+    expect(leader.events.map(({ kind }) => kind)).toEqual(['joined', 'left'])
   })
 
   test('the retention slot follows what is durable at the follower', async () => {
