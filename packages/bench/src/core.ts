@@ -1,14 +1,9 @@
-/**
- * The core benchmark: scenarios one after another, each in a folder of its own that is removed.
- *
- * Decides: order and cleaning up. Leaves to others: what a scenario measures, how results are shown.
- */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import path from 'node:path'
+/** The core benchmark: its scenarios, and what comes of them. */
 import { allFigures, type FigureName, type FigureValues } from './figures.ts'
-import { describeMachine, type Machine } from './machine.ts'
+import type { Machine } from './machine.ts'
 import { resolveCoreOptions, type CoreOptions, type CoreSettings, type ScenarioName } from './options.ts'
-import type { Reporter, Scenario, SharedMeasurements } from './scenario.ts'
+import { runScenarios } from './run.ts'
+import type { Reporter, Scenario } from './scenario.ts'
 import { bootstrap } from './scenarios/bootstrap.ts'
 import { catchup } from './scenarios/catchup.ts'
 import { commits } from './scenarios/commits.ts'
@@ -31,30 +26,17 @@ export interface CoreResult {
 /** Runs the benchmark. Throws `INVALID_ARGUMENT`, `REQUEST_FAILED` when a process failed, `DIVERGED` when rows differed. */
 export async function runCore(reporter: Reporter, options?: CoreOptions): Promise<CoreResult> {
   const settings = resolveCoreOptions(options)
-  await mkdir(settings.directory, { recursive: true })
-  const directory = await mkdtemp(path.join(settings.directory, 'understudy-bench-'))
-  try {
-    const machine = await describeMachine(directory)
-    const measured: Partial<Record<FigureName, number>> = {}
-    const details: Partial<Record<ScenarioName, Readonly<Record<string, unknown>>>> = {}
-    const shared: SharedMeasurements = {}
-    for (const name of settings.scenarios) {
-      const folder = path.join(directory, name)
-      await mkdir(folder)
-      const result = await RUN[name]({ settings, directory: folder, reporter, shared })
-      await rm(folder, { recursive: true, force: true })
-      Object.assign(measured, result.figures)
-      details[name] = result.details
-    }
-    const byFormat = details.formats?.['byFormat'] as Readonly<Record<string, FormatFigures>> | undefined
-    return {
-      figures: allFigures(measured),
-      ...(byFormat && { formats: byFormat }),
-      machine,
-      settings,
-      details,
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true })
+  const { measured, machine, details } = await runScenarios<CoreSettings, ScenarioName, FigureName>(
+    RUN,
+    settings,
+    reporter,
+  )
+  const byFormat = details.formats?.['byFormat'] as Readonly<Record<string, FormatFigures>> | undefined
+  return {
+    figures: allFigures(measured),
+    ...(byFormat && { formats: byFormat }),
+    machine,
+    settings,
+    details,
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The figures of the core benchmark: names, units, targets.
+ * The figures of the core benchmark: names, units, targets; and what a target is.
  *
  * Decides: what counts as met. Leaves to others: how a figure is measured (scenarios/).
  */
@@ -8,9 +8,12 @@ export interface FigureRule {
   /** For people. */
   readonly title: string
   readonly unit: string
-  readonly target: { readonly atLeast: number } | { readonly under: number }
+  /** None: worth knowing, and nothing was promised. */
+  readonly target?: Target
   readonly digits: number
 }
+
+export type Target = { readonly atLeast: number } | { readonly atMost: number } | { readonly under: number }
 
 export type FigureName =
   | 'commitsVsFull1'
@@ -113,16 +116,20 @@ export function allFigures(measured: Partial<Record<FigureName, number>>): Figur
   return Object.fromEntries(FIGURE_NAMES.map((name) => [name, measured[name] ?? null])) as FigureValues
 }
 
-export function isMet(name: FigureName, value: number): boolean {
-  const { target } = FIGURES[name]
-  return 'atLeast' in target ? value >= target.atLeast : value < target.under
+/** Whether a value is what was promised; undefined where nothing was. */
+export function meets({ target }: FigureRule, value: number): boolean | undefined {
+  if (target === undefined) return undefined
+  if ('atLeast' in target) return value >= target.atLeast
+  return 'atMost' in target ? value <= target.atMost : value < target.under
 }
 
-export function describeTarget(name: FigureName): string {
-  const { target } = FIGURES[name]
-  return 'atLeast' in target ? `≥ ${target.atLeast}` : `< ${target.under}`
+/** A target for people; empty where there is none. */
+export function targetText({ target }: FigureRule): string {
+  if (target === undefined) return ''
+  if ('atLeast' in target) return `≥ ${target.atLeast}`
+  return 'atMost' in target ? `≤ ${target.atMost}` : `< ${target.under}`
 }
 
-function rule(title: string, unit: string, target: FigureRule['target'], digits: number): FigureRule {
+function rule(title: string, unit: string, target: Target, digits: number): FigureRule {
   return { title, unit, target, digits }
 }

@@ -1,13 +1,14 @@
-/** Benchmarks of replication: the core figures beside bare SQLite. */
+/** Benchmarks of replication: the core figures beside bare SQLite, and transports beside bare sockets. */
 export { runCore, type CoreResult } from './core.ts'
 export {
   FIGURES,
   FIGURE_NAMES,
-  describeTarget,
-  isMet,
+  meets,
+  targetText,
   type FigureName,
   type FigureRule,
   type FigureValues,
+  type Target,
 } from './figures.ts'
 export { FORMAT_NAMES, type FormatName } from './formats.ts'
 export type { Machine } from './machine.ts'
@@ -20,4 +21,19 @@ export {
 } from './options.ts'
 export type { Reporter } from './scenario.ts'
 export type { FormatFigures } from './scenarios/formats.ts'
+export type { KindRates, ThroughputRates } from './scenarios/throughput.ts'
 export { median, ratios, summarize, type Summary } from './statistics.ts'
+export {
+  TRANSPORT_FIGURES,
+  TRANSPORT_FIGURE_NAMES,
+  type TransportFigureName,
+  type TransportFigureValues,
+} from './transports/figures.ts'
+export { TRANSPORT_NAMES, type KindName, type SizeName, type TransportName } from './transports/kinds.ts'
+export {
+  TRANSPORT_SCENARIO_NAMES,
+  type TransportOptions,
+  type TransportScenarioName,
+  type TransportSettings,
+} from './transports/options.ts'
+export { runTransports, type TransportDetails, type TransportsResult } from './transports/run.ts'

@@ -76,7 +76,8 @@ function scenariosOf(only: readonly string[] | undefined): readonly ScenarioName
   )
 }
 
-function formatsOf(format: readonly string[] | undefined): readonly FormatName[] {
+/** The formats in one order. Throws `INVALID_ARGUMENT`. */
+export function formatsOf(format: readonly string[] | undefined): readonly FormatName[] {
   if (format === undefined || format.length === 0) return FORMAT_NAMES
   const unknown = format.find((name) => !FORMAT_NAMES.includes(name as FormatName))
   if (unknown === undefined) return FORMAT_NAMES.filter((name) => format.includes(name))
@@ -86,7 +87,8 @@ function formatsOf(format: readonly string[] | undefined): readonly FormatName[]
   )
 }
 
-function positive(name: string, value: number, whole: boolean = false): number {
+/** The value. Throws `INVALID_ARGUMENT`. */
+export function positive(name: string, value: number, whole: boolean = false): number {
   if (value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value
   throw new UnderstudyError(
     'INVALID_ARGUMENT',

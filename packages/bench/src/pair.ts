@@ -10,25 +10,34 @@ import type { FormatName } from './formats.ts'
 import { Child } from './processes/child.ts'
 import type { FollowerCalls } from './processes/follower.ts'
 import type { LeaderCalls } from './processes/leader.ts'
+import type { Wire } from './wire.ts'
+
+export interface PairOptions {
+  /** Default `row`. */
+  readonly format?: FormatName
+  /** Default: TCP, and nobody authenticates. */
+  readonly wire?: Wire
+  /** A database that the leader adopts. Default: an empty table. */
+  readonly importFrom?: string
+}
 
 export class Pair implements AsyncDisposable {
   readonly leader: Child<LeaderCalls>
   readonly address: string
   readonly #directory: string
+  readonly #options: PairOptions
   #follower: Child<FollowerCalls> | undefined
 
-  readonly #format: FormatName
-
-  private constructor(directory: string, leader: Child<LeaderCalls>, address: string, format: FormatName) {
+  private constructor(directory: string, leader: Child<LeaderCalls>, address: string, options: PairOptions) {
     this.#directory = directory
     this.leader = leader
     this.address = address
-    this.#format = format
+    this.#options = options
   }
 
-  /** A leader with an empty table, and a follower that streams. */
-  static async start(directory: string, format: FormatName = 'row'): Promise<Pair> {
-    const pair = await Pair.startLeader(directory, undefined, format)
+  /** A leader, and a follower that streams. */
+  static async start(directory: string, options: PairOptions = {}): Promise<Pair> {
+    const pair = await Pair.startLeader(directory, options)
     try {
       await pair.startFollower()
       await pair.equal()
@@ -40,23 +49,19 @@ export class Pair implements AsyncDisposable {
   }
 
   /** A leader alone. */
-  static async startLeader(
-    directory: string,
-    importFrom?: string,
-    format: FormatName = 'row',
-  ): Promise<Pair> {
+  static async startLeader(directory: string, options: PairOptions = {}): Promise<Pair> {
     const leader = new Child<LeaderCalls>('leader')
     try {
-      const address = await leader.call('open', {
-        directory: path.join(directory, 'leader'),
-        format,
-        ...(importFrom !== undefined && { importFrom }),
-      })
-      return new Pair(directory, leader, address, format)
+      const address = await leader.call('open', { directory: path.join(directory, 'leader'), ...options })
+      return new Pair(directory, leader, address, options)
     } catch (error) {
       await leader[Symbol.asyncDispose]()
       throw error
     }
+  }
+
+  get hasFollower(): boolean {
+    return this.#follower !== undefined
   }
 
   get follower(): Child<FollowerCalls> {
@@ -67,10 +72,12 @@ export class Pair implements AsyncDisposable {
   /** Starts the process, then the node in it; milliseconds that the node took until it had data. */
   async startFollower(name: string = 'follower'): Promise<number> {
     this.#follower = new Child<FollowerCalls>('follower')
+    const { format, wire } = this.#options
     return this.#follower.call('open', {
       directory: path.join(this.#directory, name),
       leader: this.address,
-      format: this.#format,
+      ...(format && { format }),
+      ...(wire && { wire }),
     })
   }
 

@@ -12,8 +12,8 @@ export interface Reporter {
   end(): void
 }
 
-export interface ScenarioContext {
-  readonly settings: CoreSettings
+export interface ScenarioContext<S = CoreSettings> {
+  readonly settings: S
   /** An empty folder of this scenario; the caller removes it. */
   readonly directory: string
   readonly reporter: Reporter
@@ -26,10 +26,12 @@ export interface SharedMeasurements {
   commits64PerSecond?: number
 }
 
-export interface ScenarioResult {
-  readonly figures: Partial<Record<FigureName, number>>
+export interface ScenarioResult<F extends string = FigureName> {
+  readonly figures: Partial<Record<F, number>>
   /** Everything behind the figures: values of each round, rates, latencies. Plain data. */
   readonly details: Readonly<Record<string, unknown>>
 }
 
-export type Scenario = (context: ScenarioContext) => Promise<ScenarioResult>
+export type Scenario<S = CoreSettings, F extends string = FigureName> = (
+  context: ScenarioContext<S>,
+) => Promise<ScenarioResult<F>>

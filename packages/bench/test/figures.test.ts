@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { FIGURE_NAMES, SCENARIOS, SCENARIO_NAMES, isMet } from '../src/index.ts'
+import { FIGURES, FIGURE_NAMES, SCENARIOS, SCENARIO_NAMES, meets, targetText } from '../src/index.ts'
 import { allFigures } from '../src/figures.ts'
 import { resolveCoreOptions } from '../src/options.ts'
 import { lagsOf } from '../src/scenarios/lag.ts'
@@ -32,11 +32,16 @@ test('each figure is measured by one scenario', () => {
   expect(SCENARIO_NAMES.flatMap((name) => SCENARIOS[name]).toSorted()).toEqual(FIGURE_NAMES.toSorted())
 })
 
-test('a lower bound is met at the bound, an upper bound only below it', () => {
-  expect(isMet('commitsVsFull1', 0.8)).toBe(true)
-  expect(isMet('commitsVsFull1', 0.79)).toBe(false)
-  expect(isMet('lagP99Ms', 9.99)).toBe(true)
-  expect(isMet('lagP99Ms', 10)).toBe(false)
+test('a lower bound is met at the bound, an upper bound only below it unless it says so, and no target is neither', () => {
+  expect(meets(FIGURES.commitsVsFull1, 0.8)).toBe(true)
+  expect(meets(FIGURES.commitsVsFull1, 0.79)).toBe(false)
+  expect(meets(FIGURES.lagP99Ms, 9.99)).toBe(true)
+  expect(meets(FIGURES.lagP99Ms, 10)).toBe(false)
+  const rule = { title: '', unit: '', digits: 0 }
+  expect(meets({ ...rule, target: { atMost: 16 } }, 16)).toBe(true)
+  expect(meets({ ...rule, target: { atMost: 16 } }, 16.1)).toBe(false)
+  expect(meets(rule, 1)).toBeUndefined()
+  expect(targetText(rule)).toBe('')
 })
 
 test('a figure brings its whole scenario, and an unknown name is refused', () => {

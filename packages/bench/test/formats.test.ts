@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { resolveCoreOptions } from '../src/options.ts'
-import { inTurns, Samples } from '../src/scenarios/format-rounds.ts'
+import { inTurns, Samples } from '../src/rounds.ts'
 import { summarizeFormat } from '../src/scenarios/formats.ts'
 
 test('formats take turns, and the next round begins with the last one', async () => {

@@ -2,8 +2,8 @@
 import { performance } from 'node:perf_hooks'
 import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/contracts'
 import { createNode, type UnderstudyNode } from '@understudy/node'
-import { tcp } from '@understudy/transport-tcp'
 import { formatOf, type FormatName } from '../formats.ts'
+import { dialAccess, type Wire } from '../wire.ts'
 import { serve } from './serve.ts'
 
 /** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
@@ -27,10 +27,12 @@ const calls = {
     directory,
     leader,
     format,
+    wire,
   }: {
     readonly directory: string
     readonly format?: FormatName
     readonly leader: string
+    readonly wire?: Wire
   }): Promise<number> {
     globalThis.gc?.()
     memory.before = process.memoryUsage.rss()
@@ -45,7 +47,7 @@ const calls = {
       role: 'follower',
       leader,
       format: formatOf(format),
-      transport: tcp(),
+      ...dialAccess(wire),
     })
     const openMs = performance.now() - startMs
     clearInterval(sampler)

@@ -3,10 +3,12 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Position } from '@understudy/contracts'
 import { createNode, type UnderstudyNode } from '@understudy/node'
-import { tcp } from '@understudy/transport-tcp'
 import { formatOf, type FormatName } from '../formats.ts'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
+import { leaderAccess, type Wire } from '../wire.ts'
+import { memoryAfterCollection } from './memory.ts'
 import { runLoad, runPaced, type LoadResult } from './load.ts'
+import { cpuSeconds } from './processor-time.ts'
 import { serve } from './serve.ts'
 import { SocketBytes } from './socket-bytes.ts'
 
@@ -25,18 +27,19 @@ const calls = {
     directory,
     importFrom,
     format,
+    wire,
   }: {
     readonly directory: string
     readonly format?: FormatName
     readonly importFrom?: string
+    readonly wire?: Wire
   }): Promise<string> {
     state.node = await createNode({
       name: 'leader',
       directory,
       role: 'leader',
       format: formatOf(format),
-      transport: tcp(),
-      listen: 'tcp://127.0.0.1:0',
+      ...leaderAccess(wire),
       ...(importFrom !== undefined && { importFrom }),
     })
     if (importFrom === undefined) await state.node.write((tx) => tx.exec(CREATE_TABLE))
@@ -133,6 +136,21 @@ const calls = {
     // What was handed to a socket in this turn is counted when it was taken.
     await delay(50)
     return sockets.total
+  },
+
+  /** Connections that were accepted and are open, the follower's included. */
+  connections(): number {
+    return sockets.open
+  },
+
+  /** Processor time of this process so far. */
+  cpuSeconds(): number {
+    return cpuSeconds()
+  },
+
+  /** Resident bytes after a full collection of garbage. */
+  memory(): Promise<number> {
+    return memoryAfterCollection()
   },
 
   async checkpoint(): Promise<void> {

@@ -22,6 +22,11 @@ export class SocketBytes {
     })
   }
 
+  /** Connections that are open. */
+  get open(): number {
+    return this.#open.size
+  }
+
   /** Sent and received since the start. */
   get total(): number {
     let bytes = this.#closedBytes

@@ -32,7 +32,7 @@ export const bootstrap: Scenario = async ({ settings, directory, reporter }) => 
   reporter.begin('bootstrap', 1 + 2 * rounds)
   const original = path.join(directory, 'original.db')
   fill(original, settings.bootstrapMiB * MEBIBYTE)
-  await using pair = await Pair.startLeader(directory, original)
+  await using pair = await Pair.startLeader(directory, { importFrom: original })
   const { size } = await stat(original)
   await pair.leader.call('load', { writers: 64, seconds: Math.min(settings.seconds, 1) })
   reporter.step(`a database of ${Math.round(size / MEBIBYTE)} MiB`)

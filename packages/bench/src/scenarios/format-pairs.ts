@@ -22,7 +22,7 @@ export class FormatPairs implements AsyncDisposable {
       for (const name of names) {
         const folder = path.join(directory, name)
         await mkdir(folder)
-        pairs.#pairs.set(name, await Pair.start(folder, name))
+        pairs.#pairs.set(name, await Pair.start(folder, { format: name }))
       }
       for (const synchronous of ['full', 'off'] as const) {
         const child = new Child<BareCalls>('bare')

@@ -1,8 +1,7 @@
 /**
- * One measurement of one format, and the rounds in which the formats take turns.
+ * One measurement of one format.
  *
- * Decides: that a round measures every format one after another and the next round in the opposite order, so that a disturbance of
- * the machine meets all of them. Leaves to others: which figures come of it.
+ * Leaves to others: whose turn it is (rounds.ts), and which figures come of it.
  *
  * Validity:
  * 1. While one pair is measured, the others are idle.
@@ -10,41 +9,10 @@
  */
 import type { Pair } from '../pair.ts'
 import { latencyHistogram, latencyOf } from '../processes/load.ts'
-import { summarize, type Summary } from '../statistics.ts'
 import { lagsOf } from './lag.ts'
 
 /** Rows that the one UPDATE touches, where there are so many. */
 export const UPDATED_ROWS = 100_000
-
-/** The values of each round, by what was measured. */
-export class Samples {
-  readonly #values = new Map<string, number[]>()
-
-  push(key: string, value: number): void {
-    const values = this.#values.get(key)
-    if (values === undefined) this.#values.set(key, [value])
-    else values.push(value)
-  }
-
-  of(key: string): readonly number[] {
-    return this.#values.get(key) ?? []
-  }
-
-  /** Every list with its spread, as plain data. */
-  all(): Readonly<Record<string, Summary>> {
-    return Object.fromEntries([...this.#values].map(([key, values]) => [key, summarize(values)]))
-  }
-}
-
-/** Calls `measure` for each name in each round. */
-export async function inTurns<N>(
-  rounds: number,
-  names: readonly N[],
-  measure: (name: N, round: number) => Promise<void>,
-): Promise<void> {
-  for (let round = 1; round <= rounds; round++)
-    for (const name of round % 2 === 1 ? names : names.toReversed()) await measure(name, round)
-}
 
 export async function measureLoad(
   pair: Pair,

@@ -1,23 +1,16 @@
 /**
  * The same workloads on each log format, one pair of processes each, beside bare SQLite, in one run.
  *
- * Decides: the figures of a format. Leaves to others: one measurement, and whose turn it is (format-rounds.ts).
+ * Decides: the figures of a format. Leaves to others: one measurement, and whose turn it is (format-rounds.ts, rounds.ts).
  * Ratios are taken within a round.
  */
 import type { FormatName } from '../formats.ts'
 import type { FigureName } from '../figures.ts'
+import { inTurns, Samples } from '../rounds.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { median, ratios } from '../statistics.ts'
 import { FormatPairs } from './format-pairs.ts'
-import {
-  inTurns,
-  measureCatchup,
-  measureLag,
-  measureLoad,
-  measureUpdate,
-  Samples,
-  UPDATED_ROWS,
-} from './format-rounds.ts'
+import { measureCatchup, measureLag, measureLoad, measureUpdate, UPDATED_ROWS } from './format-rounds.ts'
 
 const WRITERS = [1, 64, 256] as const
 type Writers = (typeof WRITERS)[number]

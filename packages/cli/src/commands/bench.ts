@@ -1,4 +1,7 @@
-/** `understudy bench core`: the core figures beside bare SQLite, with their targets. */
+/**
+ * `understudy bench core`: the core figures beside bare SQLite, with their targets. `understudy bench transports`:
+ * transports beside bare sockets, and nodes beside hostile connections.
+ */
 import type { Command } from 'commander'
 import cliProgress from 'cli-progress'
 import {
@@ -6,14 +9,23 @@ import {
   FIGURE_NAMES,
   FORMAT_NAMES,
   SCENARIO_NAMES,
-  describeTarget,
-  isMet,
+  TRANSPORT_FIGURES,
+  TRANSPORT_FIGURE_NAMES,
+  TRANSPORT_NAMES,
+  TRANSPORT_SCENARIO_NAMES,
+  meets,
   runCore,
+  runTransports,
+  targetText,
   type CoreOptions,
   type CoreResult,
+  type FigureRule,
   type FormatFigures,
   type FormatName,
+  type Machine,
   type Reporter,
+  type TransportOptions,
+  type TransportsResult,
 } from '@understudy/bench'
 import { json, table, type Output } from '../output.ts'
 import type { CommandContext } from '../program.ts'
@@ -37,8 +49,20 @@ Examples:
   $ understudy bench core --only formats --format row,wal
   $ understudy bench core --directory /mnt/disk --json | tail -1`
 
+const TRANSPORT_EXAMPLES = `
+Examples:
+  $ understudy bench transports
+  $ understudy bench transports --only throughput --transport tcp,tls --rounds 3
+  $ understudy bench transports --only hostile --strangers 500 --hostile-seconds 10
+  $ understudy bench transports --json | tail -1`
+
 export function addBenchCommand(program: Command, context: CommandContext): void {
   const bench = program.command('bench').description('Measure this machine.')
+  addCore(bench, context)
+  addTransports(bench, context)
+}
+
+function addCore(bench: Command, context: CommandContext): void {
   bench
     .command('core')
     .description(
@@ -62,14 +86,103 @@ export function addBenchCommand(program: Command, context: CommandContext): void
     .addHelpText('after', EXAMPLES)
     .action(async (options: BenchOptions) => {
       const { output } = context
-      // Standard output belongs to the machine that asked for JSON.
-      const say =
-        options.json === true ? (line: string) => output.error(line) : (line: string) => output.out(line)
+      const say = speaker(output, options)
       const result = await runCore(reporter(say), coreOptions(options))
       show(result, say)
       showFormats(result, say)
       if (options.json === true) output.out(json({ ...result.figures, ...formatsOf(result) }))
     })
+}
+
+interface TransportsOptions extends TransportOptions {
+  readonly only?: string[]
+  readonly transport?: string[]
+  readonly format?: string[]
+  readonly json?: boolean
+}
+
+function addTransports(bench: Command, context: CommandContext): void {
+  const names = (list: string): string[] => list.split(',')
+  bench
+    .command('transports')
+    .description(
+      'Transports beside bare sockets over loopback, a node beside hostile connections, and compression. Takes about a quarter of an hour.',
+    )
+    .option('--rounds <number>', 'repetitions of each measurement (default 5)', Number)
+    .option(
+      '--seconds <number>',
+      'length of each measurement of throughput and compression (default 1)',
+      Number,
+    )
+    .option('--hostile-seconds <number>', 'the same beside hostile connections (default 6)', Number)
+    .option('--strangers <number>', 'hostile connections, and idle clients (default 1000)', Number)
+    .option(
+      '--only <names>',
+      `figures or scenarios (${TRANSPORT_SCENARIO_NAMES.join(', ')}), by commas`,
+      names,
+    )
+    .option(
+      '--transport <names>',
+      `transports (${TRANSPORT_NAMES.join(', ')}), by commas (default all)`,
+      names,
+    )
+    .option(
+      '--format <names>',
+      `log formats that are compressed (${FORMAT_NAMES.join(', ')}), by commas (default all)`,
+      names,
+    )
+    .option('--directory <path>', "a folder on the disk of the nodes (default the system's temporary folder)")
+    .option('--json', 'the figures as one JSON object in the last line')
+    .addHelpText('after', TRANSPORT_EXAMPLES)
+    .action(async (options: TransportsOptions) => {
+      const { output } = context
+      const say = speaker(output, options)
+      const result = await runTransports(reporter(say), options)
+      showTransports(result, say)
+      if (options.json === true) output.out(json({ ...result.figures, details: result.details }))
+    })
+}
+
+/** Standard output belongs to the machine that asked for JSON. */
+function speaker(output: Output, options: { readonly json?: boolean }): Output['out'] {
+  return options.json === true ? (line) => output.error(line) : (line) => output.out(line)
+}
+
+function showTransports({ figures, machine, settings, details }: TransportsResult, say: Output['out']): void {
+  const { rounds, seconds, hostileSeconds, strangers } = settings
+  showMachine(machine, say)
+  say(
+    `${rounds} rounds of ${seconds} s, beside hostile connections of ${hostileSeconds} s; ${strangers} of them`,
+  )
+  showRates(details.throughput, say)
+  for (const [scenario, values] of Object.entries(details))
+    if (scenario !== 'throughput') say(`${scenario} ${json(rounded(values))}`)
+  showFigures(
+    TRANSPORT_FIGURE_NAMES.map((name) => ({ name, rule: TRANSPORT_FIGURES[name], value: figures[name] })),
+    say,
+  )
+}
+
+/** A line for each kind of connection and size of message. */
+function showRates(details: TransportsResult['details']['throughput'], say: Output['out']): void {
+  if (details === undefined) return
+  const rows = Object.entries(details.kinds).flatMap(([kind, sizes]) =>
+    Object.entries(sizes).map(([size, rates]) => [
+      kind,
+      size,
+      rates.messagesPerSecond.median.toFixed(0),
+      rates.megabytesPerSecond.toFixed(0),
+      rates.sendNs.toFixed(0),
+      rates.receiveNs.toFixed(0),
+      (rates.vsBare ?? []).map((ratio) => ratio.toFixed(2)).join(' '),
+    ]),
+  )
+  say(
+    table(
+      ['connection', 'size', 'messages/s', 'MB/s', 'ns to send', 'to receive', 'against the bare one'],
+      rows,
+    ),
+  )
 }
 
 function coreOptions({ bootstrapMib, ...options }: BenchOptions): CoreOptions {
@@ -124,24 +237,44 @@ function showFormats({ formats }: CoreResult, say: Output['out']): void {
 
 function show({ figures, machine, settings, details }: CoreResult, say: Output['out']): void {
   const { rounds, seconds, stopSeconds, bootstrapMiB, catchupRows } = settings
+  showMachine(machine, say)
+  say(
+    `${rounds} rounds of ${seconds} s; bootstrap of ${bootstrapMiB} MiB; ${catchupRows} rows to catch up; follower stopped for ${stopSeconds} s`,
+  )
+  for (const [scenario, values] of Object.entries(details)) say(`${scenario} ${json(rounded(values))}`)
+  showFigures(
+    FIGURE_NAMES.map((name) => ({ name, rule: FIGURES[name], value: figures[name] })),
+    say,
+  )
+}
+
+function showMachine(machine: Machine, say: Output['out']): void {
   say(
     `${machine.processors} × ${machine.processor}, ${machine.memoryMiB} MiB, ${machine.system}; Node ${machine.node}, SQLite ${machine.sqlite}`,
   )
   say(
     `4 KiB and fdatasync: ${machine.appendSyncsPerSecond}/s appended, ${machine.overwriteSyncsPerSecond}/s overwritten; file system ${machine.fileSystem}; load average before ${machine.loadAverage.toFixed(2)}`,
   )
-  say(
-    `${rounds} rounds of ${seconds} s; bootstrap of ${bootstrapMiB} MiB; ${catchupRows} rows to catch up; follower stopped for ${stopSeconds} s`,
-  )
-  for (const [scenario, values] of Object.entries(details)) say(`${scenario} ${json(rounded(values))}`)
-  const rows = FIGURE_NAMES.map((name) => {
-    const value = figures[name]
-    const { unit, digits, title } = FIGURES[name]
-    const shown = value === null ? 'not measured' : `${value.toFixed(digits)} ${unit}`
-    const verdict = value === null ? '' : isMet(name, value) ? 'met' : 'missed'
-    return [name, shown, describeTarget(name), verdict, title]
+}
+
+interface Shown {
+  readonly name: string
+  readonly rule: FigureRule
+  readonly value: number | null
+}
+
+function showFigures(list: readonly Shown[], say: Output['out']): void {
+  const rows = list.map(({ name, rule, value }) => {
+    const shown = value === null ? 'not measured' : `${value.toFixed(rule.digits)} ${rule.unit}`
+    return [name, shown, targetText(rule), verdictOf(rule, value), rule.title]
   })
   say(table(['figure', 'value', 'target', '', 'what'], rows))
+}
+
+function verdictOf(rule: FigureRule, value: number | null): string {
+  const isMet = value === null ? undefined : meets(rule, value)
+  if (isMet === undefined) return ''
+  return isMet ? 'met' : 'missed'
 }
 
 /** Three digits are more than a benchmark knows. */
