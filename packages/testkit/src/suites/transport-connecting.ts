@@ -108,10 +108,10 @@ export function connectingTests(bench: TransportBench): void {
     const { client, server, listener } = await bench.pair()
     await listener.close()
     await listener.close()
-    await Promise.all([client.untilClosed(), server.untilClosed()])
     await expect(bench.under.transport.connect(listener.address)).rejects.toMatchObject({
       code: 'CONNECT_FAILED',
     })
+    await Promise.all([client.untilClosed(), server.untilClosed()])
   })
 
   test('an address can be listened at again after its listener closed, and not before', async () => {

@@ -87,7 +87,7 @@ export function limitTests(bench: TransportBench): void {
     expect(await server.untilClosed()).toMatchObject({ code: 'FRAME_TOO_LARGE' })
     expect(server.frames).toHaveLength(1)
     await client.untilClosed()
-  })
+  }, 30_000)
 
   test.for([LARGEST + 1, 1_000_000_000])(
     'an announced length of %i bytes closes the channel before the frame comes, and takes no memory',

@@ -147,7 +147,7 @@ export const BREACHES: readonly Breach[] = [
     alterations: { listenOptions: ({ channelsMax: _ignored, ...options }) => options },
   },
   {
-    name: 'leaves channels open when their listener closes',
+    name: 'goes on when its listener was closed',
     caughtBy: 'a closed listener accepts nobody and closes what it accepted',
     alterations: { listener: (listener) => ({ ...listener, close: async () => undefined }) },
   },

@@ -7,7 +7,7 @@ const config: ViteUserConfig = {
   test: {
     ...base.test,
     include: ['test/breaches/*.breaches.ts'],
-    testTimeout: 2000,
+    testTimeout: 3000,
     hookTimeout: 2000,
     reporters: ['json'],
   },
