@@ -257,7 +257,6 @@ test('mutated payloads never crash, hang or leave a wrong row', () => {
   expect(total).toBe(runs)
   expect(refused.get('DIVERGED')).toBeGreaterThan(runs / 20)
   expect(refused.get('RECORD_CORRUPT')).toBeGreaterThan(runs / 2)
-  // A machine under load may pause; a payload that is slow by itself is so each time.
-  expect(slow).toBeLessThanOrEqual(2 + runs / 10_000)
+  expect(slow).toBe(0)
   expect(longestMs).toBeLessThan(2000)
 }, 3_600_000)
