@@ -309,6 +309,26 @@ describe('the end', () => {
     expect(`${text.readUInt16BE(2)} ${text.toString('latin1', 4)}`.trim()).toBe(told)
   })
 
+  test('after close whatever the peer still sends is read over, a frame above the limit too', async () => {
+    await using both = await rawPair()
+    const gone = both.channel.closed()
+    both.channel.channel.close()
+    const end = once(both.socket, 'end')
+    both.socket.resume()
+    both.socket.write(
+      Buffer.concat([
+        framed(pattern(100)),
+        framed(pattern(100_000)),
+        framed(Uint8Array.of(3, 232), { first: 0x88 }),
+      ]),
+    )
+    await end
+    both.socket.end()
+    await gone
+    expect(both.channel.error).toBeUndefined()
+    expect(both.channel.frames).toEqual([])
+  })
+
   test('both may close at once', async () => {
     await using both = await pair()
     both.dialler.channel.close()

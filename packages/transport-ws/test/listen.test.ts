@@ -192,9 +192,15 @@ describe('a peer that is slow to ask for the upgrade', () => {
     const transport = webSocket({ clock, refused: (error) => refused.push(error) })
     await using listener = await transport.listen('ws://127.0.0.1:0', ignore)
     const socket = await bareSocket(listener.address)
-    const closed = once(socket, 'close')
     let isClosed = false
-    socket.on('end', () => (isClosed = true)).resume()
+    // An end, or a reset when not all was read.
+    const closed = new Promise<void>((resolve) => {
+      const end = (): void => {
+        isClosed = true
+        resolve()
+      }
+      socket.on('end', end).on('close', end).resume()
+    })
     socket.write(start)
     while (clock.pending === 0) await turns(1)
     // A byte a second gives no more time.
@@ -206,8 +212,8 @@ describe('a peer that is slow to ask for the upgrade', () => {
     await turns()
     expect(isClosed).toBe(false)
     await clock.advance(1)
-    socket.end()
     await closed
+    socket.destroy()
     await turns()
     expect(clock.pending).toBe(0)
     expect(refused).toMatchObject([{ code: 'PEER_SILENT', details: { timeoutMs: 5000 } }])
