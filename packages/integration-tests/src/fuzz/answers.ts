@@ -16,7 +16,7 @@ import { WatchedClock } from './watched-clock.ts'
 
 export const answers: Position = {
   name: 'answers to a client',
-  weight: 10,
+  weight: 8,
   frames: 4000,
   run,
 }

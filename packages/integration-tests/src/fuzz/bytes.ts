@@ -4,8 +4,9 @@
  *
  * 1. What tcp hands out is exactly what a second, plain reader cuts from the same bytes, and it ends a stream for the
  *    reason that the plain reader has: a length over the limit, or an end inside a frame.
- * 2. What ws hands out before the first damaged byte is what was sent.
- * 3. Sockets cut the same bytes at other places in each run; everything else repeats.
+ * 2. A length takes no memory, bytes do.
+ * 3. What ws hands out before the first damaged byte is what was sent.
+ * 4. Sockets cut the same bytes at other places in each run; everything else repeats.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -21,7 +22,7 @@ import type { Watch } from './watch.ts'
 
 export const tcpBytes: Position = {
   name: 'bytes below frames, tcp',
-  weight: 10,
+  weight: 12,
   frames: 6000,
   run: async (context) => {
     const address = `unix://${join(context.folder, 's')}`
@@ -56,6 +57,9 @@ interface Got {
   readonly ended: Promise<UnderstudyError | undefined>
 }
 
+/** Blocks that sockets are read into, and this much for each byte that came: a length alone takes nothing. */
+const MEMORY_BYTES_MAX = 2 * 1024 * 1024
+const MEMORY_FACTOR_MAX = 8
 const FRAME_BYTES_MAX = [1, 16, 4096, 1 << 20, 16 * 1024 * 1024] as const
 
 async function run(context: RunContext, place: Place): Promise<void> {
@@ -75,8 +79,12 @@ async function run(context: RunContext, place: Place): Promise<void> {
       const stream = damagedStream(random, place.masked === true, frameBytesMax)
       const socket = await place.connect(listener.address)
       const got = await promise
+      const heldBytes = process.memoryUsage().arrayBuffers
       const writing = writeInPieces(socket, stream, random, watch)
       const error = await got.ended
+      const takenBytes = process.memoryUsage().arrayBuffers - heldBytes
+      if (takenBytes > MEMORY_BYTES_MAX + MEMORY_FACTOR_MAX * stream.bytes.length)
+        watch.fail(`${takenBytes} bytes of memory were taken for ${stream.bytes.length} bytes that came`)
       await writing
       socket.destroy()
       if (error !== undefined) watch.judge(error)

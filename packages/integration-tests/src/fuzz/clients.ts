@@ -12,7 +12,7 @@ import { specimens, frameOf, REQUESTS } from './specimens.ts'
 
 export const clients: Position = {
   name: 'client after authentication',
-  weight: 12,
+  weight: 10,
   frames: 8000,
   run: (context) => run(context, { authenticated: context.random.chance(0.3), compressed: false }),
 }

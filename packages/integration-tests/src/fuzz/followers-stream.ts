@@ -19,7 +19,7 @@ import { StreamWorld, type Disk, type Follower } from './stream-world.ts'
 
 export const followersStream: Position = {
   name: "leader's side of a stream",
-  weight: 14,
+  weight: 12,
   frames: 3000,
   run,
 }

@@ -12,7 +12,7 @@ import { CLUSTER, LEADER, StreamWorld } from './stream-world.ts'
 
 export const leadersStream: Position = {
   name: "follower's side of a stream",
-  weight: 26,
+  weight: 30,
   frames: 4000,
   run,
 }

@@ -17,6 +17,9 @@ interface Options {
   readonly json: boolean
 }
 
+/** Some thousand frames take a second. */
+const RUN_MS_MAX = 300_000
+
 async function main(): Promise<void> {
   const options = readOptions()
   const ledger = new Ledger(options.seed)
@@ -34,6 +37,7 @@ async function main(): Promise<void> {
   // Most frames end as errors, whose stacks nobody reads; one run that is repeated shows them.
   if (last === undefined) Error.stackTraceLimit = 2
   for (; last === undefined ? ledger.frames < options.count : running.run <= last; running.run++) {
+    const watchdog = setTimeout(() => fail(`it did not end within ${RUN_MS_MAX / 1000} s`), RUN_MS_MAX)
     const outcome = await fuzzRun({ seed: options.seed, run: running.run })
     if (outcome.breach !== undefined) fail(describe(outcome.breach))
     const isSlow = outcome.longestMs > HANDLING_MS_MAX
@@ -43,6 +47,7 @@ async function main(): Promise<void> {
     if (longestMs > HANDLING_MS_MAX)
       fail(`a frame keeps the thread for ${longestMs.toFixed(0)} ms, each of four times`)
     ledger.include(outcome, longestMs)
+    clearTimeout(watchdog)
     const growth = ledger.checkMemory()
     if (growth !== undefined) fail(growth)
     ledger.progress(options.count)

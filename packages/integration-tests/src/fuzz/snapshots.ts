@@ -12,14 +12,14 @@ import { frameOf, specimens } from './specimens.ts'
 
 export const snapshotServer: Position = {
   name: "follower's side of a snapshot",
-  weight: 10,
+  weight: 12,
   frames: 4000,
   run: serverRun,
 }
 
 export const snapshotFollower: Position = {
   name: "leader's side of a snapshot",
-  weight: 5,
+  weight: 4,
   frames: 2500,
   run: followerRun,
 }

@@ -15,6 +15,7 @@ const TCP_LENGTHS = (max: number): number[] => [
   1,
   max - 1,
   max,
+  max,
   max + 1,
   2 ** 31 - 1,
   2 ** 31,
