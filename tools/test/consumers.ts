@@ -147,6 +147,23 @@ assert.equal(Buffer.from(echo).toString(), 'hello')
 channel.close()
 await listener.close()
 `,
+  '@understudy/transport-ws': `
+import type { Transport } from '@understudy/contracts'
+import { webSocket } from '@understudy/transport-ws'
+import assert from 'node:assert/strict'
+const transport: Transport = webSocket()
+const listener = await transport.listen('ws://127.0.0.1:0/replication', (channel) => {
+  channel.start({ frame: (bytes) => void channel.send([bytes]), drained: () => {}, closed: () => {} })
+})
+const channel = await transport.connect(listener.address)
+const echo = await new Promise<Uint8Array>((resolve) => {
+  channel.start({ frame: resolve, drained: () => {}, closed: () => {} })
+  channel.send([Buffer.from('hel'), Buffer.from('lo')])
+})
+assert.equal(Buffer.from(echo).toString(), 'hello')
+channel.close()
+await listener.close()
+`,
   '@understudy/replication': `
 import { draftParts, type Statement } from '@understudy/replication'
 import assert from 'node:assert/strict'
