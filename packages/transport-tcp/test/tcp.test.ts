@@ -1,6 +1,7 @@
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { systemClock } from '@understudy/contracts'
 import { tcp } from '../src/index.ts'
 import { deadAddress, pattern, Recorded } from './peers.ts'
@@ -53,6 +54,25 @@ describe('addresses', () => {
     'tcp://127.1:0',
   ])('listening on %s needs an explicit decision', async (address) => {
     await expect(tcp().listen(address, ignore)).rejects.toMatchObject({ code: 'INSECURE_ADDRESS' })
+  })
+
+  test('localhost that means something else is found out when it is bound', async () => {
+    const lookup = vi
+      .spyOn(dns, 'lookup')
+      .mockImplementation(((
+        _name: string,
+        _options: unknown,
+        callback: (error: null, addresses: dns.LookupAddress[]) => void,
+      ) => callback(null, [{ address: '0.0.0.0', family: 4 }])) as unknown as typeof dns.lookup)
+    try {
+      await expect(tcp().listen('tcp://localhost:0', ignore)).rejects.toMatchObject({
+        code: 'INSECURE_ADDRESS',
+        details: { address: expect.stringMatching(/^tcp:\/\/0\.0\.0\.0:\d+$/) as string },
+      })
+      expect(lookup).toHaveBeenCalled()
+    } finally {
+      lookup.mockRestore()
+    }
   })
 
   test('that decision can be made', async () => {

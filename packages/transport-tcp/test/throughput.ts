@@ -6,7 +6,9 @@
  *
  * `bare` writes each message with `socket.write`, corked for each turn, and its receiver only counts bytes: what the
  * transport could reach if frames cost nothing. `tcp() dialled` is the direction of a follower, which dials and
- * receives; `accepted` is the other one. The same three over TLS 1.3. Rounds of all alternate, and the median counts.
+ * receives; `accepted` is the other one. The same three over TLS 1.3. Rounds of all alternate, and the median counts. In
+ * brackets: the rate against the bare one, and the same by the processor time of the busier end, which other work on the
+ * machine changes less.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -72,10 +74,22 @@ async function receive(end: Socket | Channel): Promise<void> {
     bytes += data.length
   }
   const ended = Promise.withResolvers<void>()
+  const before = process.cpuUsage()
   if ('cork' in end) end.on('data', count).on('close', ended.resolve)
   else end.start({ frame: count, drained: () => {}, closed: () => ended.resolve() })
   await ended.promise
-  process.send?.(bytes)
+  report(before, bytes)
+}
+
+/** What one end did. */
+interface Report {
+  readonly bytes: number
+  readonly cpuMs: number
+}
+
+function report(before: NodeJS.CpuUsage, bytes: number): void {
+  const { user, system } = process.cpuUsage(before)
+  process.send?.({ bytes, cpuMs: (user + system) / 1000 } satisfies Report)
   process.disconnect()
 }
 
@@ -83,6 +97,7 @@ async function receive(end: Socket | Channel): Promise<void> {
 async function send(end: Socket | Channel, size: number, seconds: number): Promise<void> {
   const message = Buffer.alloc(size, 7)
   const perTurn = Math.ceil(TURN_BYTES / size)
+  const before = process.cpuUsage()
   const deadline = performance.now() + seconds * 1000
   let wake = (): void => {}
   const ended = Promise.withResolvers<void>()
@@ -103,24 +118,32 @@ async function send(end: Socket | Channel, size: number, seconds: number): Promi
   if ('cork' in end) end.end()
   else end.close()
   await ended.promise
-  process.disconnect()
+  report(before, 0)
 }
 
 function child(...args: string[]): ChildProcess {
   return fork(import.meta.filename, args, { execArgv: ['--conditions=@understudy/source'] })
 }
 
-/** Bytes of messages per second. */
-async function measure(kind: Kind, size: number, seconds: number): Promise<number> {
+interface Rates {
+  /** Bytes of messages in a second. */
+  readonly bytes: number
+  /** Bytes for a second of processor time of the busier end. */
+  readonly cpu: number
+}
+
+async function measure(kind: Kind, size: number, seconds: number): Promise<Rates> {
   const roles = kind.endsWith('accepted') ? ['receive', 'send'] : ['send', 'receive']
   const listening = child(roles[0] ?? '', kind, '-', String(size), String(seconds))
   const [address] = (await once(listening, 'message')) as [string]
   const dialling = child(roles[1] ?? '', kind, address, String(size), String(seconds))
   const ends = [listening, dialling]
   const gone = ends.map((end) => once(end, 'exit'))
-  const [bytes] = (await once(kind.endsWith('accepted') ? listening : dialling, 'message')) as [number]
+  const told = await Promise.all(ends.map(async (end) => (await once(end, 'message')) as [Report]))
   await Promise.all(gone)
-  return bytes / seconds
+  const reports = told.map(([each]) => each)
+  const bytes = Math.max(...reports.map((each) => each.bytes))
+  return { bytes: bytes / seconds, cpu: (bytes * 1000) / Math.max(...reports.map((each) => each.cpuMs)) }
 }
 
 function median(values: readonly number[]): number {
@@ -129,13 +152,16 @@ function median(values: readonly number[]): number {
 
 async function compare(seconds: number, rounds: number): Promise<void> {
   for (const size of SIZES) {
-    const rates = new Map<Kind, number[]>(KINDS.map((kind) => [kind, []]))
+    const rates = new Map<Kind, Rates[]>(KINDS.map((kind) => [kind, []]))
     for (let round = 0; round < rounds; round++)
       for (const kind of KINDS) rates.get(kind)?.push(await measure(kind, size, seconds))
+    const middle = (kind: Kind, of: keyof Rates): number =>
+      median((rates.get(kind) ?? []).map((each) => each[of]))
     const cells = KINDS.map((kind) => {
-      const rate = median(rates.get(kind) ?? [])
-      const bare = median(rates.get(kind.startsWith('tls-') ? 'tls-bare' : 'bare') ?? [])
-      return `${kind} ${Math.round(rate / size / 1000)}k/s ${(rate / 1e6).toFixed(0)} MB/s (${(rate / bare).toFixed(2)})`
+      const bare = kind.startsWith('tls-') ? 'tls-bare' : 'bare'
+      const rate = middle(kind, 'bytes')
+      const ratios = (['bytes', 'cpu'] as const).map((of) => (middle(kind, of) / middle(bare, of)).toFixed(2))
+      return `${kind} ${Math.round(rate / size / 1000)}k/s ${(rate / 1e6).toFixed(0)} MB/s (${ratios.join(', ')})`
     })
     process.stdout.write(`${String(size).padStart(6)} bytes: ${cells.join(', ')}\n`)
   }
