@@ -73,7 +73,8 @@ class Strangers {
   readonly #slots: readonly Slot[]
   readonly #waiting: Slot[]
   readonly #timer: NodeJS.Timeout
-  readonly #startMs = performance.now()
+  #earnedMs = performance.now()
+  #dialsLeft = 0
   readonly #counts = { open: 0, dialled: 0, closedByNode: 0, failed: 0, bytesSent: 0 }
   #tick = 0
 
@@ -108,10 +109,17 @@ class Strangers {
     this.#tick++
     for (let index = this.#tick % TICKS_PER_SECOND; index < this.#slots.length; index += TICKS_PER_SECOND)
       this.#drip(this.#slots[index] as Slot)
-    const allowed = ((performance.now() - this.#startMs) / 1000) * this.#attack.dialsPerSecond
-    // What was not dialled in time is not made up for: the rate is a limit.
-    let left = Math.min(allowed - this.#counts.dialled, this.#attack.dialsPerSecond / 4)
-    while (left-- >= 1 && this.#waiting.length > 0) this.#dial(this.#waiting.shift() as Slot)
+    for (this.#earnDials(); this.#dialsLeft >= 1 && this.#waiting.length > 0; this.#dialsLeft--)
+      this.#dial(this.#waiting.shift() as Slot)
+  }
+
+  /** Dials that were not made in time are lost but for a quarter of a second: the rate is a limit, not a mean. */
+  #earnDials(): void {
+    const { dialsPerSecond } = this.#attack
+    const nowMs = performance.now()
+    const earned = ((nowMs - this.#earnedMs) / 1000) * dialsPerSecond
+    this.#dialsLeft = Math.min(this.#dialsLeft + earned, Math.max(1, dialsPerSecond / 4))
+    this.#earnedMs = nowMs
   }
 
   #drip({ index, socket, hasBegun }: Slot): void {
