@@ -130,6 +130,17 @@ const format: LogFormat<SqliteConnection> = rowFormat()
 assert.equal(format.id, 1)
 assert.equal(format.name, 'row')
 `,
+  '@understudy/sockets': `
+import { Admission, certificates, isLoopback, parseAddress, type TlsOptions } from '@understudy/sockets'
+import { systemClock } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+assert.equal(parseAddress('quic://[::1]:7401', { schemes: ['quic'] }).port, 7401)
+assert(isLoopback('::ffff:127.0.0.1') && !isLoopback('0.0.0.0'))
+const release = new Admission({ channelsMax: 1 }).admit('10.0.0.1')
+assert(release !== undefined)
+const tls: TlsOptions = { ca: { file: '/nowhere/ca.pem' } }
+assert.throws(() => certificates(tls, { clock: systemClock() }), { code: 'TLS_FAILED' })
+`,
   '@understudy/transport-tcp': `
 import type { Transport } from '@understudy/contracts'
 import { tcp } from '@understudy/transport-tcp'
