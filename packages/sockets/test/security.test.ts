@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { connect, createServer } from 'node:tls'
+import { connect, createServer, type PeerCertificate } from 'node:tls'
 import { describe, expect, test } from 'vitest'
 import { clientProblem, connectFailed, diallerTls, listenerTls, securityOf, tlsFailed } from '../src/index.ts'
 import { certificateTexts, pem } from './fixtures.ts'
@@ -157,6 +157,12 @@ test('a listener needs a certificate', () => {
     servername: '',
     rejectUnauthorized: true,
   })
+})
+
+test('a certificate whose names cannot be read is one for another name', () => {
+  const { checkServerIdentity } = diallerTls(loaded({ ca: pem('ca') }), 'a.example')
+  const unreadable = { subject: {}, subjectaltname: 'DNS:"a' } as unknown as PeerCertificate
+  expect(checkServerIdentity?.('', unreadable)).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
 })
 
 test('errors without a code, or with one that nobody knows, are told as they are', () => {

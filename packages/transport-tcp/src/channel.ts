@@ -34,6 +34,8 @@ export interface ChannelOptions {
   /** The address of the peer. */
   readonly remote: string
   readonly security?: ChannelSecurity | undefined
+  /** The listener may say, instead of a first frame, that it refuses this side's certificate. Default false. */
+  readonly mayBeRefused?: boolean
   readonly frameBytesMax: number
   readonly frameMs: number
   readonly highBytes: number
@@ -234,9 +236,8 @@ export class TcpChannel implements Channel {
         }
       }
     } catch (error) {
-      // A refusal comes first or never.
-      const refusal =
-        this.security === undefined || this.#frames > 0 ? undefined : refusalOf(error, this.remote)
+      const { mayBeRefused = false } = this.#options
+      const refusal = mayBeRefused && this.#frames === 0 ? refusalOf(error, this.remote) : undefined
       this.close(refusal ?? (isUnderstudyError(error) ? error : this.#handlerFailed(error)))
     } finally {
       this.#delivering = false

@@ -128,6 +128,7 @@ function overTls(target: Extract<Target, { scheme: 'tls' }>, shared: Shared): At
         remote: remoteOf(target.scheme, socket),
         frameBytesMax,
         security: securityOf(socket),
+        mayBeRefused: true,
       }),
   }
 }

@@ -173,6 +173,15 @@ describe('a listener refuses, and both ends know why:', () => {
     expect(both.accepted).toEqual([])
   })
 
+  test('but is told nothing of the kind by a client', async () => {
+    await using both = await listening({ tls: server })
+    const session = connectTls({ ca: pem('ca'), host: '127.0.0.1', port: both.port }).on('error', () => {})
+    session.end(Buffer.alloc(4, 255))
+    await both.until(() => both.accepted.length === 1)
+    await both.accepted[0]?.closed()
+    expect(both.accepted[0]?.error?.code).toBe('FRAME_TOO_LARGE')
+  })
+
   test('and it breaks off with one that does not go', async () => {
     const clock = new SimulatedClock()
     await using both = await listening({ tls: mutual, clock }, ADDRESS, { channelsMax: 1 })
