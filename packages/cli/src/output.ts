@@ -13,8 +13,18 @@ export interface Output {
 
 export const processOutput: Output = {
   ...(process.stdout.isTTY && { terminal: process.stdout }),
-  out: (line) => void process.stdout.write(`${line}\n`),
-  error: (line) => void process.stderr.write(`${line}\n`),
+  out: (line) => void process.stdout.write(`${printable(line)}\n`),
+  error: (line) => void process.stderr.write(`${printable(line)}\n`),
+}
+
+/** Colours, and every control character. */
+const CONTROLS = new RegExp(String.raw`\u001b\[[\d;]*m|\p{Cc}`, 'gu')
+
+/** Text of a peer or of a row cannot move the cursor, or do worse: of control characters only line ends, tabs and colours stay. */
+export function printable(text: string): string {
+  return text.replaceAll(CONTROLS, (found) =>
+    found.length > 1 || found === '\n' || found === '\t' ? found : '\ufffd',
+  )
 }
 
 /** Lines between rows add nothing that columns do not show. */
