@@ -6,6 +6,8 @@ export interface Report {
   readonly frames: number
   readonly runs: number
   readonly framesPerSecond: number
+  /** The same for a second of processor time: what it is on a machine of its own. */
+  readonly framesPerCpuSecond: number
   /** Runs in which the thread stood still for longer than allowed once, and not when they were repeated. */
   readonly pauses: number
   readonly longestMs: number
@@ -44,7 +46,7 @@ export class Ledger {
   #nextCheck = WARM_FRAMES
   #beforeMiB: number | undefined
   #mostMiB = 0
-  #toldAtMs = 0
+  #toldAtMs = performance.now()
 
   constructor(seed: number) {
     this.#seed = seed
@@ -74,13 +76,14 @@ export class Ledger {
     return `memory grew from ${this.#beforeMiB.toFixed(1)} to ${usedMiB.toFixed(1)} MiB in ${this.frames} frames`
   }
 
-  /** A line each second, where somebody watches. */
+  /** A line that is written over each second, where somebody watches; elsewhere one every minute. */
   progress(count: number): void {
+    const { isTTY } = process.stderr
     const now = performance.now()
-    if (now - this.#toldAtMs < 1000) return
+    if (now - this.#toldAtMs < (isTTY ? 1000 : 60_000)) return
     this.#toldAtMs = now
     const line = `${this.frames} of ${count} frames, ${this.#runs} runs, ${this.#rate()} frames/s`
-    if (process.stderr.isTTY) process.stderr.write(`\r${line} `)
+    process.stderr.write(isTTY ? `\r${line} ` : `${line}\n`)
   }
 
   report(): Report {
@@ -98,6 +101,7 @@ export class Ledger {
       frames: this.frames,
       runs: this.#runs,
       framesPerSecond: this.#rate(),
+      framesPerCpuSecond: this.#cpuRate(),
       pauses: this.#pauses,
       longestMs: Math.max(0, ...positions.map(({ longestMs }) => longestMs)),
       memory: {
@@ -107,6 +111,11 @@ export class Ledger {
       },
       positions,
     }
+  }
+
+  #cpuRate(): number {
+    const { user, system } = process.cpuUsage()
+    return Math.round((1e6 * this.frames) / (user + system))
   }
 
   #rate(): number {

@@ -74,9 +74,9 @@ function print(report: Report, isJson: boolean): void {
     console.log(`${position}: ${frames} frames, longest handling ${longestMs.toFixed(1)} ms`)
     for (const [outcome, count] of Object.entries(outcomes)) console.log(`    ${count} ${outcome}`)
   }
-  const { frames, runs, framesPerSecond, memory } = report
+  const { frames, runs, framesPerSecond, framesPerCpuSecond, memory } = report
   console.log(
-    `${frames} frames in ${runs} runs, ${framesPerSecond} a second, no breach; ` +
+    `${frames} frames in ${runs} runs, ${framesPerSecond} a second (${framesPerCpuSecond} for a second of processor time), no breach; ` +
       `memory ${memory.beforeMiB} MiB before, ${memory.afterMiB} MiB after, ${memory.mostMiB} MiB at most`,
   )
 }
