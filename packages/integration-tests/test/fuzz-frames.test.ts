@@ -11,6 +11,8 @@ import { SeededRandom } from '@understudy/testkit'
 
 const SEED = Number(process.env['SEED'] ?? 20_261_125)
 const FRAMES = 2500
+/** A second for each on a machine of its own. */
+const LONG = { timeout: 120_000 }
 
 function expectHeld({ breach }: Outcome, run: number): void {
   if (breach === undefined) return
@@ -21,7 +23,7 @@ function expectHeld({ breach }: Outcome, run: number): void {
 }
 
 describe.each(POSITIONS)('$name', (position) => {
-  test(`${FRAMES} damaged frames end or go on, in time, and leave everything right`, async () => {
+  test(`${FRAMES} damaged frames end or go on, in time, and leave everything right`, LONG, async () => {
     const options = { seed: SEED, run: 0, frames: FRAMES, position }
     const outcome = await fuzzRun(options)
     expectHeld(outcome, 0)
@@ -33,7 +35,7 @@ describe.each(POSITIONS)('$name', (position) => {
   })
 })
 
-test('a run repeats from its seed and number', async () => {
+test('a run repeats from its seed and number', LONG, async () => {
   const options = { seed: SEED, run: 3, frames: 1500, position: POSITIONS[4] }
   const [first, second] = [await fuzzRun(options), await fuzzRun(options)]
   expectHeld(first, 3)

@@ -41,12 +41,12 @@ async function run(context: RunContext): Promise<void> {
     }
     const isForged = check(world, follower, forged)
     if (!isForged && follower.final() === undefined && random.chance(0.5)) continue
-    await follower.following.close()
+    await world.clock.complete(follower.following.close())
     await checkShown(world, follower)
     forged.clear()
     follower = tapped(world, mutator, forged)
   }
-  await follower.following.close()
+  await world.clock.complete(follower.following.close())
   await world.checkUntouched()
 }
 
@@ -61,7 +61,7 @@ async function record(world: StreamWorld): Promise<Frame[]> {
   }
   const follower = world.follow(world.emptyDisk(), 'recorded')
   await world.clock.advance(3000)
-  await follower.following.close()
+  await world.clock.complete(follower.following.close())
   world.transport.opened = undefined
   return frames
 }

@@ -107,7 +107,7 @@ export class StreamWorld {
     if (follower.final() !== undefined) watch.fail('a sound follower stopped', follower.final())
     if (follower.storage.digest() !== leader.storage.digest())
       watch.fail('a sound follower shows something else than its leader')
-    await follower.following.close()
+    await clock.complete(follower.following.close())
     watch.check()
   }
 
