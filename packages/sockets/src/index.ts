@@ -10,6 +10,7 @@ export {
 } from './address.ts'
 export { canonicalIp, isLoopback, networkOf } from './ip.ts'
 export { combined } from './combined.ts'
+export { FrameDeadline } from './frame-deadline.ts'
 export { Admission, type AdmissionLimits } from './admission.ts'
 export { insecureAddress, type Protection } from './insecure.ts'
 export {

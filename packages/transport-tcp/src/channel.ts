@@ -19,8 +19,7 @@ import {
   type Clock,
   type Timer,
 } from '@understudy/contracts'
-import { connectionLost, type SystemError } from '@understudy/sockets'
-import { FrameDeadline } from './frame-deadline.ts'
+import { connectionLost, FrameDeadline, type SystemError } from '@understudy/sockets'
 import { FrameReader } from './frame-reader.ts'
 import { LENGTH_MAX, refusalOf } from './refusal.ts'
 import { FrameWriter, type Batch, type SlabPool } from './frame-writer.ts'

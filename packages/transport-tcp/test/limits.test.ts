@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { SimulatedClock } from '@understudy/testkit'
-import { FrameDeadline } from '../src/frame-deadline.ts'
 import { tcp } from '../src/index.ts'
 import { framed, listening, pattern, rawPair, Recorded } from './peers.ts'
 
@@ -143,27 +142,6 @@ describe('a frame that was begun', () => {
     expect(channel.error?.code).toBe('PEER_SILENT')
     half.close()
     expect(both.accepted).toEqual([])
-  })
-
-  test('sets no timer for each read', () => {
-    const clock = new SimulatedClock()
-    let schedules = 0
-    const counting = {
-      now: () => clock.now(),
-      monotonic: () => clock.monotonic(),
-      schedule(delayMs: number, run: () => void) {
-        schedules++
-        return clock.schedule(delayMs, run)
-      },
-    }
-    const deadline = new FrameDeadline(counting, 1000, () => {})
-    for (let frame = 0; frame < 1000; frame++) {
-      deadline.waitsFor(frame, 100)
-      deadline.rests()
-    }
-    expect(schedules).toBe(1)
-    deadline.cancel()
-    expect(clock.pending).toBe(0)
   })
 })
 

@@ -23,10 +23,9 @@ import {
   type Clock,
   type Timer,
 } from '@understudy/contracts'
-import { connectionLost, type SystemError } from '@understudy/sockets'
+import { connectionLost, FrameDeadline, type SystemError } from '@understudy/sockets'
 import { messageTimedOut, violation } from './errors.ts'
 import { FrameGate } from './frame-gate.ts'
-import { MessageDeadline } from './message-deadline.ts'
 import { Outgoing, type OutgoingMarks } from './outgoing.ts'
 
 /** How long the peer may take to accept the last bytes, and to answer that the connection closes. */
@@ -44,7 +43,7 @@ const STATUS_NONE = 1006
 export interface ChannelOptions extends OutgoingMarks {
   readonly frameBytesMax: number
   readonly frameMs: number
-  readonly clock: Pick<Clock, 'schedule'>
+  readonly clock: Clock
   /** This side accepted the connection. */
   readonly accepted: boolean
   readonly remote: string
@@ -60,7 +59,7 @@ export class WebSocketChannel implements Channel {
   readonly #outgoing: Outgoing
   readonly #options: ChannelOptions
   readonly #gate: FrameGate
-  readonly #deadline: MessageDeadline
+  readonly #deadline: FrameDeadline
   readonly #feed: (frame: Buffer) => void
   readonly #tellEnd: () => void
   readonly #tellClose: () => void
@@ -97,7 +96,7 @@ export class WebSocketChannel implements Channel {
       if (!this.#closing && this.#outgoing.isOpen) this.#handler?.drained()
     })
     this.#gate = new FrameGate(options.accepted)
-    this.#deadline = new MessageDeadline(options.clock, options.frameMs, (allowedMs) =>
+    this.#deadline = new FrameDeadline(options.clock, options.frameMs, (allowedMs) =>
       this.#refuse(messageTimedOut(options.remote, allowedMs)),
     )
     this.#feed = takeOver(socket, 'data', this.#received)
@@ -312,8 +311,8 @@ export class WebSocketChannel implements Channel {
   }
 
   #watchMessage(): void {
-    if (this.#gate.isBetweenMessages || this.#paused || this.#closing || this.#ended) this.#deadline.cancel()
-    else this.#deadline.waitsFor(this.#gate)
+    if (this.#gate.isBetweenMessages || this.#paused || this.#closing || this.#ended) this.#deadline.rests()
+    else this.#deadline.waitsFor(this.#gate.completed, this.#gate.announcedBytes)
   }
 
   #closed(status: number, reason: Buffer): void {

@@ -2,9 +2,11 @@
  * The time that a peer has to complete a frame it began, so that nobody holds memory with half a frame for ever.
  *
  * 1. A frame has `frameMs`, and a second more for each 64 KiB that it announced: a slow line is no attack.
+ *    Neither bytes that trickle in nor control frames between fragments give it more.
  * 2. Time does not count while this side reads nothing; a frame that goes on after a pause has all its time anew.
  * 3. One timer per channel, set when a frame is under way and none is, and looked after when it fires: reads, of which
  *    there are many, set none.
+ * 4. After a stall of this process timers run before what came meanwhile is read, so that is read first.
  */
 import type { Clock, Timer } from '@understudy/contracts'
 
@@ -53,7 +55,13 @@ export class FrameDeadline {
     this.#timer = undefined
     if (this.#frame === NONE) return
     const leftMs = this.#beganAtMs + this.#allowedMs - this.#clock.monotonic()
-    if (leftMs <= 0) this.#expired(this.#allowedMs)
-    else this.#timer = this.#clock.schedule(leftMs, () => this.#look())
+    if (leftMs > 0) {
+      this.#timer = this.#clock.schedule(leftMs, () => this.#look())
+      return
+    }
+    const late = this.#frame
+    setImmediate(() => {
+      if (this.#frame === late) this.#expired(this.#allowedMs)
+    })
   }
 }
