@@ -29,7 +29,7 @@ class HandClock implements Clock {
 
   advance(ms: number): void {
     this.ms += ms
-    for (const timer of [...this.#timers])
+    for (const timer of this.#timers)
       if (timer.atMs <= this.ms) {
         this.#timers.delete(timer)
         timer.run()
