@@ -11,7 +11,8 @@ import type { StrangersCalls } from '../processes/strangers.ts'
 import type { Wire } from '../wire.ts'
 import { attack } from './hostile-sides.ts'
 
-const WARM_UP_SECONDS = 0.5
+/** A number of rows, not a time: caches are as full on a slow machine. */
+const WARM_UP_ROWS = 20_000
 
 export async function measureStrangerMemory(
   directory: string,
@@ -19,7 +20,8 @@ export async function measureStrangerMemory(
   connections: number,
 ): Promise<{ readonly kibibytes: number; readonly connections: number }> {
   await using pair = await Pair.startLeader(directory, { wire })
-  await pair.leader.call('load', { writers: 64, seconds: WARM_UP_SECONDS })
+  await pair.leader.call('writeRows', { writers: 64, count: WARM_UP_ROWS })
+  await pair.leader.call('checkpoint')
   await using strangers = new Child<StrangersCalls>('strangers')
   const before = await pair.leader.call('memory')
   await attack(strangers, pair.address, connections)
