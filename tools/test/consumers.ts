@@ -141,6 +141,22 @@ assert(release !== undefined)
 const tls: TlsOptions = { ca: { file: '/nowhere/ca.pem' } }
 assert.throws(() => certificates(tls, { clock: systemClock() }), { code: 'TLS_FAILED' })
 `,
+  '@understudy/credentials': `
+import { addGrant, makeCredential, readCredential, readGrants, writeCredential } from '@understudy/credentials'
+import type { Grants } from '@understudy/protocol'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'understudy-credentials-'))
+const { credential, entry } = makeCredential({ name: 'b', roles: ['replicate', 'snapshot'] })
+writeCredential(join(folder, 'b.json'), credential)
+addGrant(join(folder, 'all.json'), entry)
+const list: Grants = readGrants(join(folder, 'all.json'))
+assert.deepEqual(list.find('b')?.roles, ['replicate', 'snapshot'])
+assert.deepEqual(readCredential(join(folder, 'b.json')), credential)
+rmSync(folder, { recursive: true })
+`,
   '@understudy/transport-tcp': `
 import type { Transport } from '@understudy/contracts'
 import { tcp } from '@understudy/transport-tcp'
