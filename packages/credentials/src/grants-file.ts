@@ -5,10 +5,9 @@
  * connection, so a credential that was taken out opens nothing new from then on. Connections that are open stay open.
  * A file that has become unreadable or wrong is not taken: the list before it stays in force, and `problem` says why.
  */
-import { statSync } from 'node:fs'
 import { isUnderstudyError, type UnderstudyError } from '@understudy/contracts'
 import { grants, type Grant, type Grants } from '@understudy/protocol'
-import { invalid, readPrivateFile } from './private-file.ts'
+import { invalid, readPrivateFile, stampAt } from './private-file.ts'
 import { Fault, parseGrants } from './schema.ts'
 
 export interface GrantsFile extends Grants {
@@ -25,7 +24,7 @@ export function readGrants(path: string): GrantsFile {
   let seen = current.stamp
   let problem: UnderstudyError | undefined
   const refresh = (): void => {
-    const stamp = stampOf(path)
+    const stamp = stampAt(path)
     if (stamp === seen) return
     seen = stamp
     try {
@@ -72,9 +71,4 @@ function load(path: string): Loaded {
       throw invalid(path, 'has a name twice', 'Whoever was let in before still is; mend the file.')
     throw error
   }
-}
-
-function stampOf(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat === undefined ? 'missing' : `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`
 }

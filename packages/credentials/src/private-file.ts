@@ -12,7 +12,9 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
+  type Stats,
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { UnderstudyError } from '@understudy/contracts'
@@ -35,14 +37,25 @@ export function readPrivateFile(path: string): PrivateFile {
     throw invalid(path, `cannot be read (${codeOf(error)})`, 'Check the path and who may read it.', error)
   }
   try {
-    const { mode, size, mtimeMs, ctimeMs, ino } = fstatSync(file)
+    const stat = fstatSync(file)
+    const { mode, size } = stat
     if (process.platform !== 'win32' && (mode & 0o077) !== 0)
       throw invalid(path, 'can be read or written by others', `Run: chmod 600 ${path}`)
     if (size > BYTES_MAX) throw invalid(path, `has ${size} bytes`, 'That is no file of credentials.')
-    return { text: readFileSync(file, 'utf8'), stamp: `${ino} ${size} ${mtimeMs} ${ctimeMs}` }
+    return { text: readFileSync(file, 'utf8'), stamp: stampOf(stat) }
   } finally {
     closeSync(file)
   }
+}
+
+/** As `PrivateFile.stamp`; without the file it says so. */
+export function stampAt(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat === undefined ? 'missing' : stampOf(stat)
+}
+
+function stampOf({ ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs} ${ctimeMs}`
 }
 
 /** Writes aside and renames, readable by the owner alone. `exclusive`: throws when the file exists. */

@@ -2,13 +2,7 @@
 import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connect, type Client } from '@understudy/client'
-import {
-  ORIGIN,
-  isUnderstudyError,
-  systemClock,
-  systemRandom,
-  type UnderstudyError,
-} from '@understudy/contracts'
+import { ORIGIN, systemClock, systemRandom } from '@understudy/contracts'
 import type { NodeOptions } from '@understudy/node'
 import {
   dial,
@@ -23,6 +17,7 @@ import {
 } from '@understudy/protocol'
 import { tcp } from '@understudy/transport-tcp'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { refusal } from './support/live-nodes.ts'
 import { caughtUp, countOf, fill, insertNote, TcpCluster } from './support/tcp-cluster.ts'
 
 const SECRETS = new Map<string, Uint8Array>()
@@ -56,15 +51,6 @@ async function clientAs(address: string | undefined, as: Credential | undefined)
   const client = await connect({ transport: tcp(), address: address ?? '', ...(as && { credential: as }) })
   onTestFinished(() => client.close())
   return client
-}
-
-async function refusal(attempt: Promise<unknown>): Promise<UnderstudyError> {
-  const error: unknown = await attempt.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (isUnderstudyError(error)) return error
-  throw new Error('it was let in', { cause: error })
 }
 
 const STATEMENT = { sql: 'select count(*) as n from note', params: [] }

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { connect as connectTls, createServer, type TLSSocket } from 'node:tls'
-import { isUnderstudyError, type Transport, type UnderstudyError } from '@understudy/contracts'
+import type { Transport } from '@understudy/contracts'
 import type { UnderstudyNode } from '@understudy/node'
 import { grants, verifierOf, type Credential } from '@understudy/protocol'
 import { combined, type TlsOptions } from '@understudy/sockets'
@@ -10,6 +10,7 @@ import { certificateFiles, certificateTexts, pem } from '@understudy/testkit/cer
 import { tcp } from '@understudy/transport-tcp'
 import { webSocket } from '@understudy/transport-ws'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { refusal } from './support/live-nodes.ts'
 import { caughtUp, countOf, fill, insertNote, TcpCluster } from './support/tcp-cluster.ts'
 
 const SECRET = crypto.getRandomValues(new Uint8Array(32))
@@ -33,15 +34,6 @@ const server = (more: TlsOptions = {}): Transport => transportWith({ ...certific
 /** A follower that knows the authority and shows nothing. */
 const plain = (): Transport => transportWith({ ca: pem('ca') })
 const withCertificate = (): Transport => transportWith(certificateTexts('client'))
-
-async function refusal(attempt: Promise<unknown>): Promise<UnderstudyError> {
-  const error: unknown = await attempt.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (isUnderstudyError(error)) return error
-  throw new Error('it was let in', { cause: error })
-}
 
 async function streams(leader: UnderstudyNode, follower: UnderstudyNode): Promise<void> {
   await insertNote(leader, 'streamed')

@@ -1,10 +1,8 @@
 /** The bodies of the messages that authenticate: see authentication.ts. */
 import { LIMITS } from './limits.ts'
 import type { AuthBegin, AuthChallenge, AuthDone, AuthProof } from './messages.ts'
-import { FieldWriter, unsendable, violation, type FieldReader } from './wire.ts'
+import { FieldWriter, MAGIC, unsendable, violation, type FieldReader } from './wire.ts'
 
-/** The bytes "USDY", as in a Hello. */
-const MAGIC = 0x59445355
 const MECHANISMS: readonly (AuthBegin['mechanism'] | undefined)[] = [undefined, 'secret', 'certificate']
 const NONE: Uint8Array = new Uint8Array()
 

@@ -9,15 +9,13 @@ import { ERROR_CODES, UnderstudyError, type EpochEntry, type ErrorCode } from '@
 import { LIMITS } from './limits.ts'
 import type { FormatVersion, Hello, Purpose, Refuse, Verdict, Welcome } from './messages.ts'
 import { checkHistory, historyFault, readEpoch, readPoint, writeEpoch, writePoint } from './points.ts'
-import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
+import { FieldReader, FieldWriter, MAGIC, unsendable, violation } from './wire.ts'
 
 /** The newest protocol version that this package speaks. */
 export const PROTOCOL_VERSION = 1
 /** The oldest one. */
 export const PROTOCOL_VERSION_MIN = 1
 
-/** The bytes "USDY". */
-const MAGIC = 0x59445355
 const PURPOSES: readonly (Purpose | undefined)[] = [undefined, 'replicate', 'snapshot', 'client']
 const ORIGIN_POINT = { epoch: 0, lsn: 0, crc: 0 }
 

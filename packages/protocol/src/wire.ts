@@ -17,6 +17,9 @@ const FIXED64 = 1
 const DELIMITED = 2
 const FIXED32 = 5
 
+/** The bytes "USDY", by which the first message of a dialler begins. */
+export const MAGIC = 0x59445355
+
 /** The error for bytes that are no message. */
 export function violation(reason: string, cause?: unknown): UnderstudyError {
   return new UnderstudyError(

@@ -4,7 +4,7 @@
  *
  * 1. Nothing in an address is ignored: what has no meaning for its scheme makes it invalid.
  */
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { UnderstudyError } from '@understudy/contracts'
 
 export interface Endpoint {
@@ -89,6 +89,14 @@ function decodedPath(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Both ends of a connection, which no other one has at the same time: its name. */
+export function connectionName(
+  socket: Pick<Socket, 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'>,
+): string {
+  const { localAddress, localPort, remoteAddress, remotePort } = socket
+  return `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`
 }
 
 /** The error of an address that cannot be used. */

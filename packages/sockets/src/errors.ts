@@ -1,5 +1,5 @@
 /**
- * Errors of connecting and listening, the same for every transport over sockets.
+ * Errors of connecting, listening and channels, the same for every transport over sockets.
  *
  * Decides: which system error becomes which code. What a TLS error means stands in tls-errors.
  */
@@ -60,5 +60,22 @@ export function connectionLost(remote: string, reason: string, cause?: SystemErr
     'CONNECTION_LOST',
     `The connection with ${remote} was lost: ${reason}. Whole frames that came before were delivered; dial again.`,
     { remote, ...(cause === undefined ? {} : { systemCode: cause.code, cause }) },
+  )
+}
+
+/** What a channel closes with when its handler failed with an error that is none of ours. */
+export function handlerFailed(remote: string, cause: unknown): UnderstudyError {
+  return new UnderstudyError(
+    'CONNECTION_LOST',
+    `The connection with ${remote} was closed because handling a frame failed. Frames before it were handled; see the cause.`,
+    { remote, cause },
+  )
+}
+
+/** The caller's mistake: a channel has one handler. */
+export function startedTwice(): UnderstudyError {
+  return new UnderstudyError(
+    'INVALID_ARGUMENT',
+    'Channel.start was called twice. The first handler still gets the frames.',
   )
 }

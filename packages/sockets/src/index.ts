@@ -1,4 +1,5 @@
 export {
+  connectionName,
   formatAddress,
   formatUnixAddress,
   invalidAddress,
@@ -12,13 +13,15 @@ export { canonicalIp, isLoopback, networkOf } from './ip.ts'
 export { combined } from './combined.ts'
 export { FrameDeadline } from './frame-deadline.ts'
 export { Admission, type AdmissionLimits } from './admission.ts'
-export { insecureAddress, type Protection } from './insecure.ts'
+export { insecureAddress, plainAddress, type Protection } from './insecure.ts'
 export {
   connectAborted,
   connectFailed,
   connectionLost,
+  handlerFailed,
   connectTimedOut,
   listenFailed,
+  startedTwice,
   type SystemError,
 } from './errors.ts'
 export { isTlsError, tlsFailed } from './tls-errors.ts'

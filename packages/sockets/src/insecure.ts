@@ -33,3 +33,13 @@ export function insecureAddress(address: string, protection: Protection): Unders
     { address, encrypted, authenticated },
   )
 }
+
+/** The error of a plain address, of a transport that was given certificates. `scheme`: the one that is encrypted. */
+export function plainAddress(address: string, scheme: string): UnderstudyError {
+  return new UnderstudyError(
+    'INSECURE_ADDRESS',
+    `${address} is not encrypted, reaches other machines, and this transport has the option tls. Nothing was opened; ` +
+      `write it with ${scheme}://, or set insecure: true on a network where every machine is trusted.`,
+    { address },
+  )
+}

@@ -19,7 +19,13 @@ import {
   type Clock,
   type Timer,
 } from '@understudy/contracts'
-import { connectionLost, FrameDeadline, type SystemError } from '@understudy/sockets'
+import {
+  connectionLost,
+  FrameDeadline,
+  handlerFailed,
+  startedTwice,
+  type SystemError,
+} from '@understudy/sockets'
 import { FrameReader } from './frame-reader.ts'
 import { LENGTH_MAX, refusalOf } from './refusal.ts'
 import { FrameWriter, type Batch, type SlabPool } from './frame-writer.ts'
@@ -111,11 +117,7 @@ export class TcpChannel implements Channel {
   }
 
   start(handler: ChannelHandler): void {
-    if (this.#handler !== undefined)
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        'Channel.start was called twice. The first handler still gets the frames.',
-      )
+    if (this.#handler !== undefined) throw startedTwice()
     this.#handler = handler
     if (this.#ended) {
       process.nextTick(() => this.#deliver())
@@ -237,7 +239,7 @@ export class TcpChannel implements Channel {
     } catch (error) {
       const { mayBeRefused = false } = this.#options
       const refusal = mayBeRefused && this.#frames === 0 ? refusalOf(error, this.remote) : undefined
-      this.close(refusal ?? (isUnderstudyError(error) ? error : this.#handlerFailed(error)))
+      this.close(refusal ?? (isUnderstudyError(error) ? error : handlerFailed(this.remote, error)))
     } finally {
       this.#delivering = false
     }
@@ -290,14 +292,6 @@ export class TcpChannel implements Channel {
       `${this.remote} did not complete a frame within ${allowedMs} ms. It was dropped, whole frames before it were delivered, ` +
         'and the connection was closed; dial again.',
       { remote: this.remote, allowedMs },
-    )
-  }
-
-  #handlerFailed(cause: unknown): UnderstudyError {
-    return new UnderstudyError(
-      'CONNECTION_LOST',
-      `The connection with ${this.remote} was closed because handling a frame failed. Frames before it were handled; see the cause.`,
-      { remote: this.remote, cause },
     )
   }
 }

@@ -19,6 +19,7 @@ import {
 import {
   clientProblem,
   connectionLost,
+  connectionName,
   listenerTls,
   securityOf,
   type Certificates,
@@ -76,7 +77,7 @@ export class Handshakes {
   }
 
   begin(socket: Socket): void {
-    const name = nameOf(socket)
+    const name = connectionName(socket)
     const remote = remoteOf('tls', socket)
     const { clock, handshakeMs, refused } = this.#settings
     const timer = clock.schedule(handshakeMs, () => {
@@ -141,16 +142,12 @@ export class Handshakes {
   }
 
   #take(socket: TLSSocket): Handshake | undefined {
-    const name = nameOf(socket)
+    const name = connectionName(socket)
     const handshake = this.#open.get(name)
     handshake?.timer.cancel()
     this.#open.delete(name)
     return handshake
   }
-}
-
-function nameOf(socket: Socket): string {
-  return `${socket.localAddress} ${socket.localPort} ${socket.remoteAddress} ${socket.remotePort}`
 }
 
 function silent(remote: string, handshakeMs: number): UnderstudyError {

@@ -10,6 +10,7 @@ import {
   isLoopback,
   parseAddress,
   parseUnixAddress,
+  plainAddress,
   type Certificates,
 } from '@understudy/sockets'
 
@@ -33,7 +34,7 @@ export function targetOf(address: string, certificates: Certificates | undefined
     if (certificates === undefined) throw withoutTls(address)
     return { scheme, host, port, certificates }
   }
-  if (certificates !== undefined && !insecure && !isLoopback(host)) throw plain(address)
+  if (certificates !== undefined && !insecure && !isLoopback(host)) throw plainAddress(address, 'tls')
   return { scheme: 'tcp', host, port }
 }
 
@@ -49,15 +50,6 @@ function withoutTls(address: string): UnderstudyError {
   return new UnderstudyError(
     'INVALID_ARGUMENT',
     `${address} needs TLS, and this transport was made without the option tls. Nothing was opened; pass tcp({ tls: { … } }).`,
-    { address },
-  )
-}
-
-function plain(address: string): UnderstudyError {
-  return new UnderstudyError(
-    'INSECURE_ADDRESS',
-    `${address} is not encrypted, reaches other machines, and this transport has the option tls. Nothing was opened; ` +
-      'write it with tls://, or set insecure: true on a network where every machine is trusted.',
     { address },
   )
 }

@@ -23,7 +23,13 @@ import {
   type Clock,
   type Timer,
 } from '@understudy/contracts'
-import { connectionLost, FrameDeadline, type SystemError } from '@understudy/sockets'
+import {
+  connectionLost,
+  FrameDeadline,
+  handlerFailed,
+  startedTwice,
+  type SystemError,
+} from '@understudy/sockets'
 import { messageTimedOut, violation } from './errors.ts'
 import { FrameGate } from './frame-gate.ts'
 import { Outgoing, type OutgoingMarks } from './outgoing.ts'
@@ -125,11 +131,7 @@ export class WebSocketChannel implements Channel {
   }
 
   start(handler: ChannelHandler): void {
-    if (this.#handler !== undefined)
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        'Channel.start was called twice. The first handler still gets the frames.',
-      )
+    if (this.#handler !== undefined) throw startedTwice()
     this.#handler = handler
     if (this.#ended) process.nextTick(() => this.#deliverClosed())
     else this.#flow()
@@ -263,7 +265,7 @@ export class WebSocketChannel implements Channel {
     try {
       this.#handler?.frame(data)
     } catch (error) {
-      this.close(isUnderstudyError(error) ? error : this.#handlerFailed(error))
+      this.close(isUnderstudyError(error) ? error : handlerFailed(this.remote, error))
     }
   }
 
@@ -342,14 +344,6 @@ export class WebSocketChannel implements Channel {
     return connectionLost(
       this.remote,
       this.#gate.isBetweenMessages ? 'it ended without a word' : 'it ended inside a frame, which was dropped',
-    )
-  }
-
-  #handlerFailed(cause: unknown): UnderstudyError {
-    return new UnderstudyError(
-      'CONNECTION_LOST',
-      `The connection with ${this.remote} was closed because handling a frame failed. Frames before it were handled; see the cause.`,
-      { remote: this.remote, cause },
     )
   }
 }

@@ -20,12 +20,13 @@ import {
   invalidAddress,
   isLoopback,
   parseAddress,
+  plainAddress,
   type Certificates,
   type Endpoint,
   type SystemError,
 } from '@understudy/sockets'
 import { WebSocketChannel } from './channel.ts'
-import { handshakeFailed, notEncrypted, upgradeRefused } from './errors.ts'
+import { handshakeFailed, upgradeRefused } from './errors.ts'
 import type { Settings } from './options.ts'
 import { channelOptions, HEADER_BYTES_MAX, RULES, SUBPROTOCOL, WS_OPTIONS } from './protocol.ts'
 
@@ -47,7 +48,7 @@ export async function dial(
     !settings.insecure &&
     !isLoopback(endpoint.host)
   )
-    throw notEncrypted(address)
+    throw plainAddress(address, 'wss')
   if (signal?.aborted === true) throw connectAborted(address, signal)
   const { promise, resolve, reject } = Promise.withResolvers<WebSocketChannel>()
   let isOver = false

@@ -30,15 +30,6 @@ export function messageTimedOut(remote: string, timeoutMs: number): UnderstudyEr
   )
 }
 
-export function notEncrypted(address: string): UnderstudyError {
-  return new UnderstudyError(
-    'INSECURE_ADDRESS',
-    `${address} is not encrypted, reaches other machines, and this transport has the option tls. Nothing was opened; ` +
-      'write it with wss://, or set insecure: true on a network where every machine is trusted.',
-    { address },
-  )
-}
-
 /** The other end speaks HTTP and refused the upgrade. */
 export function upgradeRefused(address: string, status: number): UnderstudyError {
   // Trying again does not help where the operator of either end has to do something first.

@@ -9,6 +9,7 @@ import { createServer as createHttps } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Timer } from '@understudy/contracts'
 import {
+  connectionName,
   isTlsError,
   listenerTls,
   listenFailed,
@@ -87,7 +88,7 @@ export class OwnServer {
 
   /** From here on the connection has no deadline. Its place was taken when it was accepted. */
   upgraded(socket: Socket): void {
-    this.#done(nameOf(socket))
+    this.#done(connectionName(socket))
   }
 
   async close(): Promise<void> {
@@ -106,7 +107,7 @@ export class OwnServer {
       socket.destroy()
       return
     }
-    const name = nameOf(socket)
+    const name = connectionName(socket)
     const timer = clock.schedule(handshakeMs, () => {
       refused(upgradeTimedOut(remoteOf(socket), handshakeMs))
       socket.destroy()
@@ -122,10 +123,4 @@ export class OwnServer {
     this.#waiting.get(name)?.timer.cancel()
     this.#waiting.delete(name)
   }
-}
-
-/** Both ends of a connection, which no other one has at the same time. */
-function nameOf(socket: Socket): string {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket
-  return [remoteAddress, remotePort, localAddress, localPort].join(' ')
 }
