@@ -13,8 +13,11 @@ import { isUnderstudyError } from '@understudy/contracts'
 import { invalidAddress, listenFailed, socketPathBytesMax, type SystemError } from '@understudy/sockets'
 
 const MODE = 0o600
-/** Bytes that the name of the folder and of the socket in it take after the folder of the socket. */
-const TEMPORARY = '/.uXXXXXX/s'
+const HIDDEN = '.u'
+/** Letters that `mkdtemp` puts behind it. */
+const RANDOM_BYTES = 6
+/** What the hidden folder and the socket in it add to the path of the folder. */
+const HIDDEN_BYTES = `/${HIDDEN}/s`.length + RANDOM_BYTES
 
 export interface SocketFile {
   /** The socket is gone, or not ours any more. */
@@ -24,11 +27,11 @@ export interface SocketFile {
 /** Makes `server` listen at `path`. Throws `LISTEN_FAILED` or `ADDRESS_INVALID`. */
 export async function listenAtFile(server: Server, path: string, address: string): Promise<SocketFile> {
   const folder = dirname(path)
-  if (Buffer.byteLength(folder) + TEMPORARY.length > socketPathBytesMax()) throw tooLong(address)
+  if (Buffer.byteLength(folder) + HIDDEN_BYTES > socketPathBytesMax()) throw tooLong(address)
   let made: Stats
   try {
     await removeStale(path, address)
-    const hidden = mkdtempSync(join(folder, '.u'))
+    const hidden = mkdtempSync(join(folder, HIDDEN))
     try {
       made = await bind(server, join(hidden, 's'), path)
     } finally {
