@@ -5,6 +5,8 @@ import { statementFormat } from '@understudy/format-statement'
 import { walFormat } from '@understudy/format-wal'
 
 export const FORMAT_NAMES = ['row', 'statement', 'wal'] as const
+/** What a choice of them says of one that is unknown. */
+export const FORMAT_KIND = { one: 'log format', many: 'Formats' } as const
 export type FormatName = (typeof FORMAT_NAMES)[number]
 
 /** With the defaults of its package. */

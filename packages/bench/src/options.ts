@@ -1,7 +1,7 @@
 /** Every option of the core benchmark with its default, in one place. */
 import os from 'node:os'
-import { UnderstudyError } from '@understudy/contracts'
-import { FORMAT_NAMES, type FormatName } from './formats.ts'
+import { chosen, positive, scenariosFor } from './choices.ts'
+import { FORMAT_KIND, FORMAT_NAMES, type FormatName } from './formats.ts'
 import { FIGURE_NAMES, type FigureName } from './figures.ts'
 
 export type ScenarioName = 'commits' | 'lag' | 'bootstrap' | 'catchup' | 'stopped' | 'formats'
@@ -57,41 +57,13 @@ export function resolveCoreOptions(options: CoreOptions = {}): CoreSettings {
     bootstrapMiB: positive('bootstrapMiB', options.bootstrapMiB ?? 1024, true),
     catchupRows: positive('catchupRows', options.catchupRows ?? 1_000_000, true),
     directory: options.directory ?? os.tmpdir(),
-    scenarios: scenariosOf(options.only),
-    formats: formatsOf(options.format),
+    scenarios: scenariosFor(options.only, { scenarios: SCENARIO_NAMES, figures: FIGURE_NAMES, scenarioOf }),
+    formats: chosen(options.format, FORMAT_NAMES, FORMAT_KIND),
   }
 }
 
-function scenariosOf(only: readonly string[] | undefined): readonly ScenarioName[] {
-  if (only === undefined || only.length === 0) return SCENARIO_NAMES
-  for (const name of only) {
-    if (name in SCENARIOS || FIGURE_NAMES.includes(name as FigureName)) continue
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `There is no figure or scenario ${name}; nothing was measured. Scenarios: ${SCENARIO_NAMES.join(', ')}. Figures: ${FIGURE_NAMES.join(', ')}.`,
-    )
-  }
-  return SCENARIO_NAMES.filter(
-    (scenario) => only.includes(scenario) || SCENARIOS[scenario].some((figure) => only.includes(figure)),
-  )
-}
-
-/** The formats in one order. Throws `INVALID_ARGUMENT`. */
-export function formatsOf(format: readonly string[] | undefined): readonly FormatName[] {
-  if (format === undefined || format.length === 0) return FORMAT_NAMES
-  const unknown = format.find((name) => !FORMAT_NAMES.includes(name as FormatName))
-  if (unknown === undefined) return FORMAT_NAMES.filter((name) => format.includes(name))
-  throw new UnderstudyError(
-    'INVALID_ARGUMENT',
-    `There is no log format ${unknown}; nothing was measured. Formats: ${FORMAT_NAMES.join(', ')}.`,
-  )
-}
-
-/** The value. Throws `INVALID_ARGUMENT`. */
-export function positive(name: string, value: number, whole: boolean = false): number {
-  if (value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value
-  throw new UnderstudyError(
-    'INVALID_ARGUMENT',
-    `${name} is ${value}; give a positive ${whole ? 'integer' : 'number'}. Nothing was measured.`,
-  )
+/** Which scenario measures a figure. */
+function scenarioOf(figure: FigureName): ScenarioName {
+  // Every figure stands in one of the lists.
+  return SCENARIO_NAMES.find((scenario) => SCENARIOS[scenario].includes(figure)) as ScenarioName
 }

@@ -1,8 +1,7 @@
 /** Every option of the benchmark of transports with its default, in one place. */
 import os from 'node:os'
-import { UnderstudyError } from '@understudy/contracts'
-import type { FormatName } from '../formats.ts'
-import { formatsOf, positive } from '../options.ts'
+import { chosen, positive, scenariosFor } from '../choices.ts'
+import { FORMAT_KIND, FORMAT_NAMES, type FormatName } from '../formats.ts'
 import { TRANSPORT_FIGURE_NAMES, type TransportFigureName } from './figures.ts'
 import { TRANSPORT_NAMES, type TransportName } from './kinds.ts'
 
@@ -48,9 +47,13 @@ export function resolveTransportOptions(options: TransportOptions = {}): Transpo
     hostileSeconds: positive('hostileSeconds', options.hostileSeconds ?? 6),
     strangers: positive('strangers', options.strangers ?? 1000, true),
     directory: options.directory ?? os.tmpdir(),
-    scenarios: scenariosOf(options.only),
-    transports: transportsOf(options.transport),
-    formats: formatsOf(options.format),
+    scenarios: scenariosFor(options.only, {
+      scenarios: TRANSPORT_SCENARIO_NAMES,
+      figures: TRANSPORT_FIGURE_NAMES,
+      scenarioOf,
+    }),
+    transports: chosen(options.transport, TRANSPORT_NAMES, { one: 'transport', many: 'Transports' }),
+    formats: chosen(options.format, FORMAT_NAMES, FORMAT_KIND),
   }
 }
 
@@ -58,29 +61,4 @@ export function resolveTransportOptions(options: TransportOptions = {}): Transpo
 export function scenarioOf(figure: TransportFigureName): TransportScenarioName {
   if (/Quiet$|KiB$/.test(figure)) return 'hostile'
   return /Bytes$|VsPlain$/.test(figure) ? 'compression' : 'throughput'
-}
-
-function scenariosOf(only: readonly string[] | undefined): readonly TransportScenarioName[] {
-  if (only === undefined || only.length === 0) return TRANSPORT_SCENARIO_NAMES
-  const chosen = new Set<string>()
-  for (const name of only) {
-    const isFigure = TRANSPORT_FIGURE_NAMES.includes(name as TransportFigureName)
-    if (!isFigure && !TRANSPORT_SCENARIO_NAMES.includes(name as TransportScenarioName))
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `There is no figure or scenario ${name}; nothing was measured. Scenarios: ${TRANSPORT_SCENARIO_NAMES.join(', ')}. Figures: ${TRANSPORT_FIGURE_NAMES.join(', ')}.`,
-      )
-    chosen.add(isFigure ? scenarioOf(name as TransportFigureName) : name)
-  }
-  return TRANSPORT_SCENARIO_NAMES.filter((name) => chosen.has(name))
-}
-
-function transportsOf(transport: readonly string[] | undefined): readonly TransportName[] {
-  if (transport === undefined || transport.length === 0) return TRANSPORT_NAMES
-  const unknown = transport.find((name) => !TRANSPORT_NAMES.includes(name as TransportName))
-  if (unknown === undefined) return TRANSPORT_NAMES.filter((name) => transport.includes(name))
-  throw new UnderstudyError(
-    'INVALID_ARGUMENT',
-    `There is no transport ${unknown}; nothing was measured. Transports: ${TRANSPORT_NAMES.join(', ')}.`,
-  )
 }
