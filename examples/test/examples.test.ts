@@ -9,6 +9,9 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 const FOLDER = join(import.meta.dirname, '..')
 const PROGRAMS = readdirSync(FOLDER).filter((name) => /^\d\d-.*\.ts$/.test(name))
 
+/** The runner of the tests may ask for colours, which would be part of what numbers print. */
+const PLAIN = { FORCE_COLOR: '0' }
+
 /** What each one must have said, in this order. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '01-leader.ts': [
@@ -91,7 +94,7 @@ describe('each program says what it does, and leaves nothing', () => {
       const { stdout, stderr } = await promisify(execFile)(
         process.execPath,
         ['--conditions=@understudy/source', '--disable-warning=ExperimentalWarning', join(FOLDER, name)],
-        { env: { ...process.env, TMPDIR: folder }, timeout: 110_000 },
+        { env: { ...process.env, ...PLAIN, TMPDIR: folder }, timeout: 110_000 },
       )
       expect(stderr).toBe('')
       const lines = stdout.split('\n')

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { TcpCluster, caughtUp, countOf, fill, insertNote } from './support/tcp-cluster.ts'
 
 test('012 a follower killed in its bootstrap resumes, while the leader goes on', async () => {
@@ -22,6 +22,7 @@ test('012 a follower killed in its bootstrap resumes, while the leader goes on',
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
+  onTestFinished(() => void child.kill('SIGKILL'))
   const exit = once(child, 'exit')
   let reached = 0
   for await (const line of createInterface(child.stdout)) {
