@@ -19,7 +19,7 @@ import {
   securityOf,
 } from '@understudy/sockets'
 import { TcpChannel } from './channel.ts'
-import { FrameReader } from './frame-reader.ts'
+import { DirectReads } from './direct-reads.ts'
 import type { SlabPool } from './frame-writer.ts'
 import type { Settings } from './options.ts'
 import { remoteOf, SCHEMES, type Target } from './target.ts'
@@ -84,26 +84,18 @@ export async function dial(
 }
 
 function plainly(target: Exclude<Target, { scheme: 'tls' }>, address: string, shared: Shared): Attempt {
-  const reader = new FrameReader()
-  let made: TcpChannel | undefined
-  // Reading into memory of our own spares a copy of most frames; accepted sockets have no such option.
-  const onread = {
-    buffer: () => reader.memory(),
-    callback: (count: number) => {
-      reader.filled(count)
-      made?.received()
-      return true
-    },
-  }
+  const reads = new DirectReads()
   const where = target.scheme === 'unix' ? { path: target.path } : tcpOptions(target, shared.settings)
-  const socket = connectPlain({ ...where, onread, allowHalfOpen: true }).pause()
+  const socket = connectPlain({ ...where, onread: reads.onread, allowHalfOpen: true }).pause()
   return {
     socket,
     ready: 'connect',
     channel(frameBytesMax) {
       const remote = target.scheme === 'unix' ? address : remoteOf(target.scheme, socket)
-      made = new TcpChannel(socket, { ...channelOptions(shared), remote, frameBytesMax, reader })
-      return made
+      const { reader } = reads
+      const channel = new TcpChannel(socket, { ...channelOptions(shared), remote, frameBytesMax, reader })
+      reads.deliverTo(channel)
+      return channel
     },
   }
 }

@@ -8,8 +8,8 @@
  * 2. A frame that lies whole in one chunk is a view of it. Any other is copied into memory of its own, which is taken as
  *    its bytes come: never more than `FIRST_BYTES`, or `GROWTH` times what came. A length alone reserves nothing.
  * 3. Frames are never written to after they were handed out; chunks must not be either.
- * 4. Bytes come as chunks (`push`), or are read into the memory that `memory` offers (`filled`): the rest of a frame in
- *    pieces goes straight to its place then.
+ * 4. Bytes come as chunks (`push`), or are read into the memory that `memory` offers (`filled`): what is still to come of
+ *    a frame goes straight to its place then, and a frame that its block has room for is a view of the block.
  * 5. `take` hands out one frame at a time, so that its caller can stop between two of the same chunk.
  */
 import { UnderstudyError } from '@understudy/contracts'
@@ -19,10 +19,14 @@ const PREFIX_BYTES = 4
 const FIRST_BYTES = 68 * 1024
 /** So that a frame of 256 KiB, of which one read is there, is not copied a second time. */
 const GROWTH = 4
-/** Memory for reads is cut from blocks of this size, as much as each read took. */
+/** Memory for reads is cut from blocks, as much as each read took. They grow to this size with what came. */
 const BLOCK_BYTES = 256 * 1024
-/** Below this a new block is begun. */
-const READ_BYTES_MIN = 64 * 1024
+/** A connection of which nothing is known yet has no more. */
+const FIRST_BLOCK_BYTES = 4 * 1024
+/** With less than this part of a block left, a new one is begun. */
+const READ_PART_MIN = 4
+/** After a frame of so many bytes, up to the size of a block, the next block fits another one like it exactly. */
+const FITTED_BYTES_MIN = 32 * 1024
 
 export class FrameReader {
   /** What came and was not handed out. Only the last chunk: `take` moves everything before into `#frame`. */
@@ -36,8 +40,12 @@ export class FrameReader {
   #frameFilled = 0
   #block: Uint8Array = new Uint8Array(0)
   #blockUsed = 0
-  /** Whether what `memory` offered last belongs to the frame under way, not to the block. */
-  #offeredFrame = false
+  /** Bytes that were read into blocks; counted until they are as large as they get. */
+  #blocksFilled = 0
+  /** What `memory` offered last: the rest of the frame under way, or of the block. */
+  #offered: Uint8Array = this.#block
+  /** Length of the frame that was handed out last. */
+  #lastLength = 0
 
   /** Whether the stream, should it end here, would end between two frames. */
   get isBetweenFrames(): boolean {
@@ -57,13 +65,26 @@ export class FrameReader {
 
   /** Memory for the next read. */
   memory(): Uint8Array {
+    this.#offered = this.#restOfFrame() ?? this.#restOfBlock()
+    return this.#offered
+  }
+
+  /** Undefined when no frame has memory to fill, or bytes not taken yet belong before those of the next read. */
+  #restOfFrame(): Uint8Array | undefined {
     const frame = this.#frame
-    // Bytes not taken yet belong before those of the next read.
-    this.#offeredFrame =
-      frame !== undefined && this.#frameFilled < frame.length && this.#offset === this.#chunk.length
-    if (frame !== undefined && this.#offeredFrame) return frame.subarray(this.#frameFilled)
-    if (this.#block.length - this.#blockUsed < READ_BYTES_MIN) {
-      this.#block = allocate(BLOCK_BYTES)
+    if (frame === undefined || this.#frameFilled === frame.length || this.#offset < this.#chunk.length)
+      return undefined
+    if (frame.buffer === this.#block.buffer) return this.#block.subarray(frame.byteOffset + this.#frameFilled)
+    return frame.subarray(this.#frameFilled)
+  }
+
+  #restOfBlock(): Uint8Array {
+    const last = this.#lastLength
+    const fitted = last >= FITTED_BYTES_MIN && last <= BLOCK_BYTES
+    const { length } = this.#block
+    if (fitted || length - this.#blockUsed <= length / READ_PART_MIN) {
+      const bytes = Math.min(BLOCK_BYTES, Math.max(FIRST_BLOCK_BYTES, this.#blocksFilled * GROWTH))
+      this.#block = allocate(fitted ? PREFIX_BYTES + last : bytes)
       this.#blockUsed = 0
     }
     return this.#block.subarray(this.#blockUsed)
@@ -71,13 +92,17 @@ export class FrameReader {
 
   /** So many bytes were read into what `memory` offered last. As with `push`, all bytes before are used up. */
   filled(count: number): void {
-    if (this.#offeredFrame) {
-      this.#frameFilled += count
-      return
+    const offered = this.#offered
+    const frame = this.#frame
+    let ofFrame = 0
+    if (frame?.buffer === offered.buffer && offered.byteOffset === frame.byteOffset + this.#frameFilled) {
+      ofFrame = Math.min(count, frame.length - this.#frameFilled)
+      this.#frameFilled += ofFrame
     }
-    const end = this.#blockUsed + count
-    this.push(this.#block.subarray(this.#blockUsed, end))
-    this.#blockUsed = end
+    if (this.#blocksFilled < BLOCK_BYTES) this.#blocksFilled += count
+    if (offered.buffer === this.#block.buffer)
+      this.#blockUsed = Math.max(this.#blockUsed, offered.byteOffset + count)
+    this.push(offered.subarray(ofFrame, count))
   }
 
   /** The next frame, or undefined when more bytes are needed. Throws `FRAME_TOO_LARGE`. */
@@ -111,12 +136,15 @@ export class FrameReader {
     const length = this.#frameLength
     const chunk = this.#chunk
     const at = this.#offset
-    if (chunk.length - at < length) {
+    const there = chunk.length - at
+    if (there < length) {
+      if (this.#blockHasRoom(length - there)) return this.#keepInBlock(length, there)
       this.#frameFilled = 0
-      return this.#takeRest(allocate(roomFor(length, chunk.length - at)))
+      return this.#takeRest(allocate(roomFor(length, there)))
     }
     this.#offset = at + length
     this.#frameLength = -1
+    this.#lastLength = length
     return new Uint8Array(chunk.buffer, chunk.byteOffset + at, length)
   }
 
@@ -139,7 +167,26 @@ export class FrameReader {
     if (filled < length) return undefined
     this.#frame = undefined
     this.#frameLength = -1
+    this.#lastLength = length
     return frame
+  }
+
+  /** Whether the chunk is what was read into the block last, and so much more fits behind it. */
+  #blockHasRoom(bytes: number): boolean {
+    const { buffer, byteOffset, length } = this.#chunk
+    const { buffer: memory, length: blockBytes } = this.#block
+    return (
+      buffer === memory && byteOffset + length === this.#blockUsed && blockBytes - this.#blockUsed >= bytes
+    )
+  }
+
+  /** A frame of which the last bytes of the block are the beginning: the rest is read behind them. */
+  #keepInBlock(length: number, there: number): undefined {
+    const begin = this.#blockUsed - there
+    this.#frame = this.#block.subarray(begin, begin + length)
+    this.#frameFilled = there
+    this.#offset = this.#chunk.length
+    this.#blockUsed = begin + length
   }
 }
 

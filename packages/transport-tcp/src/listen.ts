@@ -11,8 +11,9 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { Channel, CertificateStatus, Listener, ListenOptions } from '@understudy/contracts'
 import { UnderstudyError } from '@understudy/contracts'
 import { Admission, formatAddress, insecureAddress, listenFailed, type Protection } from '@understudy/sockets'
-import { TcpChannel } from './channel.ts'
+import { TcpChannel, type ChannelOptions } from './channel.ts'
 import { channelOptions, type Shared } from './dial.ts'
+import { DirectReads, readInto } from './direct-reads.ts'
 import { listenAtFile } from './socket-file.ts'
 import { remoteOf, type Target } from './target.ts'
 import { Handshakes } from './handshakes.ts'
@@ -106,7 +107,9 @@ class TcpListener implements Listener {
 
   /** A connection that was let in. */
   protected admitted(socket: Socket): void {
-    this.serve(socket, {})
+    const reads = new DirectReads()
+    if (readInto(socket, reads.onread)) reads.deliverTo(this.serve(socket.pause(), { reader: reads.reader }))
+    else this.serve(socket, {})
   }
 
   #remoteOf(socket: Socket): string {
@@ -114,13 +117,13 @@ class TcpListener implements Listener {
   }
 
   /** Makes a channel and hands it over. */
-  protected serve(socket: Socket, proven: Pick<Channel, 'security'>): void {
+  protected serve(socket: Socket, more: Pick<ChannelOptions, 'security' | 'reader'>): TcpChannel {
     const { frameBytesMax = FRAME_BYTES_MAX } = this.#request.options
     const channel = new TcpChannel(socket, {
       ...channelOptions(this.#shared),
       remote: this.#remoteOf(socket),
       frameBytesMax,
-      ...proven,
+      ...more,
     })
     this.#channels.add(channel)
     socket.once('close', () => this.#channels.delete(channel))
@@ -130,6 +133,7 @@ class TcpListener implements Listener {
       socket.destroy()
       throw error
     }
+    return channel
   }
 
   close(): Promise<void> {
