@@ -78,7 +78,8 @@ describe('frames', () => {
     const { near, far } = raw(world)
     const connection = new Connection(near, world.clock)
     expect(far.frameBytesMax).toBe(4096)
-    await authenticateTo(connection, { credential: world.credential!, random: world.random, timeoutMs: 1000 })
+    const { clock, random } = world
+    await authenticateTo(connection, { credential: world.credential!, random, clock, timeoutMs: 1000 })
     expect(far.frameBytesMax).toBe(4096)
     connection.send(helloFor('replicate'))
     await world.watch.settle(3)
@@ -115,6 +116,7 @@ describe('a handshake has 5 seconds in all', () => {
     const over = authenticateTo(connection, {
       credential: world.credential!,
       random: world.random,
+      clock: world.clock,
       timeoutMs: 60_000,
     }).catch((error: UnderstudyError) => error)
     await world.clock.advance(4999)

@@ -46,7 +46,8 @@ export interface DialOptions {
    */
   readonly channelBinding?: boolean
   readonly random: Random
-  /** For each answer of the peer. */
+  readonly clock: Clock
+  /** For all answers of the peer together. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal
 }
@@ -66,7 +67,7 @@ export interface AcceptOptions {
  * connection then.
  */
 export async function authenticateTo(connection: Connection, options: DialOptions): Promise<void> {
-  const { credential, compression = false, random, timeoutMs, signal } = options
+  const { credential, compression = false, random, clock, timeoutMs, signal } = options
   const isSecret = 'secret' in credential
   if (!isSecret && connection.security?.encrypted !== true)
     throw failed(
@@ -81,7 +82,11 @@ export async function authenticateTo(connection: Connection, options: DialOption
     nonce: nonce(random),
     compression,
   }
-  const next = (): Promise<Message> => connection.next({ timeoutMs, ...(signal && { signal }) })
+  const begun = clock.monotonic()
+  const next = (): Promise<Message> => {
+    const leftMs = Math.max(0, timeoutMs - (clock.monotonic() - begun))
+    return connection.next({ timeoutMs: leftMs, ...(signal && { signal }) })
+  }
   connection.send(begin)
   if (keys === undefined) {
     const done = expectDone(await next())

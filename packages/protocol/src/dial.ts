@@ -47,6 +47,7 @@ export async function dial(target: DialTarget): Promise<Connection> {
       compression,
       channelBinding,
       random,
+      clock,
       timeoutMs: leftMs,
       ...signal,
     })

@@ -54,6 +54,7 @@ async function attempt({ dial, accept, list = [GRANT], security, before, seeds =
   const dialled = authenticateTo(dialling, {
     credential: { name: 'b', secret: SECRET },
     random: seeded(seeds[0]),
+    clock,
     ...TIMEOUT,
     ...dial,
   }).then(
@@ -166,10 +167,34 @@ describe('nothing can be replayed or relayed', () => {
     for (const frame of recorded) ends.dialler.receive(frame)
     const credential = { name: 'b', secret: SECRET }
     await expect(
-      authenticateTo(dialling, { credential, random: seeded(4), ...TIMEOUT }),
+      authenticateTo(dialling, { credential, random: seeded(4), clock, ...TIMEOUT }),
     ).rejects.toMatchObject({
       code: 'AUTHENTICATION_FAILED',
     })
+  })
+
+  test('all answers of a listener have one deadline together, however late the first comes', async () => {
+    const { dialler, listener } = linked()
+    const clock = new TestClock()
+    const credential = { name: 'b', secret: SECRET }
+    let ended = ''
+    const over = authenticateTo(new Connection(dialler, clock), {
+      credential,
+      random: seeded(4),
+      clock,
+      timeoutMs: 1000,
+    }).catch((error: UnderstudyError) => {
+      ended = error.code
+    })
+    const listening = new Connection(listener, clock)
+    await listening.next(TIMEOUT)
+    await clock.advance(600)
+    listening.send({ type: 'authChallenge', nonce: new Uint8Array(32) })
+    await clock.advance(399)
+    expect(ended).toBe('')
+    await clock.advance(1)
+    await over
+    expect(ended).toBe('PEER_SILENT')
   })
 
   test('a proof is bound to the TLS session: through a relay with two sessions it is worth nothing', async () => {
