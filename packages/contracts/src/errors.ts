@@ -16,6 +16,8 @@ export const ERROR_CODES = {
   TIMEOUT: 'The deadline passed before the awaited thing happened.',
   // writes
   NOT_WRITTEN: 'The write was rolled back and left no trace in the database or the log.',
+  WRITTEN_NOT_ACKED:
+    'The write is durable in the leader’s log, but the set did not acknowledge it in time; it stays pending and may still be acknowledged.',
   OUTCOME_UNKNOWN: 'The write may or may not survive; the position names the record to look for.',
   NOT_LEADER: 'A write reached a node that does not lead.',
   WRITE_FORBIDDEN: 'A write callback ran a statement that replication reserves for itself.',

@@ -10,6 +10,12 @@ export const FORMAT_CONTROL = 0
 /** Record flag: the transaction goes on in the next record; only the last part of one is without it. */
 export const FLAG_CONTINUES = 1
 
+/** Record flag: the group of this record waits for the acks of a set, and is shown to nobody before it has them. */
+export const FLAG_AWAITS_ACKS = 2
+
+/** Record flag, beside `FLAG_AWAITS_ACKS`: the record is of the same group as the one before it. */
+export const FLAG_JOINS_GROUP = 4
+
 /** A record as it stands in the log. */
 export interface LogRecord extends LogPoint {
   readonly previousCrc: number
@@ -46,11 +52,13 @@ export interface ReadOptions {
 
 /**
  * Control payload kinds: the first byte of a `FORMAT_CONTROL` payload. The log writes 1; 2 comes from a leader's `mark`;
- * 3 says that groups are recorded in another format from here on, whose id follows in two bytes, low one first.
+ * 3 says that groups are recorded in another format from here on, whose id follows in two bytes, low one first;
+ * 4 says which ack rule is in force from here on, as text in UTF-8. An epoch begins with the rule `local`.
  */
 export const CONTROL_EPOCH = 1
 export const CONTROL_MARKER = 2
 export const CONTROL_FORMAT = 3
+export const CONTROL_ACKS = 4
 
 export interface EpochBegin {
   /** 64 random bits as 16 lower-case hexadecimal digits. */

@@ -126,6 +126,13 @@ export interface WriteTransaction extends ReadTransaction {
 /** Ack levels: where a commit must be before it is answered. Only `local` (durable in the leader's log) is reached without followers. */
 export type AckLevel = 'local' | 'received' | 'durable' | 'applied'
 
+/** A member of a set that had a commit when the commit was answered. */
+export interface ReceiptMember {
+  readonly name: string
+  /** Leader's wall clock when it learnt that the commit is durable there, in milliseconds; missing when it is only received. */
+  readonly durableAt?: number
+}
+
 /** What the leader says of a commit. */
 export interface Receipt {
   readonly cluster: string
@@ -135,6 +142,12 @@ export interface Receipt {
   readonly index: number
   /** CRC of that record: a position whose CRC differs on a node was lost there. */
   readonly crc: number
+  /** The level that the write was to reach. */
   readonly asked: AckLevel
+  /** The level that it had reached when it was answered, by as many members as the write asked for. */
   readonly reached: AckLevel
+  /** Members of the set that had it when it was answered; empty when none was asked for. */
+  readonly members: readonly ReceiptMember[]
+  /** Answered with less than was asked, because the policy says so while the set does not answer. */
+  readonly degraded: boolean
 }

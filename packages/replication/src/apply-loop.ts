@@ -15,6 +15,7 @@
  * 6. When a record cannot be applied, every record before it is, nothing of it is, and the loop takes no more.
  */
 import {
+  CONTROL_ACKS,
   CONTROL_EPOCH,
   CONTROL_FORMAT,
   CONTROL_MARKER,
@@ -368,7 +369,8 @@ function isMarker(transaction: WholeTransaction): boolean {
 
 function checkControl({ payload }: WholeTransaction): void {
   const kind = payload[0]
-  if (kind === CONTROL_EPOCH || kind === CONTROL_MARKER || kind === CONTROL_FORMAT) return
+  if (kind === CONTROL_EPOCH || kind === CONTROL_MARKER || kind === CONTROL_FORMAT || kind === CONTROL_ACKS)
+    return
   throw new UnderstudyError(
     'FORMAT_VERSION',
     `It is a control record of kind ${String(kind)}, which only a newer version knows. Update this node.`,

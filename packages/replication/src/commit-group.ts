@@ -14,10 +14,15 @@
  *    same transaction after which record it comes, so that a start finds what a crash kept out of the log.
  * 7. A capture is a physical group without writes: its pages are those that others committed since the last one. Its marker
  *    is appended with it, and its view taken while the write lock is held: others commit at any other time.
+ * 8. Records of a group that will wait for acks say so themselves: whoever finds them at the end of a log after a crash
+ *    must not show them before the set has them.
  */
 import {
+  CONTROL_ACKS,
   CONTROL_FORMAT,
   CONTROL_MARKER,
+  FLAG_AWAITS_ACKS,
+  FLAG_JOINS_GROUP,
   FORMAT_CONTROL,
   UnderstudyError,
   isUnderstudyError,
@@ -33,7 +38,7 @@ import {
 import { asFailure, notWrittenInTime } from './failures.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
-import { MARKER, type CaptureRequest, type PendingWrite, type WriteQueue } from './write-queue.ts'
+import { MARKER, RAISE, type CaptureRequest, type PendingWrite, type WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
   /**
@@ -57,6 +62,8 @@ export interface GroupContext<C, T> {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly limits: PipelineLimits
+  /** Whether the group that was just run will wait for acks. */
+  readonly awaits: () => boolean
 }
 
 /** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
@@ -64,6 +71,7 @@ export function runGroup<C, T>(
   context: GroupContext<C, T>,
   queue: WriteQueue<T>,
   group: PendingWrite<T>[],
+  raise: () => RecordDraft,
 ): GroupOutcome {
   const { storage, recorder } = context
   try {
@@ -75,9 +83,10 @@ export function runGroup<C, T>(
   }
   let drafts: RecordDraft[]
   try {
-    if (queue.peek()?.body === MARKER) {
+    const body = queue.peek()?.body
+    if (body === MARKER || body === RAISE) {
       group.push(queue.take() as PendingWrite<T>)
-      return appendControl(context, controlDraft(context, CONTROL_MARKER))
+      return appendControl(context, body === MARKER ? controlDraft(context.clock, CONTROL_MARKER) : raise())
     }
     recorder.beginGroup()
     const returned = runWrites(context, queue, group)
@@ -101,7 +110,7 @@ export function runSwitch<C, T>(context: GroupContext<C, T>, formatId: number): 
   } catch (error) {
     return abandoned(error)
   }
-  return appendControl(context, controlDraft(context, CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
+  return appendControl(context, controlDraft(context.clock, CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
 }
 
 /** A group without writes that logs what others committed; nothing to take in a format that is not physical. */
@@ -119,7 +128,7 @@ export function runCapture<C, T>(
   } catch (error) {
     return rollBack(context, abandoned(error))
   }
-  return commitPhysical(context, marker === undefined ? [] : [controlDraft(context, CONTROL_MARKER)])
+  return commitPhysical(context, marker === undefined ? [] : [controlDraft(context.clock, CONTROL_MARKER)])
 }
 
 /**
@@ -137,7 +146,7 @@ function commitPhysical<C, T>(
     storage.commit()
     const drafts = draftsOf(context)
     if (drafts.length === 0) return { kind: 'unlogged' }
-    return { kind: 'appended', point: log.append([...drafts, ...followedBy]), open: false }
+    return { kind: 'appended', point: log.append(marked(context, [...drafts, ...followedBy])), open: false }
   } catch (error) {
     const failure = log.failure ?? asFailure(error, 'STORAGE_FAILED', 'A committed group could not be logged')
     return rollBack(context, { kind: 'failed', failure, position })
@@ -235,15 +244,32 @@ function appendControl<C, T>(context: GroupContext<C, T>, draft: RecordDraft): G
   const { epoch, lsn } = log.end
   storage.rollback()
   try {
-    return { kind: 'appended', point: log.append([draft]), open: false }
+    return { kind: 'appended', point: log.append(marked(context, [draft])), open: false }
   } catch (error) {
     if (log.failure === undefined) return abandoned(error)
     return { kind: 'failed', failure: log.failure, position: { epoch, lsn: lsn + 1 } }
   }
 }
 
-function controlDraft<C, T>({ clock }: GroupContext<C, T>, ...payload: number[]): RecordDraft {
+/** Says of records that their group will wait for acks. */
+function marked<C, T>(
+  { awaits }: GroupContext<C, T>,
+  drafts: readonly RecordDraft[],
+): readonly RecordDraft[] {
+  if (!awaits()) return drafts
+  return drafts.map((draft, index) => ({
+    ...draft,
+    flags: draft.flags | FLAG_AWAITS_ACKS | (index === 0 ? 0 : FLAG_JOINS_GROUP),
+  }))
+}
+
+function controlDraft(clock: Clock, ...payload: readonly number[]): RecordDraft {
   return { format: FORMAT_CONTROL, flags: 0, committedAtMs: clock.now(), payload: Uint8Array.from(payload) }
+}
+
+/** The record that says which ack rule is in force from there on. */
+export function ackRuleDraft(clock: Clock, rule: string): RecordDraft {
+  return controlDraft(clock, CONTROL_ACKS, ...Buffer.from(rule))
 }
 
 function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]): GroupOutcome {
@@ -251,7 +277,7 @@ function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]):
   const { epoch, lsn } = log.end
   let point: LogPoint
   try {
-    point = log.append(drafts)
+    point = log.append(marked(context, drafts))
   } catch (error) {
     if (log.failure === undefined) return rollBack(context, abandoned(error))
     // A write that failed half-way may have left whole records behind, which the next start would find.

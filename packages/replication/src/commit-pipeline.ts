@@ -2,24 +2,27 @@
  * The leader's commit pipeline: concurrent writes share one transaction, one payload, one append, one fdatasync.
  *
  * Decides: when a group starts, in which order its four moments come (durable in the log → acked by the set → visible →
- * replied), who is told what when one of them fails, from which group on another format is in force. Leaves to others: how a group runs (commit-group), what the set is
- * (without a policy: nobody, so a durable group is acked), the sending, bases (physical).
+ * replied), who is told what when one of them fails, from which group on another format is in force. Leaves to others: how a group runs (commit-group), whose acks a group
+ * needs and when it has them (ack-gate; without a rule a durable group is acked), the sending, bases (physical).
  *
  * Validity conditions:
  * 1. One group at a time: the storage has one transaction. Writes that come meanwhile queue for the next one.
  * 2. A group starts in a turn of its own (`defer`), so that callers who were just answered can join the next one.
- * 3. No reply before COMMIT, no COMMIT before the log is durable; a write that threw or changed nothing is answered
+ * 3. No reply before COMMIT, no COMMIT before the log is durable and the set has it; a write that threw or changed nothing is answered
  *    with its group, when all it could have seen is visible. A physical format's group is committed, and so visible on this node, before it
- *    is durable: only the reply waits.
+ *    is durable: only the reply waits. So it is with a policy whose visibility is `local`.
  * 4. After a failed sync, append of unknown effect, COMMIT or foreign write nothing is written any more; what may
  *    survive is reported as `OUTCOME_UNKNOWN`, what was never run as `NOT_WRITTEN`.
  * 5. A change of format is a turn of its own between two groups. One to a physical format logs a base, before which the
  *    storage is made durable: writes queue for so long.
- * 6. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
+ * 6. The high watermark is what followers may show: what is acked; with a rule of the level `applied`, which they must show
+ *    to satisfy it, what is durable.
+ * 7. A group that waits for acks is never given up while the node leads. One that waits when it stops is rolled back here,
+ *    stays in the log, and is `OUTCOME_UNKNOWN`.
+ * 8. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
  */
 import {
   UnderstudyError,
-  type Clock,
   type Log,
   type LogFormat,
   type LogPoint,
@@ -28,12 +31,14 @@ import {
   type Receipt,
   type Recorder,
   type RunResult,
-  type SqliteConnection,
-  type Storage,
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
+import { AckGate, refusedUntilAcked, type AckStatus } from './ack-gate.ts'
+import { LOCAL, formatRule, type AckRule } from './ack-rule.ts'
+import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
+  ackRuleDraft,
   rollBackGroup,
   runCapture,
   runGroup,
@@ -41,83 +46,29 @@ import {
   type GroupContext,
   type GroupOutcome,
 } from './commit-group.ts'
-import { asFailure, notWritten, notWrittenInTime, outcomeUnknown, replacedByBase } from './failures.ts'
+import {
+  asFailure,
+  notWritten,
+  notWrittenAborted,
+  notWrittenInTime,
+  outcomeUnknown,
+  replacedByBase,
+  unknownWithoutAcks,
+} from './failures.ts'
 import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
 import { logBase } from './physical.ts'
+import type {
+  CommitPipeline,
+  CommitPipelineOptions,
+  Defer,
+  Recovery,
+  WriteOptions,
+  WriteResult,
+} from './pipeline-api.ts'
 import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
 import { runStatements, type Statement } from './statements.ts'
-import { isCapture, isMarker, isSwitch, MARKER, WriteQueue, type PendingWrite } from './write-queue.ts'
-
-/** Runs a function in a later turn of the event loop, after what is due now. */
-export type Defer = (run: () => void) => void
-
-export interface CommitPipelineOptions<C, T = WriteTransaction> {
-  readonly storage: Storage<C, T>
-  /** Must have begun an epoch of this node, and everything in it must be applied: see `becomeLeader`. */
-  readonly log: Log
-  readonly format: LogFormat<C>
-  /** A second format, recorded only to be compared with the one in force. */
-  readonly shadow?: ShadowOptions<C>
-  /** Cluster id, for receipts. */
-  readonly cluster: string
-  readonly clock: Clock
-  readonly limits?: Partial<PipelineLimits>
-  /** Default `setImmediate`. A simulation gives `(run) => clock.schedule(0, run)`. */
-  readonly defer?: Defer
-  /** Records up to here are durable and may leave the node. Called in the same turn, after the writes were answered. */
-  readonly onDurable?: (point: LogPoint) => void
-  /** A marker record, and nothing after it, is visible. What it throws, `mark` rejects with. */
-  readonly onMarker?: (point: LogPoint) => void
-  /** A base was logged: nobody can tell page by page what changed before it. */
-  readonly onBase?: (point: LogPoint) => void
-  /** The pipeline stopped for good. */
-  readonly onFailed?: (failure: UnderstudyError) => void
-}
-
-export interface WriteOptions {
-  /** How long the write may wait for its turn. Default `writeTimeoutMs` of the limits. */
-  readonly timeoutMs?: number
-}
-
-export interface WriteResult<R> {
-  readonly value: R
-  readonly receipt: Receipt
-}
-
-export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
-  /**
-   * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
-   * callback threw, `NOT_WRITTEN`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that stopped the pipeline.
-   */
-  write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  /** Runs the statements in order; `value` holds the result of each. `EXPECTATION_FAILED` when one changed another number of rows. */
-  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
-  /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
-  mark(): Promise<LogPoint>
-  /**
-   * Of a storage whose file others write too: logs what they committed, as pages or, when those cannot be told, as a base.
-   * With `marker` a marker record follows at once; it is called while nobody can commit, to freeze what the marker stands
-   * for. `NOT_WRITTEN` when the lock was not to be had, or a base came in the place of a marker: ask again.
-   */
-  capture(marker?: () => void): Promise<LogPoint>
-  /**
-   * Groups are recorded in `format` from the position on that it resolves with; writes go on meanwhile. Rejects with what
-   * the format's `inspect` throws, and as `write` does; the old format stays in force then.
-   */
-  switchFormat(format: LogFormat<C>): Promise<LogPoint>
-  /** The format in force. */
-  readonly format: LogFormat<C>
-  /** What the shadow and the format in force have measured since this one came into force; `undefined` without a shadow. */
-  readonly shadow: ShadowReport | undefined
-  /** Last LSN that satisfies the ack rule. */
-  readonly highWatermark: Lsn
-  /** Why the pipeline stopped, if it did. */
-  readonly failure: UnderstudyError | undefined
-  /** Writes that wait for their turn. */
-  readonly queued: number
-  /** Takes no more writes; resolves when those it has are answered. */
-  close(): Promise<void>
-}
+import { SyncPace } from './sync-pace.ts'
+import { MARKER, RAISE, WriteQueue, isCapture, isMarker, isSwitch, type PendingWrite } from './write-queue.ts'
 
 export function createCommitPipeline<C, T = WriteTransaction>(
   options: CommitPipelineOptions<C, T>,
@@ -125,8 +76,14 @@ export function createCommitPipeline<C, T = WriteTransaction>(
   return new GroupCommitPipeline(options)
 }
 
-/** Below any real sync, so that a limit below it never syncs a group on this thread. */
-const SYNC_MS_MIN = 0.001
+/** A group that waits for acks, from when it is durable. */
+interface Awaiting {
+  readonly point: LogPoint
+  /** Its transaction waits for COMMIT; otherwise it is shown here. */
+  readonly open: boolean
+  /** It is what a former life left in the log. */
+  readonly recovery: Recovery | undefined
+}
 
 class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #options: CommitPipelineOptions<C, T>
@@ -139,8 +96,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #busy = false
   #group: PendingWrite<T>[] = []
   #highWatermark: Lsn
-  /** How long a sync takes, smoothed. Unknown at first, which counts as slow. */
-  #syncMs = Number.POSITIVE_INFINITY
+  readonly #pace: SyncPace
+  readonly #gate: AckGate<T>
+  #awaiting: Awaiting | undefined
+  /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
+  #isSettling = false
+  /** `close` waits for acks no longer. */
+  #endsWaits = false
+  #graceTimer: Timer | undefined
   #failure: UnderstudyError | undefined
   #closed: { promise: Promise<void>; resolve: () => void } | undefined
   #deadline: { readonly atMs: number; readonly timer: Timer } | undefined
@@ -160,8 +123,18 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const refusal = options.shadow && shadowRefusal(format, options.shadow.format)
     if (refusal !== undefined) throw refusal
     const recorder = this.#recorderOf(format)
-    this.#context = { storage, log, format, recorder, clock, limits: this.#limits }
-    this.#highWatermark = log.durable
+    this.#pace = new SyncPace(this.#limits)
+    this.#gate = new AckGate(options.acks, options.node, clock, {
+      met: () => this.#met(),
+      refuse: () => this.#rejectQueue(refusedUntilAcked),
+      degrade: () => this.#degrade(),
+      raise: () => this.#raise(),
+    })
+    const awaits = (): boolean => this.#gate.rulesOf(this.#group).length > 0
+    this.#context = { storage, log, format, recorder, clock, limits: this.#limits, awaits }
+    this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
+    this.#gate.durable(log.end)
+    if (options.recovery !== undefined) this.#recover(options.recovery)
   }
 
   get format(): LogFormat<C> {
@@ -175,6 +148,22 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   get highWatermark(): Lsn {
     return this.#highWatermark
+  }
+
+  get acks(): AckStatus {
+    return this.#gate.status()
+  }
+
+  follower(name: string, progress: MemberProgress | undefined): void {
+    this.#gate.follower(name, progress)
+  }
+
+  awaits(name: string): boolean {
+    return this.#gate.awaits(name)
+  }
+
+  syncState(name: string): SyncState {
+    return this.#gate.syncState(name)
   }
 
   get failure(): UnderstudyError | undefined {
@@ -196,28 +185,55 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       typeof body === 'function'
         ? body
         : (runStatements(body) as (tx: never) => unknown as (tx: T) => unknown)
-    return this.#enqueue(run, options) as Promise<WriteResult<never>>
+    let rule: AckRule | undefined
+    try {
+      rule = this.#gate.ruleOf(options)
+    } catch (error) {
+      return Promise.reject(error as UnderstudyError)
+    }
+    return this.#enqueue(run, options, rule) as Promise<WriteResult<never>>
   }
 
   mark(): Promise<LogPoint> {
-    return this.#enqueue(MARKER, undefined) as Promise<LogPoint>
+    return this.#enqueue(MARKER, undefined, this.#ownRule) as Promise<LogPoint>
   }
 
   switchFormat(format: LogFormat<C>): Promise<LogPoint> {
-    return this.#enqueue({ format }, undefined) as Promise<LogPoint>
+    return this.#enqueue({ format }, undefined, this.#ownRule) as Promise<LogPoint>
   }
 
   capture(marker?: () => void): Promise<LogPoint> {
-    return this.#enqueue({ marker }, undefined) as Promise<LogPoint>
+    return this.#enqueue({ marker }, undefined, this.#ownRule) as Promise<LogPoint>
   }
 
   async close(): Promise<void> {
-    this.#closed ??= Promise.withResolvers<void>()
-    this.#endIfDrained()
+    if (this.#closed === undefined) {
+      this.#closed = Promise.withResolvers<void>()
+      if (this.#gate.waits === 'unmet') this.#endWaits()
+      else if (this.#busy)
+        this.#graceTimer = this.#options.clock.schedule(this.#limits.closeAckMs, () => this.#endWaits())
+      this.#endIfDrained()
+    }
     return this.#closed.promise
   }
 
-  #enqueue(body: PendingWrite<T>['body'], options: WriteOptions | undefined): Promise<unknown> {
+  stop(failure: UnderstudyError): void {
+    if (this.#failure !== undefined) return
+    this.#failure = failure
+    this.#rejectQueue(() => notWritten(failure))
+    this.#giveUp()
+  }
+
+  #endWaits(): void {
+    this.#endsWaits = true
+    this.#giveUp()
+  }
+
+  #enqueue(
+    body: PendingWrite<T>['body'],
+    options: WriteOptions | undefined,
+    rule: AckRule | undefined,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const refusal = this.#refusal()
       if (refusal !== undefined) {
@@ -226,8 +242,21 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       }
       const timeoutMs = options?.timeoutMs ?? this.#limits.writeTimeoutMs
       const deadlineMs = this.#options.clock.monotonic() + timeoutMs
-      this.#queue.push({ body, deadlineMs, resolve, reject, outcome: undefined, threw: false })
+      const write: PendingWrite<T> = {
+        body,
+        deadlineMs,
+        rule,
+        ackTimeoutMs: options?.ackTimeoutMs,
+        resolve,
+        reject,
+        outcome: undefined,
+        threw: false,
+        aborted: false,
+        settled: false,
+      }
+      this.#queue.push(write)
       if (this.#deadline === undefined || deadlineMs < this.#deadline.atMs) this.#watchDeadline(deadlineMs)
+      if (options?.signal !== undefined) this.#watchSignal(write, options.signal, resolve, reject)
       if (!this.#busy) this.#startGroup()
     })
   }
@@ -240,6 +269,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         'The node is closing and takes no more writes; nothing was changed.',
       )
     }
+    if (this.#gate.refuses) return refusedUntilAcked()
     if (this.#queue.length < this.#limits.queueWritesMax) return undefined
     return new UnderstudyError(
       'OVERLOADED',
@@ -277,7 +307,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   #run(body: PendingWrite<T>['body']): GroupOutcome {
     if (isSwitch(body)) return this.#runSwitch(body.format as LogFormat<C>)
-    if (!isCapture(body)) return runGroup(this.#context, this.#queue, this.#group)
+    if (!isCapture(body)) return runGroup(this.#context, this.#queue, this.#group, this.#raiseDraft)
     this.#group.push(this.#queue.take() as PendingWrite<T>)
     return runCapture(this.#context, body)
   }
@@ -355,19 +385,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     )
   }
 
-  /**
-   * A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool, and so does a group on a
-   * disk that is fast at the moment. While the disk is slow the trip is nothing, and this thread has others to serve:
-   * followers, snapshots, readers.
-   */
   #makeDurable(point: LogPoint, open: boolean): void {
-    const { log, clock, limits } = this.#context
+    const { log, clock } = this.#context
     const startMs = clock.monotonic()
-    const isLone = this.#group.length === 1 && this.#queue.length === 0
-    if (isLone ? this.#isSlow(limits.loneSyncHereMsMax) : this.#syncMs >= limits.syncHereMsMax) {
+    if (this.#pace.isOffThread(this.#group.length === 1 && this.#queue.length === 0)) {
       log.sync().then(
         () => {
-          this.#noteSync(clock.monotonic() - startMs)
+          this.#pace.note(clock.monotonic() - startMs)
           this.#durable(point, open)
         },
         (error: unknown) => this.#syncFailed(point, error),
@@ -379,19 +403,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     } catch (error) {
       return this.#syncFailed(point, error)
     }
-    this.#noteSync(clock.monotonic() - startMs)
+    this.#pace.note(clock.monotonic() - startMs)
     this.#durable(point, open)
-  }
-
-  /** Nothing is known before the first sync: a lone write takes the disk for fast then. */
-  #isSlow(msMax: number): boolean {
-    return Number.isFinite(this.#syncMs) && this.#syncMs >= msMax
-  }
-
-  /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */
-  #noteSync(tookMs: number): void {
-    const ms = Math.max(tookMs, SYNC_MS_MIN)
-    this.#syncMs = this.#syncMs === Number.POSITIVE_INFINITY ? ms : this.#syncMs * 0.9 + ms * 0.1
   }
 
   #syncFailed(point: LogPoint, error: unknown): void {
@@ -401,33 +414,173 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** First moment: the group survives a crash of this node. */
   #durable(point: LogPoint, open: boolean): void {
+    this.#gate.durable(point)
+    const rules = this.#gate.rulesOf(this.#group)
+    if (rules.length > 0) return this.#await(point, open, rules)
     this.#acked(point, open)
     this.#options.onDurable?.(point)
   }
 
-  /** Second moment: the set has it. Without a policy the set is this node. */
+  /** The group is sent, and waits for its set. What can be shown before is. */
+  #await(point: LogPoint, open: boolean, rules: readonly AckRule[]): void {
+    const isHidden = open && !this.#gate.showsFirst
+    if (!isHidden && !this.#makeVisible(point, open)) return
+    if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn
+    this.#awaiting = { point, open: isHidden, recovery: undefined }
+    if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
+    this.#gate.wait(point, rules, this.#group)
+    this.#options.onDurable?.(point)
+    this.#gate.look()
+  }
+
+  #met(): void {
+    const awaiting = this.#awaiting
+    if (awaiting === undefined) return
+    if (this.#group[0]?.body === RAISE) this.#restored()
+    this.#finish(awaiting, awaiting.point)
+  }
+
+  /** What waited is acked, or the rule was lowered by the record at `end`. */
+  #finish(awaiting: Awaiting, end: LogPoint): void {
+    const { point, open, recovery } = awaiting
+    if (recovery !== undefined) return this.#finishRecovery(recovery, end)
+    this.#awaiting = undefined
+    this.#highWatermark = end.lsn
+    if (open && !this.#makeVisible(point, true)) return
+    if (end !== point && !this.#settleRecord(end)) return
+    this.#reply(point)
+    this.#options.onDurable?.(end)
+  }
+
+  /** Second moment: the set has it. Without a rule the set is this node. */
   #acked(point: LogPoint, open: boolean): void {
     this.#highWatermark = point.lsn
-    this.#makeVisible(point, open)
+    if (this.#makeVisible(point, open)) this.#reply(point)
   }
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
-  #makeVisible(point: LogPoint, open: boolean): void {
+  #makeVisible(point: LogPoint, open: boolean): boolean {
     const { storage, recorder } = this.#context
     try {
       if (open) storage.commit()
       else storage.settle(point)
     } catch (error) {
       rollBackGroup(this.#context)
-      return this.#fail(
-        asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'),
-        point,
-      )
+      this.#fail(asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'), point)
+      return false
     }
     if (recorder instanceof ShadowRecorder) recorder.committed()
     const first = this.#group[0]
     if (first !== undefined && !first.threw && isMarker(first.body)) this.#tellMarker(first, point)
-    this.#reply(point)
+    this.#options.onVisible?.(point)
+    return true
+  }
+
+  // Acks that do not come
+
+  /** The rule is lowered: first its record, which is durable before anything is answered by it. */
+  #degrade(): void {
+    const { log, clock } = this.#context
+    const awaiting = this.#awaiting
+    if (awaiting === undefined) return
+    let record: LogPoint
+    try {
+      record = log.append([ackRuleDraft(clock, formatRule(LOCAL))])
+    } catch (error) {
+      if (log.failure !== undefined) return this.#syncFailed(awaiting.point, error)
+      return this.#gate.postpone()
+    }
+    this.#isSettling = true
+    log.sync().then(
+      () => {
+        this.#isSettling = false
+        if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
+        const wasDegraded = this.#gate.isDegraded
+        this.#gate.lowered()
+        this.#gate.durable(record)
+        if (!wasDegraded) this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: true })
+        this.#finish(awaiting, record)
+      },
+      (error: unknown) => this.#syncFailed(awaiting.point, error),
+    )
+  }
+
+  /** The set is back: a group of its own raises the rule, once the set has it. */
+  #raise(): void {
+    this.#enqueue(RAISE, undefined, undefined).catch(() => this.#gate.raiseFailed())
+  }
+
+  readonly #raiseDraft = (): ReturnType<typeof ackRuleDraft> =>
+    ackRuleDraft(this.#options.clock, this.#gate.raised.map((rule) => formatRule(rule)).join(' and '))
+
+  #restored(): void {
+    this.#gate.restored()
+    this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: false })
+  }
+
+  /** A record of the log itself, above what is shown: the storage is told of it. */
+  #settleRecord(point: LogPoint): boolean {
+    const { storage } = this.#context
+    try {
+      if (storage.physical) storage.settle(point)
+      else {
+        storage.begin()
+        storage.mark(point)
+        storage.commit()
+      }
+      return true
+    } catch (error) {
+      rollBackGroup(this.#context)
+      this.#fail(asFailure(error, 'STORAGE_FAILED', 'The position of a record could not be stored'), point)
+      return false
+    }
+  }
+
+  /** The node stops leading: what waits for acks is rolled back here, and stays in the log. */
+  #giveUp(): void {
+    const awaiting = this.#awaiting
+    if (awaiting === undefined || this.#isSettling) return
+    const failure = this.#failure
+    const error = unknownWithoutAcks(awaiting.point, awaiting.open, failure)
+    this.#awaiting = undefined
+    this.#gate.close()
+    if (awaiting.open) rollBackGroup(this.#context)
+    this.#failure ??= error
+    this.#rejectQueue(() => notWritten(error))
+    this.#rejectGroup(error)
+    this.#endGroup()
+  }
+
+  // What a former life left
+
+  #recover(recovery: Recovery): void {
+    this.#busy = true
+    this.#awaiting = { point: recovery.point, open: false, recovery }
+    this.#gate.wait(recovery.point, [this.#gate.rule], this.#group, true)
+    this.#defer(() => this.#gate.look())
+  }
+
+  #finishRecovery(recovery: Recovery, end: LogPoint): void {
+    this.#isSettling = true
+    recovery.run().then(
+      () => {
+        this.#isSettling = false
+        this.#awaiting = undefined
+        this.#highWatermark = end.lsn
+        const { recorder, format } = this.#context
+        // It may know a schema from before.
+        recorder.close()
+        this.#context = { ...this.#context, recorder: this.#recorderOf(format) }
+        this.#options.onVisible?.(end)
+        this.#endGroup()
+        this.#options.onDurable?.(end)
+      },
+      (error: unknown) => {
+        this.#isSettling = false
+        this.#awaiting = undefined
+        this.#fail(asFailure(error, 'STORAGE_FAILED', 'The end of the log could not be redone'), end)
+      },
+    )
   }
 
   /** A capture that ended in a base has no marker. */
@@ -452,20 +605,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { cluster } = this.#options
     const position = { epoch: point.epoch, lsn: point.lsn }
     let index = 0
+    let rule: AckRule | undefined
+    let verdict = this.#gate.verdict(undefined, point)
     for (const write of this.#group) {
       if (write.threw) {
         write.reject(write.outcome)
       } else if (typeof write.body !== 'function') {
         write.resolve(point)
       } else {
-        const receipt: Receipt = {
-          cluster,
-          position,
-          index: index++,
-          crc: point.crc,
-          asked: 'local',
-          reached: 'local',
-        }
+        if (write.rule !== rule) verdict = this.#gate.verdict((rule = write.rule), point)
+        const receipt: Receipt = { cluster, position, index: index++, crc: point.crc, ...verdict }
         write.resolve({ value: write.outcome, receipt })
       }
     }
@@ -483,10 +632,17 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     for (const write of this.#group) write.reject(write.threw ? write.outcome : error)
   }
 
+  #rejectQueue(error: () => UnderstudyError): void {
+    for (const write of this.#queue.takeAll()) write.reject(error())
+  }
+
   #fail(failure: UnderstudyError, position: Position | undefined): void {
-    this.#failure = failure
+    this.#failure ??= failure
+    this.#awaiting = undefined
+    this.#isSettling = false
+    this.#gate.close()
     this.#rejectGroup(position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
-    for (const write of this.#queue.takeAll()) write.reject(notWritten(failure))
+    this.#rejectQueue(() => notWritten(failure))
     this.#endGroup()
     this.#options.onFailed?.(failure)
   }
@@ -495,8 +651,34 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (this.#busy || this.#queue.length > 0 || this.#closed === undefined) return
     this.#deadline?.timer.cancel()
     this.#deadline = undefined
+    this.#graceTimer?.cancel()
+    this.#gate.close()
     this.#context.recorder.close()
     this.#closed.resolve()
+  }
+
+  get #ownRule(): AckRule | undefined {
+    const { rule } = this.#gate
+    return rule.of === undefined ? undefined : rule
+  }
+
+  /** Before its turn an aborted write never runs; after it, only the wait ends. */
+  #watchSignal(
+    write: PendingWrite<T>,
+    signal: AbortSignal,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    const onAbort = (): void => {
+      write.aborted = true
+      if (this.#queue.remove(write)) write.reject(notWrittenAborted(signal))
+      else this.#gate.aborted()
+    }
+    const ended = (): void => signal.removeEventListener('abort', onAbort)
+    write.resolve = (value) => (ended(), resolve(value))
+    write.reject = (error) => (ended(), reject(error))
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
   }
 
   // Deadlines: one timer for the earliest, so that a write costs none of its own.

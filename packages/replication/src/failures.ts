@@ -6,6 +6,7 @@ import {
   formatPosition,
   isUnderstudyError,
   type ErrorCode,
+  type LogPoint,
   type Position,
 } from '@understudy/contracts'
 
@@ -44,6 +45,41 @@ export function outcomeUnknown(position: Position, cause: unknown): UnderstudyEr
     `The write may or may not survive, the node stopped writing: ${messageOf(cause)} ` +
       `After a restart look for position ${formatPosition(position)} before sending it again.`,
     { cause, position },
+  )
+}
+
+/** The record is durable here; the set has not said that it has it. */
+export function writtenNotAcked(point: LogPoint, reason: 'deadline' | 'aborted'): UnderstudyError {
+  const position = { epoch: point.epoch, lsn: point.lsn }
+  const why = reason === 'aborted' ? 'the wait was aborted' : 'they did not in time'
+  return new UnderstudyError(
+    'WRITTEN_NOT_ACKED',
+    `The write is durable in the log of the leader at ${formatPosition(position)}; followers must acknowledge it, and ${why}. ` +
+      'It is kept and may still be acknowledged: look for that position before sending it again.',
+    { position, crc: point.crc, reason },
+  )
+}
+
+/** The write waited for acks when the node stopped, for a reason or because it was closed. */
+export function unknownWithoutAcks(point: LogPoint, isHidden: boolean, cause?: unknown): UnderstudyError {
+  const position = { epoch: point.epoch, lsn: point.lsn }
+  const shown = isHidden
+    ? 'No reader saw it; the next start shows it once followers have it.'
+    : 'Readers of this node may have seen it.'
+  return new UnderstudyError(
+    'OUTCOME_UNKNOWN',
+    `The write was durable in the log of the leader at ${formatPosition(position)}, and not acknowledged, when the node stopped` +
+      `${cause === undefined ? '.' : `: ${messageOf(cause)}`} ${shown} Look for that position before sending it again.`,
+    { position, crc: point.crc, ...(cause !== undefined && { cause }) },
+  )
+}
+
+/** The caller gave up before the write had its turn. */
+export function notWrittenAborted(signal: AbortSignal | undefined): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    'The write was aborted before its turn and was never run. Nothing was changed.',
+    { reason: 'aborted', cause: signal?.reason },
   )
 }
 

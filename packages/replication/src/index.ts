@@ -1,11 +1,31 @@
+export { createCommitPipeline } from './commit-pipeline.ts'
+export type {
+  CommitPipeline,
+  CommitPipelineOptions,
+  Defer,
+  Recovery,
+  WriteOptions,
+  WriteResult,
+} from './pipeline-api.ts'
+export type { AckStatus } from './ack-gate.ts'
 export {
-  createCommitPipeline,
-  type CommitPipeline,
-  type CommitPipelineOptions,
-  type Defer,
-  type WriteOptions,
-  type WriteResult,
-} from './commit-pipeline.ts'
+  any,
+  async,
+  first,
+  formatRule,
+  parseRule,
+  resolvePolicy,
+  semiSync,
+  sync,
+  type AckPolicy,
+  type AckRule,
+  type AckSet,
+  type AckSettings,
+  type OnUnmet,
+  type PolicyOptions,
+} from './ack-rule.ts'
+export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
+export { shownUpTo } from './shown.ts'
 export type { Statement } from './statements.ts'
 export { formatVersion, incompatibility } from './format-versions.ts'
 export { draftParts, PartAssembler, type WholeTransaction } from './parts.ts'

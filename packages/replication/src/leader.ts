@@ -5,7 +5,10 @@
  * 2. A transaction at the end of the log whose last part is missing was never acknowledged and is cut off, before the
  *    new epoch makes it impossible to tell.
  * 3. The new epoch is durable before the first write, and applied, so that every receipt carries it.
- * 4. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
+ * 4. With an ack rule, a group at the end of the log that may lack acks is not applied, and so shown to nobody, before the
+ *    set has the whole log: the pipeline begins with that, and takes writes meanwhile, because followers start after it.
+ * 5. With an ack rule, the rule is a record right after the epoch's, in the same sync.
+ * 6. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
  *    physical format begins with a base unless the file is kept page by page already.
  */
 import {
@@ -13,15 +16,20 @@ import {
   type EpochEntry,
   type LogFormat,
   type LogPoint,
+  type Lsn,
   type Random,
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
+import { formatRule, resolvePolicy } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
-import { createCommitPipeline, type CommitPipeline, type CommitPipelineOptions } from './commit-pipeline.ts'
+import { ackRuleDraft } from './commit-group.ts'
+import { createCommitPipeline } from './commit-pipeline.ts'
+import type { CommitPipeline, CommitPipelineOptions, Recovery } from './pipeline-api.ts'
 import { PIPELINE_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
 import { logUnlogged } from './physical.ts'
 import { redo, type RedoResult } from './redo.ts'
+import { shownUpTo, unfinishedFrom } from './shown.ts'
 
 export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipelineOptions<C, T> {
   /** Every format that records of the log may name; `format` is the one of new records. */
@@ -46,28 +54,59 @@ export interface Leadership<T = WriteTransaction, C = SqliteConnection> {
 export async function becomeLeader<C, T = WriteTransaction>(
   options: BecomeLeaderOptions<C, T>,
 ): Promise<Leadership<T, C>> {
-  const { log, storage, formats, clock, random, node } = options
+  const { log, storage, formats, clock, random, node, format } = options
+  const { rule } = resolvePolicy(options.acks, node)
+  const isAcked = rule.of !== undefined
   await log.sync()
-  const redone = await redo({
+  const endBefore = log.end.lsn
+  // What is to be hidden is told by the last records, so that a torn transaction after them must go first.
+  const tornFrom = isAcked ? unfinishedFrom(log) : undefined
+  const shown = isAcked ? Math.min(shownUpTo(log), (tornFrom ?? Number.POSITIVE_INFINITY) - 1) : log.durable
+  if (tornFrom !== undefined) log.truncateAfter(tornFrom - 1)
+  const redone = await redoUpTo(options, Math.min(shown, log.durable))
+  if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
+  const cutRecords = endBefore - log.end.lsn
+  new ApplyLoop({ storage, formats, clock }).restore()
+  const isWhole = storage.applied.lsn >= log.end.lsn || storage.ahead
+  let point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
+  if (isAcked) point = log.append([ackRuleDraft(clock, formatRule(rule))])
+  await log.sync()
+  if (isWhole) await enterEpoch(options, point)
+  const pipeline = createCommitPipeline(
+    isWhole ? options : { ...options, recovery: recoveryOf(options, point) },
+  )
+  const begins = format.physical === true && !storage.physical
+  // Followers connect only after this: what waits for them must not be waited for.
+  if (begins && isAcked) pipeline.switchFormat(format).catch(() => {})
+  else if (begins) await pipeline.switchFormat(format)
+  return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
+}
+
+function redoUpTo<C, T>(options: BecomeLeaderOptions<C, T>, upTo: Lsn): Promise<RedoResult> {
+  const { log, storage, formats, clock } = options
+  return redo({
     log,
     storage,
     formats,
     clock,
+    upTo,
     ...(options.applyLimits && { limits: options.applyLimits }),
     ...(options.defer && { defer: options.defer }),
     ...(options.onMarker && { onMarker: options.onMarker }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
-  const endBefore = log.end.lsn
-  if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
-  const cutRecords = endBefore - log.end.lsn
-  new ApplyLoop({ storage, formats, clock }).restore()
-  const point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
-  await log.sync()
-  await enterEpoch(options, point)
-  const pipeline = createCommitPipeline(options)
-  if (options.format.physical === true && !storage.physical) await pipeline.switchFormat(options.format)
-  return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
+}
+
+/** The log to its end, this epoch's first records among it. */
+function recoveryOf<C, T>(options: BecomeLeaderOptions<C, T>, point: LogPoint): Recovery {
+  const { log, storage, formats, clock } = options
+  return {
+    point,
+    run: async () => {
+      await redoUpTo(options, log.durable)
+      new ApplyLoop({ storage, formats, clock }).restore()
+    },
+  }
 }
 
 /** The storage is at the epoch's first record, or at the record after it that a crash kept out of the log. */

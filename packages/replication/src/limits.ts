@@ -29,6 +29,8 @@ export interface PipelineLimits {
   readonly recordBytesMax: number
   /** Payload bytes of one group; above it the group is `NOT_WRITTEN`. */
   readonly transactionBytesMax: number
+  /** How long `close` waits for acks that are missing, in milliseconds. */
+  readonly closeAckMs: number
 }
 
 export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
@@ -40,6 +42,7 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   loneSyncHereMsMax: 0.6,
   recordBytesMax: 4 * 1024 * 1024,
   transactionBytesMax: 1024 * 1024 * 1024,
+  closeAckMs: 1000,
 })
 
 export interface ApplyLimits {

@@ -29,7 +29,7 @@ import {
   type Records,
 } from '@understudy/protocol'
 import { ApplyLoop } from './apply-loop.ts'
-import type { Defer } from './commit-pipeline.ts'
+import type { Defer } from './pipeline-api.ts'
 import { asFailure } from './failures.ts'
 import {
   BACKOFF_LIMITS,

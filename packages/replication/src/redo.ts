@@ -15,7 +15,7 @@ import {
   type Storage,
 } from '@understudy/contracts'
 import { ApplyLoop } from './apply-loop.ts'
-import type { Defer } from './commit-pipeline.ts'
+import type { Defer } from './pipeline-api.ts'
 import { APPLY_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
 import { settleFromLog } from './physical.ts'
 

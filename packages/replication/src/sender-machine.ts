@@ -13,7 +13,7 @@
  * 4. A rise of the high watermark reaches the follower even when there are no records to carry it.
  * 5. A follower that has the newest gets no further frame until `batchBytes` should have gathered, at most for `batchMs`;
  *    one that has not is never kept waiting. A lone writer makes a small record every 200 µs: a frame for each costs both
- *    nodes more than the commit itself.
+ *    nodes more than the commit itself. One whose ack is waited for never rests.
  */
 import { UnderstudyError, formatPosition, type Lsn } from '@understudy/contracts'
 import type { Ack, Heartbeat, Message } from '@understudy/protocol'
@@ -25,7 +25,13 @@ export type FollowerState = 'catchup' | 'streaming'
 
 export type SenderEvent =
   /** The leader's durable end or high watermark moved. */
-  | { readonly kind: 'progress'; readonly durable: Lsn; readonly highWatermark: Lsn }
+  | {
+      readonly kind: 'progress'
+      readonly durable: Lsn
+      readonly highWatermark: Lsn
+      /** Writes wait for this follower's ack. */
+      readonly isAwaited?: boolean
+    }
   | { readonly kind: 'message'; readonly message: Message }
   /** Records were sent as asked for; `isWritable`: the channel takes more. */
   | { readonly kind: 'sent'; readonly last: Lsn; readonly bytes: number; readonly isWritable: boolean }
@@ -83,6 +89,8 @@ export class SenderMachine {
   #reading = false
   #isWritable = true
   #isWaiting = false
+  #isAwaited = false
+  #changes = 0
   #restUntilMs = Number.NEGATIVE_INFINITY
   /** When the follower was last sent the newest. */
   #sentAtMs = Number.NEGATIVE_INFINITY
@@ -118,12 +126,18 @@ export class SenderMachine {
     }
   }
 
+  /** Counts what `progress` says anew of its acks and its state. */
+  get changes(): number {
+    return this.#changes
+  }
+
   step(event: SenderEvent, nowMs: number): SenderAction[] {
     if (this.#isClosed) return []
     switch (event.kind) {
       case 'progress':
         this.#durableHere = Math.max(this.#durableHere, event.durable)
         this.#highWatermark = Math.max(this.#highWatermark, event.highWatermark)
+        this.#isAwaited = event.isAwaited === true
         return this.#next(nowMs)
       case 'sent':
         return this.#onSent(event, nowMs)
@@ -186,6 +200,7 @@ export class SenderMachine {
       return this.#close(error, false)
     }
     const isFurther = ack.durable > this.#ack.durable
+    this.#changes++
     this.#ack = { received: ack.received, durable: ack.durable, applied: ack.applied }
     if (!isFurther) return []
     let landed = 0
@@ -231,7 +246,7 @@ export class SenderMachine {
     if (this.#sent < this.#durableHere) {
       const room = windowBytes - this.#unackedBytes
       if (room <= 0) return []
-      if (nowMs < this.#restUntilMs) return this.#wait(this.#restUntilMs - nowMs)
+      if (nowMs < this.#restUntilMs && !this.#isAwaited) return this.#wait(this.#restUntilMs - nowMs)
       this.#reading = true
       this.#highWatermarkTold = this.#highWatermark
       const bytesMax = Math.min(frameBytes, room)
@@ -246,7 +261,9 @@ export class SenderMachine {
       ]
     }
     if (this.#state === 'catchup') this.#enter('streaming', nowMs)
-    return this.#highWatermark > this.#highWatermarkTold ? [this.#heartbeat(nowMs)] : []
+    if (this.#highWatermark <= this.#highWatermarkTold) return []
+    // The next records may carry it.
+    return nowMs < this.#restUntilMs ? this.#wait(this.#restUntilMs - nowMs) : [this.#heartbeat(nowMs)]
   }
 
   #wait(delayMs: number): SenderAction[] {
@@ -272,6 +289,7 @@ export class SenderMachine {
   }
 
   #enter(state: FollowerState, nowMs: number): void {
+    this.#changes++
     this.#state = state
     this.#stateSinceMs = nowMs
   }

@@ -22,6 +22,7 @@ import {
   type Hello,
   type SlotPosition,
 } from '@understudy/protocol'
+import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import { DIVERGENCES, asFailure } from './failures.ts'
 import { decideHandshake, unfitFollower, type HandshakeDecision } from './handshake.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
@@ -50,6 +51,12 @@ export interface SenderContext {
   readonly limits?: Partial<LinkLimits>
   /** A follower proved that this node must not lead: `LEADER_LOST_RECORDS` or `EPOCH_STALE`. */
   readonly onMustStopLeading: (error: UnderstudyError) => void
+  /** How far a follower is by its acks, when that changed; `undefined` when its connection ended. */
+  readonly onProgress?: (name: string, progress: MemberProgress | undefined) => void
+  /** Whether writes wait for this follower's ack. Default: none does. */
+  readonly isAwaited?: (name: string) => boolean
+  /** What a follower is to the ack rule. Default `async`. */
+  readonly syncState?: (name: string) => SyncState
   /** A follower came, changed its state or went; for logs and status. */
   readonly onFollower?: (event: FollowerEvent) => void
 }
@@ -67,6 +74,8 @@ export interface FollowerStatus extends FollowerProgress {
   readonly lagBytes: number
   /** Milliseconds since it is in this state. */
   readonly sinceMs: number
+  /** What it is to the ack rule of the cluster. */
+  readonly syncState: SyncState
 }
 
 /** A follower whose slot holds the log back while it is not connected. */
@@ -180,6 +189,7 @@ class SenderDriver implements FollowerSession {
   readonly #ticker: Ticker
   #wait: Timer | undefined
   #isOpen = true
+  #reported = -1
 
   constructor(
     link: Link,
@@ -225,12 +235,14 @@ class SenderDriver implements FollowerSession {
       lagRecords: Math.max(0, log.durable - progress.applied),
       lagBytes: log.slots.get(this.name)?.heldBytes ?? 0,
       sinceMs: clock.monotonic() - progress.stateSinceMs,
+      syncState: this.#context.syncState?.(this.name) ?? 'async',
     }
   }
 
   wake(): void {
-    const { log, highWatermark } = this.#context
-    this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark() })
+    const { log, highWatermark, isAwaited } = this.#context
+    const awaited = isAwaited?.(this.name) === true
+    this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark(), isAwaited: awaited })
   }
 
   close(error?: UnderstudyError): void {
@@ -239,9 +251,20 @@ class SenderDriver implements FollowerSession {
   }
 
   #end(): void {
+    if (!this.#isOpen) return
     this.#isOpen = false
     this.#ticker.stop()
     this.#wait?.cancel()
+    this.#context.onProgress?.(this.name, undefined)
+  }
+
+  /** Only of the connection that stands: an older one of the same name has ended before. */
+  #report(): void {
+    const { onProgress } = this.#context
+    if (onProgress === undefined || !this.#isOpen || this.#reported === this.#machine.changes) return
+    this.#reported = this.#machine.changes
+    const { state, received, durable, applied, unackedBytes } = this.#machine.progress()
+    onProgress(this.name, { streams: state === 'streaming', received, durable, applied, unackedBytes })
   }
 
   #step(event: SenderEvent): void {
@@ -253,6 +276,7 @@ class SenderDriver implements FollowerSession {
       for (const action of actions) following.push(...this.#act(action))
       actions = following
     }
+    this.#report()
   }
 
   #act(action: SenderAction): SenderAction[] {

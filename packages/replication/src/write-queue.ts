@@ -4,6 +4,7 @@
  * Decides: order (first in, first out), the limit on the length, which deadlines have passed. Leaves to others: timers,
  * execution, settling.
  */
+import type { AckRule } from './ack-rule.ts'
 
 /** Asks for a marker record. */
 export const MARKER = 'marker'
@@ -19,17 +20,27 @@ export interface CaptureRequest {
   readonly marker: (() => void) | undefined
 }
 
+/** Asks for the record that raises the ack rule again. */
+export const RAISE = 'raise'
+
 /** One write, from the call to its reply. */
 export interface PendingWrite<T> {
   /** A write, or something else that waits for its turn among writes and shares a group with nobody. */
-  readonly body: ((tx: T) => unknown) | typeof MARKER | SwitchRequest | CaptureRequest
+  readonly body: ((tx: T) => unknown) | typeof MARKER | typeof RAISE | SwitchRequest | CaptureRequest
   /** Monotonic time at which the write stops waiting, in milliseconds. */
   readonly deadlineMs: number
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
+  resolve: (value: unknown) => void
+  reject: (error: unknown) => void
+  /** Whose acks it needs, and how long it waits for them; `undefined`: nobody's, and as long as the policy says. */
+  readonly rule: AckRule | undefined
+  readonly ackTimeoutMs: number | undefined
   /** What the callback returned or threw. */
   outcome: unknown
   threw: boolean
+  /** Its caller gave up. */
+  aborted: boolean
+  /** It was answered before its group. */
+  settled: boolean
 }
 
 export class WriteQueue<T> {
@@ -60,6 +71,14 @@ export class WriteQueue<T> {
     return write
   }
 
+  /** Takes out this write; whether it still waited. */
+  remove(write: PendingWrite<T>): boolean {
+    const at = this.#items.indexOf(write, this.#head)
+    if (at < 0) return false
+    this.#items.splice(at, 1)
+    return true
+  }
+
   /** Takes out every write whose deadline is at or before `nowMs`. */
   takeExpired(nowMs: number): PendingWrite<T>[] {
     const expired: PendingWrite<T>[] = []
@@ -84,6 +103,10 @@ export class WriteQueue<T> {
   *#waiting(): Iterable<PendingWrite<T>> {
     for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as PendingWrite<T>
   }
+}
+
+export function isRaise(body: unknown): boolean {
+  return body === RAISE
 }
 
 export function isSwitch(body: unknown): body is SwitchRequest {

@@ -19,6 +19,8 @@ describe('a group', () => {
       crc: log.end.crc,
       asked: 'local',
       reached: 'local',
+      members: [],
+      degraded: false,
     })
     expect(storage.applied).toEqual(log.end)
     expect(pipeline.highWatermark).toBe(2)

@@ -1,5 +1,5 @@
 import {
-  CONTROL_FORMAT,
+  CONTROL_ACKS,
   CONTROL_MARKER,
   FLAG_CONTINUES,
   FORMAT_CONTROL,
@@ -138,7 +138,7 @@ describe('applying', () => {
   test('a control record of a newer version stops it', async () => {
     const { log } = await written(1)
     log.append([
-      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Uint8Array.of(CONTROL_FORMAT + 1) },
+      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Uint8Array.of(CONTROL_ACKS + 1) },
     ])
     log.syncNow()
     const { loop } = loopOver(log)

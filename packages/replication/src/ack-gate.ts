@@ -1,0 +1,373 @@
+/**
+ * The gate between "durable here" and "acknowledged": what waits for acks, for how long, and what happens when they do not come.
+ *
+ * Decides: which rule a write has, which rules a group must satisfy, when it does, when a write has waited long enough,
+ * whether the rule in force is the one asked for. Leaves to others: the log, the storage, the replies of a group that is
+ * acknowledged (commit-pipeline), who has what (ack-tracker).
+ *
+ * Validity conditions:
+ * 1. One group waits at a time. It is as strict as its strictest write: it must satisfy every rule of its writes.
+ * 2. A write that has waited long enough is told `WRITTEN_NOT_ACKED`, once; its group goes on waiting.
+ * 3. The rule in force is lowered and raised only after its record is durable; raised only once that record satisfies
+ *    the rule itself.
+ */
+import {
+  UnderstudyError,
+  type AckLevel,
+  type Clock,
+  type LogPoint,
+  type Receipt,
+  type Timer,
+} from '@understudy/contracts'
+import {
+  LOCAL,
+  checkedRule,
+  formatRule,
+  levelsDownFrom,
+  resolvePolicy,
+  type AckPolicy,
+  type AckRule,
+  type AckSettings,
+  type OnUnmet,
+} from './ack-rule.ts'
+import { AckTracker, type MemberProgress, type SyncState } from './ack-tracker.ts'
+import { writtenNotAcked } from './failures.ts'
+import type { WriteOptions } from './pipeline-api.ts'
+import { isRaise, type PendingWrite } from './write-queue.ts'
+
+export interface AckStatus {
+  /** The rule asked for. */
+  readonly rule: string
+  /** The rule in force. */
+  readonly effective: string
+  readonly onUnmet: OnUnmet
+  readonly visibility: 'acked' | 'local'
+  /** What is durable here and waits for acks. */
+  readonly pending: LogPoint | undefined
+  /** How long it waits already, in milliseconds. */
+  readonly pendingMs: number
+  /** Whether what waits is what a former life left in the log. */
+  readonly recovering: boolean
+}
+
+export interface GateEvents {
+  /** The group that waits satisfies its rules. */
+  met(): void
+  /** The set did not answer in time, and other writes are not to wait for it: those in the queue are refused. */
+  refuse(): void
+  /** The set did not answer in time, and the rule is to be lowered: its record first, then `lowered`. */
+  degrade(): void
+  /** The set is back: a record that raises the rule is to be written. */
+  raise(): void
+}
+
+interface Pending<T> {
+  readonly point: LogPoint
+  readonly rules: readonly AckRule[]
+  readonly group: readonly PendingWrite<T>[]
+  readonly sinceMs: number
+  readonly recovers: boolean
+  /** When the policy's own time is over. */
+  policyAtMs: number
+  /** When the first write of the group that is not answered has waited long enough. */
+  expiresAtMs: number
+}
+
+const NO_MEMBERS: Receipt['members'] = Object.freeze([])
+const NOT_DEGRADED: Pick<Receipt, 'asked' | 'reached' | 'members' | 'degraded'> = Object.freeze({
+  asked: 'local',
+  reached: 'local',
+  members: NO_MEMBERS,
+  degraded: false,
+})
+
+export class AckGate<T> {
+  readonly #settings: AckSettings
+  readonly #clock: Clock
+  readonly #events: GateEvents
+  readonly #node: string | undefined
+  readonly #tracker: AckTracker
+  #pending: Pending<T> | undefined
+  /** The rules that were not satisfied when the rule was lowered; none while it is in force. */
+  #lowered: readonly AckRule[] | undefined
+  #isUnmet = false
+  /** The record that lowers the rule is being written. */
+  #isLowering = false
+  #raises = false
+  #timer: { readonly atMs: number; readonly timer: Timer } | undefined
+
+  constructor(policy: AckPolicy | undefined, node: string | undefined, clock: Clock, events: GateEvents) {
+    this.#settings = resolvePolicy(policy, node)
+    this.#node = node
+    this.#clock = clock
+    this.#events = events
+    this.#tracker = new AckTracker(this.#settings)
+  }
+
+  get rule(): AckRule {
+    return this.#settings.rule
+  }
+
+  /** Whether a group that waits is committed, and shown here, before it is acknowledged. */
+  get showsFirst(): boolean {
+    return this.#settings.visibility === 'local'
+  }
+
+  /** Why no write is taken on at the moment. */
+  get refuses(): boolean {
+    return this.#isUnmet && this.#settings.onUnmet === 'fail'
+  }
+
+  get isDegraded(): boolean {
+    return this.#lowered !== undefined
+  }
+
+  /** The rules that a record which raises the rule must satisfy. */
+  get raised(): readonly AckRule[] {
+    return this.#lowered ?? [this.rule]
+  }
+
+  /** Text of the rule in force. */
+  get effective(): string {
+    return formatRule(this.isDegraded ? LOCAL : this.rule)
+  }
+
+  /** The rule of one write; `undefined` for the leader's own. Throws `INVALID_ARGUMENT`. */
+  ruleOf(options: WriteOptions | undefined): AckRule | undefined {
+    const { rule } = this.#settings
+    if (options?.ack === undefined && options?.of === undefined)
+      return rule.of === undefined ? undefined : rule
+    const level = options.ack ?? (rule.of === undefined ? 'durable' : rule.level)
+    const of = options.of ?? (level === 'local' ? undefined : rule.of)
+    const own = checkedRule({ level, ...(of && { of }) }, this.#node)
+    return own.of === undefined ? undefined : own
+  }
+
+  /** The rules that a group must satisfy; none when it need not wait. */
+  rulesOf(group: readonly PendingWrite<T>[]): readonly AckRule[] {
+    let rules: AckRule[] | undefined
+    for (const { rule, threw, body } of group) {
+      if (isRaise(body)) return this.raised
+      if (rule === undefined || threw || this.isDegraded) continue
+      if (rules === undefined) rules = [rule]
+      else if (!rules.some((known) => known === rule || formatRule(known) === formatRule(rule)))
+        rules.push(rule)
+    }
+    return rules ?? []
+  }
+
+  /** What is durable here. */
+  durable(point: LogPoint): void {
+    this.#tracker.advance(point.lsn, this.#clock.monotonic())
+  }
+
+  /** A group waits from now on. */
+  wait(
+    point: LogPoint,
+    rules: readonly AckRule[],
+    group: readonly PendingWrite<T>[],
+    recovers = false,
+  ): void {
+    const sinceMs = this.#clock.monotonic()
+    const policyAtMs = sinceMs + this.#settings.ackTimeoutMs
+    const pending = { point, rules, group, sinceMs, recovers, policyAtMs, expiresAtMs: 0 }
+    pending.expiresAtMs = this.#firstExpiry(pending)
+    this.#pending = pending
+    // The caller may have given up meanwhile.
+    if (group.some(({ aborted }) => aborted)) this.aborted()
+  }
+
+  /** A caller gave up, or a write of the group that waits may have. */
+  aborted(): void {
+    const pending = this.#pending
+    if (pending !== undefined) this.#expire(pending, this.#clock.monotonic())
+  }
+
+  /** Looks at what waits: called once the followers were told of it. */
+  look(): void {
+    const nowMs = this.#clock.monotonic()
+    const pending = this.#pending
+    if (pending === undefined) return this.#lookForReturn(nowMs)
+    if (this.#isLowering) return
+    if (pending.rules.every((rule) => this.#tracker.satisfied(rule, nowMs) >= pending.point.lsn)) {
+      this.end()
+      this.#isUnmet = false
+      return this.#events.met()
+    }
+    if (nowMs >= pending.expiresAtMs) this.#expire(pending, nowMs)
+    if (nowMs >= pending.policyAtMs && !this.#isUnmet) this.#unmet(pending)
+    if (this.#pending === pending) this.#schedule(this.#nextMs(pending, nowMs), nowMs)
+  }
+
+  /** The group does not wait any more. */
+  end(): void {
+    this.#pending = undefined
+    this.#isLowering = false
+  }
+
+  /** Nothing waits any more. */
+  close(): void {
+    this.end()
+    this.#lowered = undefined
+    this.#timer?.timer.cancel()
+    this.#timer = undefined
+  }
+
+  /** The record that lowers the rule is durable. */
+  lowered(): void {
+    if (this.#lowered === undefined) {
+      const rules = [...(this.#pending?.rules ?? [])]
+      if (this.rule.of !== undefined && !rules.includes(this.rule)) rules.unshift(this.rule)
+      this.#lowered = rules
+    }
+    this.#raises = false
+    this.#isUnmet = false
+    this.end()
+    this.look()
+  }
+
+  /** The record that raises the rule is durable, and satisfies it. */
+  restored(): void {
+    this.#lowered = undefined
+    this.#raises = false
+  }
+
+  /** The record could not be written; the group waits on, and is asked again after as long a time. */
+  postpone(): void {
+    const pending = this.#pending
+    if (pending === undefined) return
+    this.#isUnmet = false
+    this.#isLowering = false
+    pending.policyAtMs = this.#clock.monotonic() + this.#settings.ackTimeoutMs
+    this.look()
+  }
+
+  raiseFailed(): void {
+    this.#raises = false
+  }
+
+  /** Whether a group waits, and has waited for as long as the policy says. */
+  get waits(): 'no' | 'yes' | 'unmet' {
+    if (this.#pending === undefined) return 'no'
+    return this.#isUnmet || this.#clock.monotonic() >= this.#pending.policyAtMs ? 'unmet' : 'yes'
+  }
+
+  follower(name: string, progress: MemberProgress | undefined): void {
+    this.#tracker.note(name, progress, this.#clock.monotonic(), this.#clock.now())
+    if (this.#pending?.rules.some(({ of }) => of?.names.includes(name)) === true || this.isDegraded)
+      this.look()
+  }
+
+  awaits(name: string): boolean {
+    return this.#pending?.rules.some(({ of }) => of?.names.includes(name)) === true
+  }
+
+  syncState(name: string): SyncState {
+    return this.#tracker.syncState(this.rule, name, this.#clock.monotonic())
+  }
+
+  status(): AckStatus {
+    const { onUnmet, visibility } = this.#settings
+    const pending = this.#pending
+    return {
+      rule: formatRule(this.rule),
+      effective: this.effective,
+      onUnmet,
+      visibility,
+      pending: pending?.point,
+      pendingMs: pending === undefined ? 0 : this.#clock.monotonic() - pending.sinceMs,
+      recovering: pending?.recovers === true,
+    }
+  }
+
+  /** What a receipt says of acks, when the write is answered. */
+  verdict(rule: AckRule | undefined, point: LogPoint): typeof NOT_DEGRADED {
+    if (rule === undefined) return NOT_DEGRADED
+    const nowMs = this.#clock.monotonic()
+    const isMet = this.#tracker.satisfied(rule, nowMs) >= point.lsn
+    const reached = isMet ? rule.level : this.#reached(rule, point, nowMs)
+    return {
+      asked: rule.level,
+      reached,
+      members: this.#tracker.holders(rule, point.lsn),
+      degraded: reached !== rule.level,
+    }
+  }
+
+  #reached(rule: AckRule, { lsn }: LogPoint, nowMs: number): AckLevel {
+    return levelsDownFrom(rule.level).find((level) => this.#tracker.holds(rule, level, lsn, nowMs)) ?? 'local'
+  }
+
+  // Time
+
+  #expire(pending: Pending<T>, nowMs: number): void {
+    for (const write of pending.group) {
+      const isLate = nowMs >= this.#expiryOf(write, pending.sinceMs)
+      if (write.settled || write.threw || !(isLate || write.aborted)) continue
+      write.settled = true
+      write.reject(writtenNotAcked(pending.point, write.aborted ? 'aborted' : 'deadline'))
+    }
+    pending.expiresAtMs = this.#firstExpiry(pending)
+  }
+
+  #firstExpiry({ group, sinceMs }: Pick<Pending<T>, 'group' | 'sinceMs'>): number {
+    let expiry = Number.POSITIVE_INFINITY
+    for (const write of group)
+      if (!write.settled && !write.threw) expiry = Math.min(expiry, this.#expiryOf(write, sinceMs))
+    return expiry
+  }
+
+  /** A write without a time of its own waits until the rule is lowered, where it is. */
+  #expiryOf({ ackTimeoutMs }: PendingWrite<T>, sinceMs: number): number {
+    if (ackTimeoutMs !== undefined) return sinceMs + ackTimeoutMs
+    const { onUnmet } = this.#settings
+    return onUnmet === 'degrade' ? Number.POSITIVE_INFINITY : sinceMs + this.#settings.ackTimeoutMs
+  }
+
+  #unmet(pending: Pending<T>): void {
+    this.#isUnmet = true
+    pending.policyAtMs = Number.NEGATIVE_INFINITY
+    const { onUnmet } = this.#settings
+    this.#isLowering = onUnmet === 'degrade'
+    if (onUnmet === 'degrade') this.#events.degrade()
+    if (onUnmet === 'fail') this.#events.refuse()
+  }
+
+  #nextMs({ rules, policyAtMs, expiresAtMs }: Pending<T>, nowMs: number): number {
+    let next = this.#isUnmet ? expiresAtMs : Math.min(policyAtMs, expiresAtMs)
+    for (const rule of rules) next = Math.min(next, this.#tracker.dueMs(rule, nowMs))
+    return next
+  }
+
+  #lookForReturn(nowMs: number): void {
+    const lowered = this.#lowered
+    if (lowered === undefined || this.#raises) return
+    if (lowered.every((rule) => this.#tracker.isReady(rule, nowMs))) {
+      this.#raises = true
+      return this.#events.raise()
+    }
+    const due = Math.min(...lowered.map((rule) => this.#tracker.dueMs(rule, nowMs)))
+    this.#schedule(due, nowMs)
+  }
+
+  #schedule(atMs: number, nowMs: number): void {
+    // One that is due earlier looks in vain, and schedules the rest: cheaper than a timer for each group.
+    if (atMs === Number.POSITIVE_INFINITY || (this.#timer !== undefined && this.#timer.atMs <= atMs)) return
+    this.#timer?.timer.cancel()
+    // Timers count whole milliseconds, and may fire a moment early: the look then schedules the rest.
+    const timer = this.#clock.schedule(Math.max(0, atMs - nowMs), () => {
+      this.#timer = undefined
+      this.look()
+    })
+    this.#timer = { atMs, timer }
+  }
+}
+
+/** The set did not answer, and the policy refuses writes until it does. */
+export function refusedUntilAcked(): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    'The followers that must acknowledge writes do not, and the policy is not to wait for them. Nothing was changed; it may be sent again once they are back.',
+    { reason: 'acks' },
+  )
+}

@@ -1,0 +1,132 @@
+/** What a leader's commit pipeline is to its users: the options, the calls, what they resolve with. */
+import type {
+  AckLevel,
+  Clock,
+  Log,
+  LogFormat,
+  LogPoint,
+  Lsn,
+  Receipt,
+  RunResult,
+  SqliteConnection,
+  Storage,
+  UnderstudyError,
+  WriteTransaction,
+} from '@understudy/contracts'
+import type { AckStatus } from './ack-gate.ts'
+import type { AckPolicy, AckSet } from './ack-rule.ts'
+import type { MemberProgress, SyncState } from './ack-tracker.ts'
+import type { PipelineLimits } from './limits.ts'
+import type { ShadowOptions, ShadowReport } from './shadow.ts'
+import type { Statement } from './statements.ts'
+
+/** What a former life left in the log, above what the storage shows. */
+export interface Recovery {
+  /** End of the log: once the set has this, the tail may be shown. */
+  readonly point: LogPoint
+  /** Applies the log to its end. */
+  readonly run: () => Promise<void>
+}
+
+/** Runs a function in a later turn of the event loop, after what is due now. */
+export type Defer = (run: () => void) => void
+
+export interface CommitPipelineOptions<C, T = WriteTransaction> {
+  readonly storage: Storage<C, T>
+  /** Must have begun an epoch of this node, and everything in it must be applied: see `becomeLeader`. */
+  readonly log: Log
+  readonly format: LogFormat<C>
+  /** A second format, recorded only to be compared with the one in force. */
+  readonly shadow?: ShadowOptions<C>
+  /** Cluster id, for receipts. */
+  readonly cluster: string
+  readonly clock: Clock
+  readonly limits?: Partial<PipelineLimits>
+  /** Default `setImmediate`. A simulation gives `(run) => clock.schedule(0, run)`. */
+  readonly defer?: Defer
+  /** Whose acks a write needs. Default `async()`: nobody's. */
+  readonly acks?: AckPolicy
+  /** Name of this node: it is no member of a set. */
+  readonly node?: string
+  /** What the log holds of a former life and nobody may see before the set has it; see `becomeLeader`. */
+  readonly recovery?: Recovery
+  /**
+   * Records up to here are durable and may leave the node, or the high watermark rose. Called in the same turn: after the
+   * writes were answered when no ack is waited for, else both before the wait and after the answers.
+   */
+  readonly onDurable?: (point: LogPoint) => void
+  /** A marker record, and nothing after it, is visible. What it throws, `mark` rejects with. */
+  readonly onMarker?: (point: LogPoint) => void
+  /** A base was logged: nobody can tell page by page what changed before it. */
+  readonly onBase?: (point: LogPoint) => void
+  /** The ack rule in force is another one: `degraded` while the set does not answer. Its record is durable. */
+  readonly onAckRule?: (rule: { readonly effective: string; readonly degraded: boolean }) => void
+  /** Readers of this node see this position. */
+  readonly onVisible?: (point: LogPoint) => void
+  /** The pipeline stopped for good. */
+  readonly onFailed?: (failure: UnderstudyError) => void
+}
+
+export interface WriteOptions {
+  /** How long the write may wait for its turn. Default `writeTimeoutMs` of the limits. */
+  readonly timeoutMs?: number
+  /** Where it must be before it is answered. Default: the level of the cluster's rule; with a set alone `durable`. */
+  readonly ack?: AckLevel
+  /** On which followers. Default: the set of the cluster's rule. */
+  readonly of?: AckSet
+  /** How long it waits for acks, from when it is durable here. Default `ackTimeoutMs` of the policy. */
+  readonly ackTimeoutMs?: number
+  /** Gives up: `NOT_WRITTEN` before its turn, `WRITTEN_NOT_ACKED` while it waits for acks. What is written is never undone. */
+  readonly signal?: AbortSignal
+}
+
+export interface WriteResult<R> {
+  readonly value: R
+  readonly receipt: Receipt
+}
+
+export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
+  /**
+   * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
+   * callback threw, `NOT_WRITTEN`, `WRITTEN_NOT_ACKED`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that
+   * stopped the pipeline.
+   */
+  write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
+  /** Runs the statements in order; `value` holds the result of each. `EXPECTATION_FAILED` when one changed another number of rows. */
+  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
+  mark(): Promise<LogPoint>
+  /**
+   * Of a storage whose file others write too: logs what they committed, as pages or, when those cannot be told, as a base.
+   * With `marker` a marker record follows at once; it is called while nobody can commit, to freeze what the marker stands
+   * for. `NOT_WRITTEN` when the lock was not to be had, or a base came in the place of a marker: ask again.
+   */
+  capture(marker?: () => void): Promise<LogPoint>
+  /**
+   * Groups are recorded in `format` from the position on that it resolves with; writes go on meanwhile. Rejects with what
+   * the format's `inspect` throws, and as `write` does; the old format stays in force then.
+   */
+  switchFormat(format: LogFormat<C>): Promise<LogPoint>
+  /** The format in force. */
+  readonly format: LogFormat<C>
+  /** What the shadow and the format in force have measured since this one came into force; `undefined` without a shadow. */
+  readonly shadow: ShadowReport | undefined
+  /** Last LSN that satisfies the ack rule. */
+  readonly highWatermark: Lsn
+  /** Why the pipeline stopped, if it did. */
+  readonly failure: UnderstudyError | undefined
+  /** Writes that wait for their turn. */
+  readonly queued: number
+  /** The ack rule, what is in force of it, what waits. */
+  readonly acks: AckStatus
+  /** How far a follower is, by its acks; `undefined` when its connection ended. */
+  follower(name: string, progress: MemberProgress | undefined): void
+  /** Whether what is durable now waits for this follower. */
+  awaits(name: string): boolean
+  /** What a follower is to the cluster's rule. */
+  syncState(name: string): SyncState
+  /** Stops for good: what waits for acks is `OUTCOME_UNKNOWN` and stays in the log. */
+  stop(failure: UnderstudyError): void
+  /** Takes no more writes; resolves when those it has are answered. Acks that are missing are waited for only as long as `closeAckMs` of the limits. */
+  close(): Promise<void>
+}

@@ -1,0 +1,34 @@
+/**
+ * Where a group is synced: on this thread, or on the thread pool.
+ *
+ * A lone writer waits less for an fdatasync on this thread than for a trip to the thread pool, and so does a group on a
+ * disk that is fast at the moment. While the disk is slow the trip is nothing, and this thread has others to serve:
+ * followers, snapshots, readers. Decides: from how long syncs took. Leaves to others: syncing.
+ */
+import type { PipelineLimits } from './limits.ts'
+
+/** Below any real sync, so that a limit below it never syncs a group on this thread. */
+const SYNC_MS_MIN = 0.001
+
+export class SyncPace {
+  readonly #limits: PipelineLimits
+  /** How long a sync takes, smoothed. Unknown at first, which counts as slow. */
+  #syncMs = Number.POSITIVE_INFINITY
+
+  constructor(limits: PipelineLimits) {
+    this.#limits = limits
+  }
+
+  isOffThread(isLone: boolean): boolean {
+    const { loneSyncHereMsMax, syncHereMsMax } = this.#limits
+    if (!isLone) return this.#syncMs >= syncHereMsMax
+    // Nothing is known before the first sync: a lone write takes the disk for fast then.
+    return Number.isFinite(this.#syncMs) && this.#syncMs >= loneSyncHereMsMax
+  }
+
+  /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */
+  note(tookMs: number): void {
+    const ms = Math.max(tookMs, SYNC_MS_MIN)
+    this.#syncMs = this.#syncMs === Number.POSITIVE_INFINITY ? ms : this.#syncMs * 0.9 + ms * 0.1
+  }
+}
