@@ -26,7 +26,7 @@ import {
   type SnapshotProgress,
 } from '@understudy/bootstrap'
 import { dial, type Connection } from '@understudy/protocol'
-import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
+import { followLeader, redo, shownUpTo, type Following, type ReceiverState } from '@understudy/replication'
 import { checkReceived } from '@understudy/sqlite'
 import type { FrozenViews } from './frozen-views.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
@@ -191,6 +191,8 @@ export class FollowerRole {
       storage,
       formats: allFormats,
       clock,
+      // What may lack acks the leader says: it is shown once records flow.
+      upTo: shownUpTo(log),
       onProgress: (applied, upTo) => {
         emit({ kind: 'redo', applied, upTo })
         // A throw between two batches ends redo; what was applied is kept.

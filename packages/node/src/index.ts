@@ -4,6 +4,7 @@ export type { ReadOptions, UnderstudyNode } from './api.ts'
 export type { NodeEvent, NodeOptions, Role } from './options.ts'
 export type {
   AbsentFollowerStatus,
+  AckReport,
   BootstrapStatus,
   CertificateReport,
   ErrorStatus,
@@ -12,5 +13,21 @@ export type {
 } from './status.ts'
 export { readNodeState, type NodeState } from './state-file.ts'
 export { generationPaths, type GenerationPaths } from './layout.ts'
-export type { Statement, WriteOptions, WriteResult } from '@understudy/replication'
+export {
+  any,
+  async,
+  first,
+  formatRule,
+  parseRule,
+  semiSync,
+  sync,
+  type AckPolicy,
+  type AckRule,
+  type AckSet,
+  type OnUnmet,
+  type Statement,
+  type SyncState,
+  type WriteOptions,
+  type WriteResult,
+} from '@understudy/replication'
 export { Checkpointer, type CheckpointedStorage, type CheckpointerOptions } from './checkpointer.ts'

@@ -9,6 +9,7 @@ import {
 import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
 import type { Connection, Hello } from '@understudy/protocol'
 import {
+  AppliedWaiters,
   Followers,
   LINK_LIMITS,
   becomeLeader,
@@ -28,6 +29,8 @@ import { watchedConnection } from './watched-connection.ts'
 
 export interface LeaderRole {
   readonly pipeline: CommitPipeline
+  /** Positions of this leader that wait for acks. */
+  readonly waiters: AppliedWaiters
   readonly epoch: number
   readonly format: string
   /** A marker, at which a view is frozen here and on every follower. */
@@ -60,6 +63,8 @@ export async function startLeading(
   const freeze = (point: LogPoint): void => views.keep(point, () => sidecar?.takeView() ?? storage.freeze())
   // A leader of pages logs a base before anyone can follow.
   let followers: Followers | undefined
+  let hasStarted = false
+  const waiters = new AppliedWaiters(log, clock, () => storage.applied)
   const { pipeline, epoch, redone } = await becomeLeader({
     storage,
     log,
@@ -71,16 +76,20 @@ export async function startLeading(
     random,
     ...(settings.shadow && { shadow: { format: settings.shadow, watched: watchedConnection } }),
     ...(settings.pipeline && { limits: settings.pipeline }),
+    ...(settings.acks && { acks: settings.acks }),
     onDurable: () => followers?.wake(),
+    onVisible: () => waiters.notify(),
+    onAckRule: (rule) => emit({ kind: 'acks', ...rule }),
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
     onFailed: (error) => failed(error),
     onProgress: (applied, upTo) => {
       emit({ kind: 'redo', applied, upTo })
       // A throw between two batches ends redo; what was applied is kept.
-      throwIfAborted(settings)
+      if (!hasStarted) throwIfAborted(settings)
     },
   })
+  hasStarted = true
   const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
   if (settings.sidecar !== undefined)
     sidecar = new Sidecar({ storage, pipeline, clock, pollMs: settings.sidecarPollMs, failed })
@@ -88,6 +97,7 @@ export async function startLeading(
   emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
   return {
     pipeline,
+    waiters,
     epoch: epoch.number,
     get format() {
       return pipeline.format.name
@@ -109,11 +119,14 @@ export async function startLeading(
     snapshots: () => snapshots.transfers,
     stop: (error) => {
       void sidecar?.close()
+      waiters.fail(error)
+      pipeline.stop(error)
       serving.close(error)
     },
     async close(): Promise<void> {
       await sidecar?.close()
       await pipeline.close()
+      waiters.close()
       serving.close()
       await snapshots.close()
     },
@@ -141,6 +154,9 @@ function serveFollowers(
       return incompatibility(pipeline.format, fingerprint, theirs)
     },
     highWatermark: () => pipeline.highWatermark,
+    onProgress: (follower, progress) => pipeline.follower(follower, progress),
+    isAwaited: (follower) => pipeline.awaits(follower),
+    syncState: (follower) => pipeline.syncState(follower),
     ...(settings.link && { limits: settings.link }),
     onMustStopLeading: (error) => failed(error),
     onFollower: (event) =>

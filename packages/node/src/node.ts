@@ -107,6 +107,7 @@ class ComposedNode implements UnderstudyNode {
       clock: settings.clock,
       isClosing: () => this.#closing !== undefined,
       data: () => this.#data,
+      waiters: () => this.#leading?.waiters,
       following: () => this.#following,
     }
   }
@@ -253,7 +254,9 @@ class ComposedNode implements UnderstudyNode {
   #state(): string {
     if (this.#closing !== undefined) return 'closed'
     if (this.#failure !== undefined) return 'failed'
-    return this.#following?.phase ?? (this.#leading === undefined ? 'starting' : 'leading')
+    if (this.#following !== undefined) return this.#following.phase
+    if (this.#leading === undefined) return 'starting'
+    return this.#leading.pipeline.acks.recovering ? 'recovering' : 'leading'
   }
 
   async #startLeader(stored: NodeState | undefined): Promise<void> {

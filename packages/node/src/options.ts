@@ -17,7 +17,9 @@ import type { SnapshotProgress } from '@understudy/bootstrap'
 import type { Credential, Grants } from '@understudy/protocol'
 import { nodeFiles } from '@understudy/log'
 import {
+  resolvePolicy,
   shadowRefusal,
+  type AckPolicy,
   type LinkLimits,
   type PipelineLimits,
   type ReceiverState,
@@ -38,6 +40,11 @@ export interface NodeOptions {
   readonly formats?: readonly LogFormat<SqliteConnection>[]
   /** Leader: a second format that is recorded beside `format` and never logged: `status().shadow` compares the two. Default none. */
   readonly shadow?: LogFormat<SqliteConnection>
+  /**
+   * Leader: which followers must have a write before it is acknowledged and shown, such as `semiSync(['b', 'c'])`. Default
+   * `async()`: none.
+   */
+  readonly acks?: AckPolicy
   readonly transport: Transport
   /** Where followers and clients connect, such as `tcp://127.0.0.1:7401`; port 0 picks a free one. Default: nowhere. */
   readonly listen?: string
@@ -125,6 +132,8 @@ export type NodeEvent =
   | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
   | { readonly kind: 'followerJoined'; readonly name: string; readonly verdict: string }
   | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
+  /** The ack rule in force is another one: `degraded` while the set does not acknowledge. Its record is durable. */
+  | { readonly kind: 'acks'; readonly effective: string; readonly degraded: boolean }
   /** Sidecar: a base was logged, from which followers make their files equal again: at each start, and when changes cannot be told page by page. */
   | { readonly kind: 'rebased'; readonly point: LogPoint }
   /** Somebody connected and was turned away, and was told less than stands here. */
@@ -179,6 +188,7 @@ export function resolveOptions(options: NodeOptions): Settings {
   checkRole(options)
   checkParts(options)
   checkAccess(options)
+  checkAcks(options)
   checkNumbers(options)
   const sidecar = resolveSidecar(options)
   const { format, formats = [], onEvent } = options
@@ -270,6 +280,17 @@ function checkParts({ format, shadow, transport, listen, leader }: NodeOptions):
       `${option} is '${address}', which the transport cannot serve; it takes addresses that begin with ${served}. Nothing was started.`,
     )
   }
+}
+
+/** A rule that nobody would keep is an error, not a comfort. */
+function checkAcks({ acks, role, name, sidecar }: NodeOptions): void {
+  if (acks === undefined) return
+  if (role !== 'leader') throw invalid('only a leader asks for acks; remove acks, or use role: "leader".')
+  const { rule } = resolvePolicy(acks, name)
+  if (sidecar !== undefined && rule.of !== undefined)
+    throw invalid(
+      'acks and sidecar exclude each other: another program answers its writes, not this node. Remove one.',
+    )
 }
 
 /** What protects must not be ignored because it cannot take effect. */

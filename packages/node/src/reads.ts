@@ -5,7 +5,7 @@
  * to another generation. Leaves to others: whether a position can still come (`AppliedWaiters`), the reading itself.
  */
 import { UnderstudyError, formatPosition, isUnderstudyError, type Clock } from '@understudy/contracts'
-import { AppliedWaiters, type PositionToken } from '@understudy/replication'
+import { AppliedWaiters, type PositionToken, type WaitOptions } from '@understudy/replication'
 import type { ReadOptions } from './api.ts'
 import type { FollowerRole, FollowerView } from './follower-role.ts'
 import type { NodeData } from './node-data.ts'
@@ -19,6 +19,8 @@ export interface ReadSource {
   isClosing(): boolean
   /** A leader's. */
   data(): NodeData | undefined
+  /** A leader's: positions that wait for acks. */
+  waiters(): AppliedWaiters | undefined
   following(): FollowerRole | undefined
 }
 
@@ -52,34 +54,39 @@ async function dataAt(
   deadlineMs: number,
 ): Promise<NodeData> {
   const { name, clock } = source
+  const leftMs = (): number => Math.max(0, Math.ceil(deadlineMs - clock.monotonic()))
   const data = source.data()
   const role = source.following()
   if (source.isClosing() || (data === undefined && role === undefined)) throw closedError(name)
   if (data !== undefined) {
-    if (after !== undefined) await checkWritten(source, data, after)
+    const waiting = { timeoutMs: leftMs(), ...(signal && { signal }) }
+    if (after !== undefined) await checkWritten(source, data, after, waiting)
     return data
   }
-  const leftMs = (): number => Math.max(0, Math.ceil(deadlineMs - clock.monotonic()))
   const view = role?.view ?? (await arrival(source, role as FollowerRole, leftMs(), signal))
   if (after !== undefined)
     await view.following.waitForApplied(after, { timeoutMs: leftMs(), ...(signal && { signal }) })
   return view.data
 }
 
-/** A leader shows everything that it acknowledged: a position that it does not show was never its own. */
+/** A leader shows everything that it acknowledged: a position above the end of its log was never its own. One that waits for acks may come. */
 async function checkWritten(
-  { name, clock }: ReadSource,
+  source: ReadSource,
   { log, storage }: NodeData,
   after: PositionToken,
+  waiting: WaitOptions,
 ): Promise<void> {
-  if (after.lsn > storage.applied.lsn) {
+  if (after.lsn > log.end.lsn) {
     throw new UnderstudyError(
       'POSITION_LOST',
-      `Position ${formatPosition(after)} is above everything that leader ${name} has written; nothing was read. Is it of another cluster?`,
+      `Position ${formatPosition(after)} is above everything that leader ${source.name} has written; nothing was read. Is it of another cluster?`,
       { position: { epoch: after.epoch, lsn: after.lsn } },
     )
   }
-  await new AppliedWaiters(log, clock, () => storage.applied).wait(after)
+  await (source.waiters() ?? new AppliedWaiters(log, source.clock, () => storage.applied)).wait(
+    after,
+    waiting,
+  )
 }
 
 async function arrival(

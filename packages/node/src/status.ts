@@ -8,7 +8,13 @@ import {
   type Slot,
   type UnderstudyError,
 } from '@understudy/contracts'
-import type { AbsentFollower, FollowerReport, FollowerStatus, ShadowReport } from '@understudy/replication'
+import type {
+  AbsentFollower,
+  AckStatus,
+  FollowerReport,
+  FollowerStatus,
+  ShadowReport,
+} from '@understudy/replication'
 import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
 import type { LeaderRole } from './leader-role.ts'
@@ -18,7 +24,7 @@ export interface NodeStatus {
   readonly node: string
   readonly cluster: string
   readonly role: Role
-  /** `leading`, what a follower is doing, or `failed`. */
+  /** `leading`, `recovering` while the end of a leader's log waits for acks, what a follower is doing, or `failed`. */
   readonly state: string
   readonly address: string | undefined
   readonly epoch: number
@@ -35,6 +41,8 @@ export interface NodeStatus {
   readonly followers?: readonly FollowerStatus[]
   /** Leader: name of the log format in force. */
   readonly format?: string
+  /** Leader: the ack rule, what of it is in force, and what waits for acks. */
+  readonly acks?: AckReport
   /** Leader with a shadow format: what it and the format in force have measured. */
   readonly shadow?: ShadowReport
   /** Leader: each follower that left and whose slot is kept. */
@@ -49,6 +57,11 @@ export interface NodeStatus {
   readonly credentialsProblem: ErrorStatus | undefined
   /** `undefined` when there is no database to ask, or it cannot say. */
   readonly uncheckpointedBytes: number | undefined
+}
+
+export interface AckReport extends Omit<AckStatus, 'pending'> {
+  /** What is durable here and not acknowledged, `epoch/lsn`. */
+  readonly pending: string | undefined
 }
 
 /** An error as plain data. */
@@ -134,10 +147,11 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<NodeStatus, 'format' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
-  const { shadow } = leading.pipeline
+): Pick<NodeStatus, 'acks' | 'format' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
+  const { acks, shadow } = leading.pipeline
   return {
     format: leading.format,
+    acks: { ...acks, pending: acks.pending && formatPosition(acks.pending) },
     ...(shadow && { shadow }),
     followers: leading.followers(),
     absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),

@@ -81,6 +81,10 @@ export function semiSync(names: readonly string[], options: Partial<PolicyOption
 
 /** Synchronous: all of these have it. */
 export function sync(names: readonly string[], options: Partial<PolicyOptions> = {}): AckPolicy {
+  if (options.onUnmet === 'degrade')
+    throw invalid(
+      "sync says that all of them have each write, and 'degrade' that they need not; use 'block' or 'fail', or semiSync",
+    )
   return { level: 'durable', ...options, of: any(names.length, names) }
 }
 

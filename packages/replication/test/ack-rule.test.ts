@@ -24,6 +24,7 @@ describe('a policy is checked as a whole', () => {
     ['more than there are', () => any(3, ['b', 'c']), /can never be met/],
     ['none', () => first(0, ['b']), /ask for 1 or more/],
     ['a half', () => any(1.5, ['b', 'c']), /ask for 1 or more/],
+    ['all of them, or none', () => sync(['b', 'c'], { onUnmet: 'degrade' }), /need not/],
     ['no names', () => sync([]), /names no followers/],
     ['one twice', () => any(1, ['b', 'b']), /twice/],
     ['a pattern', () => any(1, ['*']), /can be no node/],

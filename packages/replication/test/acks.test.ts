@@ -21,12 +21,12 @@ const POLICY: AckPolicy = semiSync(['b', 'c'], { ackTimeoutMs: 1000, settleMs: 2
 
 interface Acked extends TestPipeline {
   /** A follower is here, with everything up to `lsn` durable; a higher `received`, a lower `applied`. */
-  says(name: string, lsn: number, more?: Partial<MemberProgress>): void
-  leaves(name: string): void
+  readonly says: (name: string, lsn: number, more?: Partial<MemberProgress>) => void
+  readonly leaves: (name: string) => void
   /** Writes one key; the receipt. */
-  put(key: string, options?: WriteOptions): Promise<Receipt>
-  keys(): string[]
-  rules(): string[]
+  readonly put: (key: string, options?: WriteOptions) => Promise<Receipt>
+  readonly keys: () => string[]
+  readonly rules: () => string[]
 }
 
 function acked(acks: AckPolicy | undefined = POLICY, more: Parameters<typeof testPipeline>[0] = {}): Acked {

@@ -15,6 +15,7 @@ import {
   Followers,
   becomeLeader,
   followLeader,
+  type AckPolicy,
   type FollowOptions,
   type FollowerEvent,
   type Following,
@@ -72,6 +73,7 @@ export class World {
       readonly link?: Partial<LinkLimits>
       readonly pipeline?: Partial<PipelineLimits>
       readonly cluster?: string
+      readonly acks?: AckPolicy
     } = {},
   ): Promise<TestLeader> {
     const clock = this.clock.view()
@@ -91,6 +93,7 @@ export class World {
         defer: (run) => clock.schedule(0, run),
         onDurable: () => followers?.wake(),
         ...(limits.pipeline && { limits: limits.pipeline }),
+        ...(limits.acks && { acks: limits.acks }),
       }),
     )
     followers = new Followers({
@@ -100,6 +103,9 @@ export class World {
       clock,
       formats: [{ id: FORMAT.id, version: FORMAT.version }],
       highWatermark: () => leadership.pipeline.highWatermark,
+      onProgress: (follower, progress) => leadership.pipeline.follower(follower, progress),
+      isAwaited: (follower) => leadership.pipeline.awaits(follower),
+      syncState: (follower) => leadership.pipeline.syncState(follower),
       onMustStopLeading: (error) => lost.push(error),
       onFollower: (event) => events.push(event),
       ...(limits.link && { limits: limits.link }),
