@@ -6,11 +6,14 @@ import { describe, expect, test } from 'vitest'
 import { simulate, type Outcome } from '../src/simulation/simulation.ts'
 import { CHAINS, CHAIN_SEEDS } from '../src/mutants/cluster-scenarios.ts'
 import type { Shape } from '../src/simulation/shape.ts'
-import { RARE_EVENTS, Tally, type RareEvent } from '../src/simulation/tally.ts'
+import { ACK_SHAPES } from '../src/simulation/acks.ts'
+import { ACK_EVENTS, RARE_EVENTS, Tally, type RareEvent } from '../src/simulation/tally.ts'
 
 const SEEDS = 200
 /** Too rare for so few seeds; the test below shows each in a seed of its own. */
-const RAREST: readonly RareEvent[] = ['unfinished chain cut']
+const RAREST: readonly RareEvent[] = ['unfinished chain cut', ...ACK_EVENTS]
+/** Seeds for each ack policy. */
+const ACK_SEEDS = 12
 
 function expectHeld({ seed, breach, trace }: Outcome): void {
   if (breach === undefined) return
@@ -36,6 +39,29 @@ if (only !== undefined) {
     expectHeld(await simulate(only))
   })
 } else {
+  describe('acks that are waited for, through crashes, power losses, cut networks and slow followers', () => {
+    const tally = new Tally()
+
+    test.each(Object.entries(ACK_SHAPES))(
+      '%s: receipts and readers never see too much',
+      { timeout: 120_000 },
+      async (_, shape) => {
+        let acknowledged = 0
+        for (let seed = 1; seed <= ACK_SEEDS; seed++) {
+          const outcome = await simulate(`acks-${seed}`, shape)
+          expectHeld(outcome)
+          tally.include(outcome.tally)
+          acknowledged += outcome.acknowledged
+        }
+        expect(acknowledged).toBeGreaterThan(100)
+      },
+    )
+
+    test('everything that only acks bring was met', () => {
+      expect(ACK_EVENTS.filter((event) => tally.of(event) === 0)).toEqual([])
+    })
+  })
+
   describe('a cluster through crashes, power losses, cut networks and failed syncs', () => {
     test(
       `keeps every promise in ${SEEDS} seeds, which meet everything rare`,

@@ -436,6 +436,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #met(): void {
     const awaiting = this.#awaiting
     if (awaiting === undefined) return
+    const { failure } = this.#context.log
+    // It may have failed while nothing was written: for a slot, or a segment that is no longer needed.
+    if (failure !== undefined) return this.#syncFailed(awaiting.point, failure)
     if (this.#group[0]?.body === RAISE) this.#restored()
     this.#finish(awaiting, awaiting.point)
   }
@@ -556,6 +559,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #recover(recovery: Recovery): void {
     this.#busy = true
     this.#awaiting = { point: recovery.point, open: false, recovery }
+    if (this.#gate.rule.level === 'applied') this.#highWatermark = recovery.point.lsn
     this.#gate.wait(recovery.point, [this.#gate.rule], this.#group, true)
     this.#defer(() => this.#gate.look())
   }

@@ -380,6 +380,8 @@ export class Followers {
     if (session === undefined || end.isOver) return
     this.#sessions.set(hello.node, session)
     this.#absent.delete(hello.node)
+    // Its own coming may have been what an ack rule waited for: the high watermark rose before it was among the sessions.
+    session.wake()
   }
 
   /** The leader's durable end or high watermark moved. */

@@ -1,8 +1,10 @@
 /** Whole clusters from a few seeds. */
+import { ACK_SHAPES } from '../simulation/acks.ts'
 import { simulate } from '../simulation/simulation.ts'
 import type { Shape } from '../simulation/shape.ts'
 
 const SEEDS = 25
+const ACK_SEEDS = 12
 
 /** Power losses of a leader that writes many transactions in parts to a slow disk. */
 export const CHAINS: Partial<Shape> = {
@@ -43,6 +45,15 @@ export async function cluster(): Promise<void> {
     const { breach } = await simulate(seed)
     if (breach !== undefined) throw breach
   }
+}
+
+/** Each ack policy, through faults. */
+export async function acks(): Promise<void> {
+  for (let seed = 1; seed <= ACK_SEEDS; seed++)
+    for (const shape of Object.values(ACK_SHAPES)) {
+      const { breach } = await simulate(`acks-${seed}`, shape)
+      if (breach !== undefined) throw breach
+    }
 }
 
 export async function chains(): Promise<void> {

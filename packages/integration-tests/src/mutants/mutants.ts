@@ -3,6 +3,7 @@
  *
  * A mutant replaces texts of real source files while they are loaded. Each text must occur exactly once in its file.
  */
+import { ACK_MUTANTS } from './ack-mutants.ts'
 import { FORMAT_MUTANTS } from './format-mutants.ts'
 import type { Mutant } from './mutant.ts'
 
@@ -43,8 +44,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/sender.ts`,
-        find: "this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark() })",
-        replace: "this.#step({ kind: 'progress', durable: log.end.lsn, highWatermark: highWatermark() })",
+        find: "this.#step({ kind: 'progress', durable: log.durable,",
+        replace: "this.#step({ kind: 'progress', durable: log.end.lsn,",
       },
       {
         file: `${REPLICATION}/sender.ts`,
@@ -303,4 +304,5 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   ...FORMAT_MUTANTS,
+  ...ACK_MUTANTS,
 ]

@@ -10,13 +10,14 @@ import {
   headerOrder,
   wrongPageBase,
 } from './format-scenarios.ts'
-import { chains, cluster, tightLogs } from './cluster-scenarios.ts'
+import { acks, chains, cluster, tightLogs } from './cluster-scenarios.ts'
 
 /** Throws `InvariantBreach` when a promise is broken. */
 export type Scenario = () => Promise<void>
 
 export type ScenarioName =
   | 'cluster'
+  | 'acks'
   | 'chains'
   | 'tightLogs'
   | 'staleEpoch'
@@ -35,6 +36,7 @@ export type ScenarioName =
 
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   cluster,
+  acks,
   chains,
   tightLogs,
   staleEpoch,

@@ -15,6 +15,8 @@ export const INVARIANTS = {
   I14: 'Fail-stop: a node fails only for a fault of its disk, and acknowledges nothing afterwards.',
   I15: 'Retention: a log never begins above what its own database may still need after a crash.',
   I16: 'Truthful status: what a follower reports as durable or applied is so.',
+  A1: 'Acked is held: what a receipt says that members have, they have, and the log of a member keeps it through every crash.',
+  A2: 'Strict: no reader of any node sees what the set of the ack rule does not have.',
   W1: 'Write-ahead: nothing is shown before it is durable in the own log, nothing answered or sent before it is durable on the leader.',
 } as const
 export type InvariantId = keyof typeof INVARIANTS

@@ -90,6 +90,11 @@ export class Client {
       ledger.unknown(id)
       return
     }
+    if (isUnderstudyError(error, 'WRITTEN_NOT_ACKED')) {
+      tally.add('write not acked in time')
+      ledger.written(id, error.position)
+      return
+    }
     ledger.refused(id)
     tally.add('write refused')
     this.#world.note(`refused ${id}`)

@@ -8,7 +8,7 @@ import {
 } from '@understudy/contracts'
 import { receiveSnapshot } from '@understudy/bootstrap'
 import { Connection, LIMITS } from '@understudy/protocol'
-import { followLeader, redo, type Following, type ReceiverState } from '@understudy/replication'
+import { followLeader, redo, shownUpTo, type Following, type ReceiverState } from '@understudy/replication'
 import type { MachineLife, MemoryConnection, MemoryTransaction } from '@understudy/testkit'
 import { describe, Host, type NodeData } from './host.ts'
 import { expectMarker } from './leader.ts'
@@ -98,6 +98,7 @@ export class FollowerHost extends Host {
     if (!this.isAlive(life)) return
     this.syncNames(life, paths)
     this.writeGeneration(life, current + 1)
+    world.acks.begunAnew(this.name)
     world.note(`bootstrapped ${this.name} at ${point.lsn}`)
   }
 
@@ -115,6 +116,7 @@ export class FollowerHost extends Host {
         storage,
         formats: formats.all,
         clock: life.clock,
+        upTo: this.#shownUpTo(data),
         limits: shape.apply,
         defer,
       })
@@ -185,8 +187,17 @@ export class FollowerHost extends Host {
     }
   }
 
+  /** What may lack acks is shown only once the leader says so. */
+  #shownUpTo({ log, storage }: NodeData): number {
+    const shown = shownUpTo(log)
+    if (shown < log.durable && shown > storage.applied.lsn - 1)
+      this.world.tally.add('end of the log hidden on a follower')
+    return shown
+  }
+
   async #leave(): Promise<void> {
     const { following, data } = this
+    this.noteEver()
     this.following = undefined
     this.data = undefined
     await following?.close()

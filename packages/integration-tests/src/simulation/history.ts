@@ -151,6 +151,12 @@ export class History {
     return undefined
   }
 
+  /** LSN of the last transaction at or below `lsn`, which is 0 before the first. */
+  transactionAt(lsn: Lsn): Lsn {
+    const at = this.#records.findLastIndex(({ isControl }, index) => index < lsn && !isControl)
+    return at + 1
+  }
+
   /** Where the first transaction after `lsn` ends. */
   #transactionAfter(lsn: Lsn): Lsn | undefined {
     const at = this.#records.findIndex(({ isEnd, isControl }, index) => index >= lsn && isEnd && !isControl)

@@ -49,6 +49,8 @@ export abstract class Host {
   #endBefore = 0
   /** What can be looked at now. */
   data: NodeData | undefined
+  /** How far the node ever was: what it had then, a crash must not take. */
+  readonly ever = { received: 0, durable: 0, applied: 0 }
   /** LSN up to which the log of this life was compared with the history. */
   comparedTo = 0
   /**
@@ -108,8 +110,18 @@ export abstract class Host {
     void this.run(life).catch((error: unknown) => this.failed(life, error))
   }
 
+  /** Looks at how far it is. */
+  noteEver(): void {
+    if (this.data === undefined) return
+    const { log, storage } = this.data
+    this.ever.received = Math.max(this.ever.received, log.end.lsn)
+    this.ever.durable = Math.max(this.ever.durable, log.durable)
+    this.ever.applied = Math.max(this.ever.applied, storage.applied.lsn)
+  }
+
   end(how: 'process' | 'machine'): void {
     if (!this.up) return
+    this.noteEver()
     const of = this.losesPowerOnFailure && this.excused ? 'machine' : how
     this.world.note(`end ${this.name} ${of}`)
     this.#endBefore = of === 'machine' ? (this.data?.log.end.lsn ?? 0) : 0
@@ -244,6 +256,7 @@ export abstract class Host {
       failed: (error) => this.failed(life, error),
     })
     this.opened(log)
+    this.world.acks.expectKept(this.name, log.end.lsn)
     history.expectState(`${this.name} after its start`, storage)
     this.data = { log, storage, checkpointer }
     this.comparedTo = log.first - 1

@@ -73,6 +73,8 @@ export class LeaderHost extends Host {
     this.writeGeneration(life, 1)
     let followers: Followers | undefined
     const physical = world.formats.watched({ committed: () => this.#committed(life) })
+    let begun: Pipeline | undefined
+    const leading = (): Pipeline | undefined => begun
     const own = [world.formats.logical, world.formats.mixed, physical]
     const format = this.#firstOf(own)
     const leadership = await becomeLeader<MemoryConnection, MemoryTransaction>({
@@ -85,12 +87,18 @@ export class LeaderHost extends Host {
       clock: life.clock,
       random: life.random,
       limits: shape.pipeline,
+      ...(shape.acks && { acks: shape.acks }),
       applyLimits: shape.apply,
       defer: (run) => life.clock.schedule(0, run),
       onDurable: (point) => {
         if (!this.isAlive(life)) return
-        this.#durable(data, point)
+        this.#durable(data, point, leading()?.acks.pending === undefined)
         followers?.wake()
+      },
+      onAckRule: ({ effective, degraded }) => {
+        if (!this.isAlive(life)) return
+        tally.add(degraded ? 'ack rule lowered' : 'ack rule raised')
+        world.note(`ack rule ${effective}`)
       },
       onMarker: (point) => this.marker(life, data, point),
       onFailed: (error) => this.failed(life, error),
@@ -102,6 +110,8 @@ export class LeaderHost extends Host {
     this.comparedTo = history.compare(this.name, log, log.first)
     history.expectState(`${this.name} leading`, storage)
     const { pipeline } = leadership
+    begun = pipeline
+    if (pipeline.acks.recovering) tally.add('end of the log hidden at a restart')
     followers = this.#followers(life, data, pipeline)
     const snapshots = this.#snapshots(life, data, followers)
     await this.#listen(life, followers, snapshots)
@@ -169,15 +179,16 @@ export class LeaderHost extends Host {
     if (data.log.failure !== undefined) world.broken('I14', `a write was answered by a log that failed`)
     if (data.storage.get(key) !== value)
       world.broken('I1', `an acknowledged write is not shown by its leader`)
+    world.acks.answered(receipt)
   }
 
-  #durable({ log, storage }: NodeData, point: LogPoint): void {
+  #durable({ log, storage }: NodeData, point: LogPoint, isShown: boolean): void {
     const { world } = this
     world.check(() => {
       if (log.durable < point.lsn)
         world.broken('W1', `LSN ${point.lsn} was called durable, the log says ${log.durable}`)
       world.history.ingest(log)
-      if (storage.applied.lsn !== point.lsn)
+      if (isShown && storage.applied.lsn !== point.lsn)
         world.broken('I10', `the leader shows LSN ${storage.applied.lsn} after it committed ${point.lsn}`)
     })
   }
@@ -191,6 +202,11 @@ export class LeaderHost extends Host {
       clock: life.clock,
       formats: formats.all.map(({ id, version }) => ({ id, version })),
       highWatermark: () => pipeline.highWatermark,
+      onProgress: (name, progress) => {
+        if (this.isAlive(life)) pipeline.follower(name, progress)
+      },
+      isAwaited: (name) => pipeline.awaits(name),
+      syncState: (name) => pipeline.syncState(name),
       limits: shape.link,
       onMustStopLeading: (error: UnderstudyError) => {
         if (this.isAlive(life))

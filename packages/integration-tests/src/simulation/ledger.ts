@@ -79,6 +79,17 @@ export class Ledger {
     entry.outcome = 'refused'
   }
 
+  /** It is in the log of its leader, and was not acknowledged in time. */
+  written(id: string, position: Position | undefined): void {
+    const entry = this.#of(id)
+    if (entry.lsn === undefined || entry.lsn !== position?.lsn)
+      throw new InvariantBreach(
+        'I1',
+        `the write ${id} was reported as written in record ${position?.lsn}, it stands in ${entry.lsn}`,
+      )
+    entry.outcome = 'unknown'
+  }
+
   /** Its node died, or said that it does not know. */
   unknown(id: string): void {
     this.#of(id).outcome = 'unknown'

@@ -5,7 +5,7 @@
  * Decides: the ranges. Leaves to others: what happens within them (nemesis, clients).
  */
 import type { SeededRandom, Span } from '@understudy/testkit'
-import type { ApplyLimits, LinkLimits, PipelineLimits } from '@understudy/replication'
+import type { AckPolicy, ApplyLimits, LinkLimits, PipelineLimits } from '@understudy/replication'
 
 export const FAULTS = [
   'killLeader',
@@ -46,6 +46,8 @@ export interface Shape {
   readonly bigValueChance: number
   readonly bigValueBytesMax: number
   readonly pipeline: Partial<PipelineLimits>
+  /** Whose acks a write needs. Not drawn: see `acks.ts`. Default nobody's. */
+  readonly acks?: AckPolicy
   readonly link: Partial<LinkLimits> &
     Pick<LinkLimits, 'heartbeatMs' | 'deadlineMs' | 'windowBytes' | 'frameBytes'>
   readonly apply: Partial<ApplyLimits>

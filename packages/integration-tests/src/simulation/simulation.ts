@@ -40,6 +40,7 @@ export async function simulate(seed: string | number, shape?: Partial<Shape>): P
   const leader = new LeaderHost(world, LEADER)
   const names = ['b', 'c', 'd'].slice(0, world.shape.followers)
   const followers = names.map((name) => new FollowerHost(world, name))
+  world.acks.members = followers
   leader.start()
   for (const follower of followers) follower.start()
   const nemesis = new Nemesis(world, leader, followers)

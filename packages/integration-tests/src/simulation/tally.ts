@@ -25,7 +25,15 @@ export const RARE_EVENTS = [
   'group given to another format',
   'follower at a base needs a snapshot',
   'bootstrap after a base',
+  'write not acked in time',
+  'end of the log hidden at a restart',
+  'end of the log hidden on a follower',
+  'ack rule lowered',
+  'ack rule raised',
+  'set replaced a member',
 ] as const
+/** Those that only an ack rule brings. */
+export const ACK_EVENTS: readonly (typeof RARE_EVENTS)[number][] = RARE_EVENTS.slice(-6)
 export type RareEvent = (typeof RARE_EVENTS)[number]
 
 export class Tally {

@@ -1,6 +1,7 @@
 /** What the parts of one run share: time, network, the drawn shape, the truth to compare with, the counts. */
 import { SeededRandom, SimulatedClock, SimulatedNetwork, Trace } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
+import { Acks } from './acks.ts'
 import { Formats } from './formats.ts'
 import { History } from './history.ts'
 import { Ledger } from './ledger.ts'
@@ -20,6 +21,7 @@ export class World {
   readonly ledger: Ledger = new Ledger()
   readonly history: History
   readonly formats: Formats
+  readonly acks: Acks
   /** The first broken invariant, or what else went wrong; ends the run. */
   breach: Error | undefined
 
@@ -33,6 +35,7 @@ export class World {
       latencyMs: this.shape.latencyMs,
       trace: this.trace.add,
     })
+    this.acks = new Acks(this)
     this.formats = new Formats(this.shape.pagesMax, () => this.tally.add('group given to another format'))
     this.history = new History(this.formats, ({ lsn, kind, changes, parts }) => {
       if (parts > 1) this.tally.add('transaction in parts')

@@ -1,0 +1,99 @@
+/** Broken builds of acks: each says, shows or forgets more than the set has. */
+import type { Mutant } from './mutant.ts'
+
+const REPLICATION = 'packages/replication/src'
+
+export const ACK_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'acked-before-fsync-of-a-follower',
+    what: 'A follower acknowledges what it received as durable, and a set of it is satisfied.',
+    scenario: 'acks',
+    breaks: ['I16', 'A1', 'A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/receiver-machine.ts`,
+        find: "received: this.#received,\n      durable: this.#durable,\n      applied: this.#applied,\n    }\n    return [{ kind: 'send'",
+        replace:
+          "received: this.#received,\n      durable: this.#received,\n      applied: this.#applied,\n    }\n    return [{ kind: 'send'",
+      },
+    ],
+  },
+  {
+    name: 'stranger-counts',
+    what: 'Any follower counts for a set, whatever its name.',
+    scenario: 'acks',
+    breaks: ['A1', 'A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-tracker.ts`,
+        find: 'names.filter((name) => this.#members.get(name)?.streams === true)',
+        replace: '[...this.#members.keys()].filter((name) => this.#members.get(name)?.streams === true)',
+      },
+    ],
+  },
+  {
+    name: 'silent-degrade',
+    what: 'A receipt says that it reached what was asked while the rule is lowered.',
+    scenario: 'acks',
+    breaks: ['A1'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-gate.ts`,
+        find: 'const isMet = this.#tracker.satisfied(rule, nowMs) >= point.lsn',
+        replace: 'const isMet = this.isDegraded || this.#tracker.satisfied(rule, nowMs) >= point.lsn',
+      },
+    ],
+  },
+  {
+    name: 'visible-before-acked',
+    what: 'The leader commits a group that waits for acks; only the reply waits.',
+    scenario: 'acks',
+    breaks: ['A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/commit-pipeline.ts`,
+        find: 'const isHidden = open && !this.#gate.showsFirst',
+        replace: 'const isHidden = false',
+      },
+    ],
+  },
+  {
+    name: 'high-watermark-before-acked',
+    what: 'Followers may show what waits for acks.',
+    scenario: 'acks',
+    breaks: ['A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/commit-pipeline.ts`,
+        find: "if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn",
+        replace: 'this.#highWatermark = point.lsn',
+      },
+    ],
+  },
+  {
+    name: 'replaced-member-needs-nobody',
+    what: 'While a chosen member is gone and none has its place, the leader alone is enough.',
+    scenario: 'acks',
+    breaks: ['A1', 'A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-tracker.ts`,
+        find: 'if (counting.length < count) return 0',
+        replace: 'if (counting.length < count) return this.#end',
+      },
+    ],
+  },
+  {
+    name: 'restart-shows-the-end',
+    what: 'A start shows all of its log, acknowledged or not.',
+    scenario: 'acks',
+    breaks: ['A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/shown.ts`,
+        find: 'return begin === undefined ? log.durable : begin - 1',
+        replace: 'return begin === undefined ? log.durable : log.durable',
+      },
+    ],
+  },
+]

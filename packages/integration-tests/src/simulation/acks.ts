@@ -1,0 +1,114 @@
+/**
+ * Acks held against what followers really have: their disks, not what they said.
+ *
+ * Decides: whether a receipt, or what a node shows, is covered by the set of the ack rule. Leaves to others: when to look.
+ *
+ * 1. "Has" is what a follower's log was durable up to at any time: what it lost of that afterwards is a breach of its own.
+ * 2. Records of the log itself are shown without acks: an epoch begins before anybody can have it.
+ */
+import type { Lsn, Receipt } from '@understudy/contracts'
+import { any, resolvePolicy, semiSync, sync, type AckPolicy } from '@understudy/replication'
+import type { MemoryStorage } from '@understudy/testkit'
+import { InvariantBreach } from './breach.ts'
+import type { Host } from './host.ts'
+import type { Shape } from './shape.ts'
+import type { World } from './world.ts'
+
+export class Acks {
+  readonly #world: World
+  /** Highest LSN that a receipt said each member has. */
+  readonly #promised = new Map<string, Lsn>()
+  #lastMembers = ''
+  members: readonly Host[] = []
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** A receipt was handed out. */
+  answered({ position: { lsn }, asked, reached, members, degraded }: Receipt): void {
+    const { rule } = resolvePolicy(this.#world.shape.acks)
+    if (rule.of === undefined) return
+    if (asked !== rule.level || degraded !== (reached !== asked))
+      throw new InvariantBreach(
+        'A1',
+        `a receipt says asked ${asked}, reached ${reached}, degraded ${degraded}`,
+      )
+    for (const { name, durableAt } of members) {
+      if (durableAt === undefined) continue
+      if (this.#has(name, 'durable') < lsn)
+        throw new InvariantBreach(
+          'A1',
+          `a receipt says that ${name} has LSN ${lsn}, it has ${this.#has(name, 'durable')}`,
+        )
+      this.#promised.set(name, Math.max(lsn, this.#promised.get(name) ?? 0))
+    }
+    if (!degraded) this.#expectHeld('A1', `the write in LSN ${lsn} was acknowledged`, lsn)
+    const text = members.map(({ name }) => name).join(' ')
+    if (text !== this.#lastMembers && this.#lastMembers !== '' && text !== '')
+      this.#world.tally.add('set replaced a member')
+    this.#lastMembers = text
+  }
+
+  /** A snapshot replaced a node's log. What it had acknowledged it gets again from its leader; until then the leader has it. */
+  begunAnew(name: string): void {
+    this.#promised.delete(name)
+  }
+
+  /** The log of a node, as it was found after a crash. */
+  expectKept(name: string, end: Lsn): void {
+    const promised = this.#promised.get(name) ?? 0
+    if (end < promised)
+      throw new InvariantBreach(
+        'A1',
+        `${name} lost LSN ${promised}, which it had acknowledged: its log ends at ${end}`,
+      )
+  }
+
+  /** Nothing is shown that is not acked. Pages are shown once they are committed, and a lowered rule asks for nothing. */
+  expectStrict(name: string, isLeader: boolean, { applied, physical, ahead }: MemoryStorage): void {
+    const { acks, formats } = this.#world.shape
+    const { rule, onUnmet, visibility } = resolvePolicy(acks)
+    if (rule.of === undefined || onUnmet === 'degrade' || physical || ahead || formats !== 'logical') return
+    // What the leader shows travels with its snapshots, too.
+    if (visibility === 'local') return
+    if (rule.level === 'applied' && !isLeader) return
+    const lsn = this.#world.history.transactionAt(applied.lsn)
+    this.#expectHeld('A2', `${name} shows LSN ${lsn}`, lsn)
+  }
+
+  #expectHeld(id: 'A1' | 'A2', what: string, lsn: Lsn): void {
+    const { of, level } = resolvePolicy(this.#world.shape.acks).rule
+    if (of === undefined || level === 'local') return
+    const holders = of.names.filter((name) => this.#has(name, level) >= lsn)
+    if (holders.length < of.count)
+      throw new InvariantBreach(
+        id,
+        `${what}, and of ${of.names.join(', ')} only ${holders.length} have it: ${holders.join(', ')}`,
+      )
+  }
+
+  #has(name: string, kind: 'received' | 'durable' | 'applied'): Lsn {
+    const member = this.members.find((each) => each.name === name)
+    member?.noteEver()
+    return member?.ever[kind] ?? 0
+  }
+}
+
+const TIMES: Partial<AckPolicy> = { ackTimeoutMs: 300, settleMs: 200, lagMsMax: 100 }
+const NAMES = ['b', 'c']
+
+/** A shape for each policy, to be run with any seed. */
+export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
+  'semi-sync durable': { formats: 'logical', acks: semiSync(NAMES, TIMES) },
+  'ANY 2 of 2 durable': { formats: 'logical', acks: sync(NAMES, TIMES) },
+  'ANY 1 of 2 received, fail': {
+    formats: 'logical',
+    acks: { ...TIMES, level: 'received', of: any(1, NAMES), onUnmet: 'fail' },
+  },
+  applied: { formats: 'logical', acks: sync(NAMES, { ...TIMES, level: 'applied' }) },
+  degrade: { formats: 'logical', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }) },
+  'visible first': { formats: 'logical', acks: semiSync(NAMES, { ...TIMES, visibility: 'local' }) },
+  physical: { formats: 'physical', acks: semiSync(NAMES, TIMES) },
+  switching: { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }) },
+}
