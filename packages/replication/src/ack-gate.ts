@@ -258,8 +258,15 @@ export class AckGate<T> {
       this.look()
   }
 
+  /** Whether its ack would count for what waits: of a FIRST set only that of a chosen member. */
   awaits(name: string): boolean {
-    return this.#pending?.rules.some(({ of }) => of?.names.includes(name)) === true
+    const pending = this.#pending
+    if (pending === undefined) return false
+    const nowMs = this.#clock.monotonic()
+    return pending.rules.some((rule) => {
+      const state = this.#tracker.syncState(rule, name, nowMs)
+      return state === 'sync' || state === 'quorum'
+    })
   }
 
   syncState(name: string): SyncState {

@@ -262,8 +262,9 @@ export class SenderMachine {
     }
     if (this.#state === 'catchup') this.#enter('streaming', nowMs)
     if (this.#highWatermark <= this.#highWatermarkTold) return []
-    // The next records may carry it.
-    return nowMs < this.#restUntilMs ? this.#wait(this.#restUntilMs - nowMs) : [this.#heartbeat(nowMs)]
+    // The next records may carry it: then this follower applies while it syncs them, and not while they wait for it.
+    const restMs = this.#sentAtMs + this.#options.batchMs - nowMs
+    return restMs >= 1 ? this.#wait(restMs) : [this.#heartbeat(nowMs)]
   }
 
   #wait(delayMs: number): SenderAction[] {
