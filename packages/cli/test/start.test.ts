@@ -40,6 +40,39 @@ describe('stopping', () => {
     })
   }
 
+  test(
+    'a leader with --acks waits for its followers, says so in status and log, and lowers the rule by a record',
+    { timeout: 30_000 },
+    async () => {
+      const folder = temporaryFolder()
+      const node = (name: string, ...more: string[]): CommandProcess =>
+        new CommandProcess('start', '--name', name, '--directory', join(folder, name), ...more)
+      const acks = ['--acks', 'semi-sync:b,c', '--on-unmet', 'degrade', '--ack-timeout', '300']
+      const leader = node('a', '--listen', 'tcp://127.0.0.1:0', ...acks)
+      const address =
+        /tcp:\S+?(?=,)/.exec(await leader.line((line) => line.startsWith('ready leader a ')))?.[0] ?? ''
+      const follower = node('b', '--leader', address)
+      await follower.line((line) => line === 'streaming')
+      const write = async (statement: string): Promise<void> => {
+        expect((await run('sql', address, statement)).code).toBe(0)
+      }
+      await write('create table t (id integer primary key)')
+      const shown = (await run('status', address)).out.join('\n')
+      expect(shown).toContain('acks of a: durable FIRST 1 (b, c), in force, nothing waits, on unmet degrade')
+      expect(shown).toMatch(/^b +streaming .* sync$/m)
+      follower.child.kill('SIGKILL')
+      await follower.ended
+      await write('insert into t values (1)')
+      await leader.line((line) => line.startsWith('acks lowered to local'))
+      expect((await run('status', address)).out.join('\n')).toContain('in force only local')
+      expect((await run('log', join(folder, 'a'))).out.join('\n')).toMatch(
+        /"acks": "durable FIRST 1 \(b, c\)"[\s\S]*"acks": "local"/,
+      )
+      leader.child.kill('SIGTERM')
+      expect(await leader.ended).toBe(0)
+    },
+  )
+
   test('a follower whose leader is not there yet says so, waits, and can be stopped', async () => {
     const folder = temporaryFolder()
     const waiting = new CommandProcess(

@@ -18,6 +18,7 @@ export {
   async,
   first,
   formatRule,
+  parsePolicy,
   parseRule,
   semiSync,
   sync,

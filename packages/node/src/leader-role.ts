@@ -16,6 +16,7 @@ import {
   formatVersion,
   incompatibility,
   type AbsentFollower,
+  type BecomeLeaderOptions,
   type CommitPipeline,
   type FollowerStatus,
   type LinkLimits,
@@ -58,7 +59,7 @@ export async function startLeading(
   failed: (error: UnderstudyError) => void,
 ): Promise<LeaderRole> {
   const { storage, log } = data
-  const { name, clock, random, format, allFormats, emit } = settings
+  const { name, clock, emit } = settings
   let sidecar: Sidecar | undefined
   const freeze = (point: LogPoint): void => views.keep(point, () => sidecar?.takeView() ?? storage.freeze())
   // A leader of pages logs a base before anyone can follow.
@@ -66,17 +67,7 @@ export async function startLeading(
   let hasStarted = false
   const waiters = new AppliedWaiters(log, clock, () => storage.applied)
   const { pipeline, epoch, redone } = await becomeLeader({
-    storage,
-    log,
-    format,
-    formats: allFormats,
-    cluster,
-    node: name,
-    clock,
-    random,
-    ...(settings.shadow && { shadow: { format: settings.shadow, watched: watchedConnection } }),
-    ...(settings.pipeline && { limits: settings.pipeline }),
-    ...(settings.acks && { acks: settings.acks }),
+    ...partsOf(data, cluster, settings),
     onDurable: () => followers?.wake(),
     onVisible: () => waiters.notify(),
     onAckRule: (rule) => emit({ kind: 'acks', ...rule }),
@@ -130,6 +121,28 @@ export async function startLeading(
       serving.close()
       await snapshots.close()
     },
+  }
+}
+
+/** What a leader is made of, apart from what it tells of. */
+function partsOf(
+  { storage, log }: NodeData,
+  cluster: string,
+  settings: Settings,
+): BecomeLeaderOptions<SqliteConnection> {
+  const { name, clock, random, format, allFormats, shadow, pipeline, acks } = settings
+  return {
+    storage,
+    log,
+    format,
+    formats: allFormats,
+    cluster,
+    node: name,
+    clock,
+    random,
+    ...(shadow && { shadow: { format: shadow, watched: watchedConnection } }),
+    ...(pipeline && { limits: pipeline }),
+    ...(acks && { acks }),
   }
 }
 

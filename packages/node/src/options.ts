@@ -282,11 +282,21 @@ function checkParts({ format, shadow, transport, listen, leader }: NodeOptions):
   }
 }
 
+/** What a check throws, as an option that keeps a node from starting. */
+function startable<R>(check: () => R): R {
+  try {
+    return check()
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw invalid(message.replace(/ Nothing was changed\.$/, ''))
+  }
+}
+
 /** A rule that nobody would keep is an error, not a comfort. */
 function checkAcks({ acks, role, name, sidecar }: NodeOptions): void {
   if (acks === undefined) return
   if (role !== 'leader') throw invalid('only a leader asks for acks; remove acks, or use role: "leader".')
-  const { rule } = resolvePolicy(acks, name)
+  const { rule } = startable(() => resolvePolicy(acks, name))
   if (sidecar !== undefined && rule.of !== undefined)
     throw invalid(
       'acks and sidecar exclude each other: another program answers its writes, not this node. Remove one.',

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { rowFormat } from '@understudy/format-row'
 import { memoryTransport } from '@understudy/testkit/memory-transport'
 import { describe, expect, test, vi } from 'vitest'
-import { createNode, type NodeOptions } from '../src/index.ts'
+import { createNode, semiSync, type NodeOptions } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
 import { temporaryFolder } from './helpers.ts'
 
@@ -38,6 +38,22 @@ describe('an option that cannot be honoured is an error before anything is made'
     ['a shadow that is the format', { ...LEADER, shadow: rowFormat() }],
     ['a shadow that is no format', { ...LEADER, shadow: 'wal' }],
     ['a follower with a shadow', { ...FOLLOWER, shadow: { ...rowFormat(), id: 40_000 } }],
+    ['a follower that asks for acks', { ...FOLLOWER, acks: semiSync(['c']) }],
+    ['acks of itself', { ...LEADER, acks: semiSync(['a', 'b']) }],
+    ['acks of nobody', { ...LEADER, acks: { level: 'durable' } }],
+    [
+      'acks of more than there are',
+      { ...LEADER, acks: { level: 'durable', of: { kind: 'any', count: 2, names: ['b'] } } },
+    ],
+    [
+      'a reaction to acks that are not asked for',
+      { ...LEADER, acks: { level: 'local', onUnmet: 'degrade' } },
+    ],
+    ['acks that wait for no time', { ...LEADER, acks: semiSync(['b'], { ackTimeoutMs: 0 }) }],
+    [
+      'acks of writes of another program',
+      { ...LEADER, format: PAGES, sidecar: process.execPath, acks: semiSync(['b']) },
+    ],
     ['no format', { ...LEADER, format: undefined }],
     ['no transport', { ...LEADER, transport: undefined }],
     ['an address of another transport', { ...LEADER, listen: 'tcp://127.0.0.1:0' }, 'ADDRESS_INVALID'],

@@ -91,7 +91,7 @@ export function sync(names: readonly string[], options: Partial<PolicyOptions> =
 /** Checks a rule as a whole. `INVALID_ARGUMENT` when it contradicts itself, or asks the leader for its own ack. */
 export function checkedRule(rule: AckRule, leader?: string): AckRule {
   const { level, of } = rule
-  if (!LEVELS.includes(level)) throw invalid(`the level is '${String(level)}'; use ${LEVELS.join(', ')}`)
+  if (!LEVELS.includes(level)) throw invalid(`the level is '${level}'; use ${LEVELS.join(', ')}`)
   if (level === 'local') {
     if (of !== undefined)
       throw invalid(
@@ -115,7 +115,7 @@ export function resolvePolicy(policy: AckPolicy = LOCAL, leader?: string): AckSe
   const { ackTimeoutMs = 10_000, settleMs = 5000, lagMsMax = 1000, lagBytesMax = 4 * 1024 * 1024 } = policy
   const rule = checkedRule({ level: policy.level, ...(policy.of && { of: policy.of }) }, leader)
   if (!['block', 'fail', 'degrade'].includes(onUnmet))
-    throw invalid(`onUnmet is '${String(onUnmet)}'; use 'block', 'fail' or 'degrade'`)
+    throw invalid(`onUnmet is '${onUnmet}'; use 'block', 'fail' or 'degrade'`)
   if (visibility !== 'acked' && visibility !== 'local')
     throw invalid(`visibility is '${String(visibility)}'; use 'acked' or 'local'`)
   if (rule.level === 'local') {
@@ -162,9 +162,11 @@ export function parseRule(text: string): AckRule {
   return checkedRule({ level: level as AckLevel, of })
 }
 
-/** Whether a level is at least another one. */
-export function reaches(level: AckLevel, other: AckLevel): boolean {
-  return LEVELS.indexOf(level) >= LEVELS.indexOf(other)
+/** Reads a rule as `parseRule` does, with what goes with it. Throws `INVALID_ARGUMENT` when the two contradict each other. */
+export function parsePolicy(text: string, options: Omit<PolicyOptions, 'level'> = {}): AckPolicy {
+  const [preset = '', list = ''] = text.trim().split(':', 2)
+  if (preset === 'sync') return sync(namesOf(list), options)
+  return { ...parseRule(text), ...options }
 }
 
 /** Levels of followers at or below this one, highest first. */

@@ -153,6 +153,14 @@ function commitPhysical<C, T>(
   }
 }
 
+/** A record of the log itself, outside of a transaction: the storage is told of its position. */
+export function settleControl<C, T>(storage: Storage<C, T>, point: LogPoint): void {
+  if (storage.physical) return storage.settle(point)
+  storage.begin()
+  storage.mark(point)
+  storage.commit()
+}
+
 /** Returns how many writes did not throw. */
 function runWrites<C, T>(
   { storage, recorder, clock, limits }: GroupContext<C, T>,

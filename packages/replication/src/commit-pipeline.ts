@@ -23,13 +23,10 @@
  */
 import {
   UnderstudyError,
-  type Log,
   type LogFormat,
   type LogPoint,
   type Lsn,
   type Position,
-  type Receipt,
-  type Recorder,
   type RunResult,
   type Timer,
   type WriteTransaction,
@@ -41,21 +38,23 @@ import {
   ackRuleDraft,
   rollBackGroup,
   runCapture,
+  settleControl,
   runGroup,
-  runSwitch,
   type GroupContext,
   type GroupOutcome,
 } from './commit-group.ts'
 import {
   asFailure,
+  closing,
   notWritten,
   notWrittenAborted,
-  notWrittenInTime,
   outcomeUnknown,
+  overloaded,
   replacedByBase,
   unknownWithoutAcks,
 } from './failures.ts'
-import { PIPELINE_LIMITS, RECORD_BYTES_MAX, withDefaults, type PipelineLimits } from './limits.ts'
+import { changeFormat } from './format-change.ts'
+import { pipelineLimits, type PipelineLimits } from './limits.ts'
 import { logBase } from './physical.ts'
 import type {
   CommitPipeline,
@@ -65,10 +64,22 @@ import type {
   WriteOptions,
   WriteResult,
 } from './pipeline-api.ts'
-import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
+import { answerGroup } from './reply.ts'
+import { QueueDeadline } from './queue-deadline.ts'
+import { Recording } from './recording.ts'
+import type { ShadowReport } from './shadow.ts'
 import { runStatements, type Statement } from './statements.ts'
 import { SyncPace } from './sync-pace.ts'
-import { MARKER, RAISE, WriteQueue, isCapture, isMarker, isSwitch, type PendingWrite } from './write-queue.ts'
+import {
+  MARKER,
+  RAISE,
+  WriteQueue,
+  isCapture,
+  isMarker,
+  isSwitch,
+  watchSignal,
+  type PendingWrite,
+} from './write-queue.ts'
 
 export function createCommitPipeline<C, T = WriteTransaction>(
   options: CommitPipelineOptions<C, T>,
@@ -87,8 +98,8 @@ interface Awaiting {
 
 class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #options: CommitPipelineOptions<C, T>
-  #context: GroupContext<C, T>
-  #shadow: ShadowOptions<C> | undefined
+  readonly #context: GroupContext<C, T>
+  readonly #recording: Recording<C, T>
   readonly #limits: PipelineLimits
   readonly #defer: Defer
   readonly #queue = new WriteQueue<T>()
@@ -106,23 +117,15 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #graceTimer: Timer | undefined
   #failure: UnderstudyError | undefined
   #closed: { promise: Promise<void>; resolve: () => void } | undefined
-  #deadline: { readonly atMs: number; readonly timer: Timer } | undefined
+  readonly #deadline: QueueDeadline<T>
 
   constructor(options: CommitPipelineOptions<C, T>) {
     const { storage, log, format, clock } = options
     this.#options = options
-    this.#limits = withDefaults(PIPELINE_LIMITS, options.limits)
+    this.#limits = pipelineLimits(options.limits)
     this.#defer = options.defer ?? setImmediate
-    if (this.#limits.recordBytesMax > RECORD_BYTES_MAX) {
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `recordBytesMax is ${this.#limits.recordBytesMax}; a record must fit into a frame, so it can be ${RECORD_BYTES_MAX} at most.`,
-      )
-    }
-    this.#shadow = options.shadow
-    const refusal = options.shadow && shadowRefusal(format, options.shadow.format)
-    if (refusal !== undefined) throw refusal
-    const recorder = this.#recorderOf(format)
+    const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
+    this.#deadline = new QueueDeadline(this.#queue, clock)
     this.#pace = new SyncPace(this.#limits)
     this.#gate = new AckGate(options.acks, options.node, clock, {
       met: () => this.#met(),
@@ -131,19 +134,30 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       raise: () => this.#raise(),
     })
     const awaits = (): boolean => this.#gate.rulesOf(this.#group).length > 0
-    this.#context = { storage, log, format, recorder, clock, limits: this.#limits, awaits }
+    this.#context = {
+      storage,
+      log,
+      clock,
+      limits: this.#limits,
+      awaits,
+      get format() {
+        return recording.format
+      },
+      get recorder() {
+        return recording.recorder
+      },
+    }
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
     this.#gate.durable(log.end)
     if (options.recovery !== undefined) this.#recover(options.recovery)
   }
 
   get format(): LogFormat<C> {
-    return this.#context.format
+    return this.#recording.format
   }
 
   get shadow(): ShadowReport | undefined {
-    const { recorder } = this.#context
-    return recorder instanceof ShadowRecorder ? recorder.report() : undefined
+    return this.#recording.shadow
   }
 
   get highWatermark(): Lsn {
@@ -189,7 +203,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     try {
       rule = this.#gate.ruleOf(options)
     } catch (error) {
-      return Promise.reject(error as UnderstudyError)
+      return Promise.reject(error)
     }
     return this.#enqueue(run, options, rule) as Promise<WriteResult<never>>
   }
@@ -255,27 +269,18 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         settled: false,
       }
       this.#queue.push(write)
-      if (this.#deadline === undefined || deadlineMs < this.#deadline.atMs) this.#watchDeadline(deadlineMs)
-      if (options?.signal !== undefined) this.#watchSignal(write, options.signal, resolve, reject)
+      this.#deadline.watch(deadlineMs)
+      if (options?.signal !== undefined)
+        watchSignal(write, options.signal, (signal) => this.#giveUpWrite(write, signal))
       if (!this.#busy) this.#startGroup()
     })
   }
 
   #refusal(): UnderstudyError | undefined {
     if (this.#failure !== undefined) return this.#failure
-    if (this.#closed !== undefined) {
-      return new UnderstudyError(
-        'CLOSED',
-        'The node is closing and takes no more writes; nothing was changed.',
-      )
-    }
+    if (this.#closed !== undefined) return closing()
     if (this.#gate.refuses) return refusedUntilAcked()
-    if (this.#queue.length < this.#limits.queueWritesMax) return undefined
-    return new UnderstudyError(
-      'OVERLOADED',
-      `${this.#queue.length} writes wait already; this one was not taken on and nothing was changed. Try again later.`,
-      { queued: this.#queue.length },
-    )
+    return this.#queue.length < this.#limits.queueWritesMax ? undefined : overloaded(this.#queue.length)
   }
 
   // The group
@@ -306,65 +311,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   #run(body: PendingWrite<T>['body']): GroupOutcome {
-    if (isSwitch(body)) return this.#runSwitch(body.format as LogFormat<C>)
-    if (!isCapture(body)) return runGroup(this.#context, this.#queue, this.#group, this.#raiseDraft)
-    this.#group.push(this.#queue.take() as PendingWrite<T>)
-    return runCapture(this.#context, body)
-  }
-
-  /** The group that changes the format, of no effect when it is in force: the new recorder is there before anything is logged, the old one again when that fails. */
-  #runSwitch(format: LogFormat<C>): GroupOutcome {
+    if (!isSwitch(body) && !isCapture(body))
+      return runGroup(this.#context, this.#queue, this.#group, this.#raiseDraft)
     const request = this.#queue.take() as PendingWrite<T>
     this.#group.push(request)
-    const { storage } = this.#context
-    const before = this.#context.format
-    if (format === before && (format.physical === true) === storage.physical) return { kind: 'rolledBack' }
-    try {
-      format.inspect?.(storage.connection)
-      this.#record(format)
-      if (format.physical !== true || storage.physical) {
-        const outcome = runSwitch(this.#context, format.id)
-        if (outcome.kind !== 'appended') this.#record(before)
-        else this.#endShadowUnless(format)
-        return outcome
-      }
-      storage.begin()
-      storage.markBefore(this.#context.log.end)
-      storage.commit()
-      this.#endShadowUnless(format)
-      return { kind: 'unlogged' }
-    } catch (error) {
-      storage.rollback()
-      this.#record(before)
-      request.outcome = error
-      request.threw = true
-      return { kind: 'rolledBack' }
-    }
-  }
-
-  #record(format: LogFormat<C>): void {
-    if (format === this.#context.format) return
-    this.#context.recorder.close()
-    try {
-      this.#context = { ...this.#context, format, recorder: this.#recorderOf(format) }
-    } catch (error) {
-      this.#context = { ...this.#context, recorder: this.#recorderOf(this.#context.format) }
-      throw error
-    }
-  }
-
-  #recorderOf(format: LogFormat<C>): Recorder {
-    const { storage, clock } = this.#options
-    const { connection } = storage
-    const shadow = this.#shadow
-    if (shadow === undefined || shadowRefusal(format, shadow.format) !== undefined)
-      return format.recorder(connection)
-    return new ShadowRecorder({ connection, clock, format, shadow })
-  }
-
-  /** Once a change of format is sure. */
-  #endShadowUnless(format: LogFormat<C>): void {
-    if (this.#shadow && shadowRefusal(format, this.#shadow.format)) this.#shadow = undefined
+    if (isCapture(body)) return runCapture(this.#context, body)
+    return changeFormat(this.#context, this.#recording, request, body.format as LogFormat<C>)
   }
 
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
@@ -463,7 +415,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
   #makeVisible(point: LogPoint, open: boolean): boolean {
-    const { storage, recorder } = this.#context
+    const { storage } = this.#context
     try {
       if (open) storage.commit()
       else storage.settle(point)
@@ -472,7 +424,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       this.#fail(asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'), point)
       return false
     }
-    if (recorder instanceof ShadowRecorder) recorder.committed()
+    this.#recording.committed()
     const first = this.#group[0]
     if (first !== undefined && !first.threw && isMarker(first.body)) this.#tellMarker(first, point)
     this.#options.onVisible?.(point)
@@ -523,14 +475,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** A record of the log itself, above what is shown: the storage is told of it. */
   #settleRecord(point: LogPoint): boolean {
-    const { storage } = this.#context
     try {
-      if (storage.physical) storage.settle(point)
-      else {
-        storage.begin()
-        storage.mark(point)
-        storage.commit()
-      }
+      settleControl(this.#context.storage, point)
       return true
     } catch (error) {
       rollBackGroup(this.#context)
@@ -571,10 +517,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#isSettling = false
         this.#awaiting = undefined
         this.#highWatermark = end.lsn
-        const { recorder, format } = this.#context
-        // It may know a schema from before.
-        recorder.close()
-        this.#context = { ...this.#context, recorder: this.#recorderOf(format) }
+        this.#recording.renew()
         this.#options.onVisible?.(end)
         this.#endGroup()
         this.#options.onDurable?.(end)
@@ -606,22 +549,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Fourth moment: the callers know. */
   #reply(point: LogPoint): void {
-    const { cluster } = this.#options
-    const position = { epoch: point.epoch, lsn: point.lsn }
-    let index = 0
-    let rule: AckRule | undefined
-    let verdict = this.#gate.verdict(undefined, point)
-    for (const write of this.#group) {
-      if (write.threw) {
-        write.reject(write.outcome)
-      } else if (typeof write.body !== 'function') {
-        write.resolve(point)
-      } else {
-        if (write.rule !== rule) verdict = this.#gate.verdict((rule = write.rule), point)
-        const receipt: Receipt = { cluster, position, index: index++, crc: point.crc, ...verdict }
-        write.resolve({ value: write.outcome, receipt })
-      }
-    }
+    answerGroup(this.#group, this.#gate, this.#options.cluster, point)
     this.#endGroup()
   }
 
@@ -653,8 +581,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   #endIfDrained(): void {
     if (this.#busy || this.#queue.length > 0 || this.#closed === undefined) return
-    this.#deadline?.timer.cancel()
-    this.#deadline = undefined
+    this.#deadline.cancel()
     this.#graceTimer?.cancel()
     this.#gate.close()
     this.#context.recorder.close()
@@ -667,38 +594,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   /** Before its turn an aborted write never runs; after it, only the wait ends. */
-  #watchSignal(
-    write: PendingWrite<T>,
-    signal: AbortSignal,
-    resolve: (value: unknown) => void,
-    reject: (error: unknown) => void,
-  ): void {
-    const onAbort = (): void => {
-      write.aborted = true
-      if (this.#queue.remove(write)) write.reject(notWrittenAborted(signal))
-      else this.#gate.aborted()
-    }
-    const ended = (): void => signal.removeEventListener('abort', onAbort)
-    write.resolve = (value) => (ended(), resolve(value))
-    write.reject = (error) => (ended(), reject(error))
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (signal.aborted) onAbort()
-  }
-
-  // Deadlines: one timer for the earliest, so that a write costs none of its own.
-
-  #watchDeadline(atMs: number): void {
-    this.#deadline?.timer.cancel()
-    const { clock } = this.#options
-    const timer = clock.schedule(Math.max(0, atMs - clock.monotonic()), () => this.#expire())
-    this.#deadline = { atMs, timer }
-  }
-
-  #expire(): void {
-    this.#deadline = undefined
-    for (const write of this.#queue.takeExpired(this.#options.clock.monotonic()))
-      write.reject(notWrittenInTime())
-    const next = this.#queue.earliestDeadlineMs()
-    if (next !== Number.POSITIVE_INFINITY) this.#watchDeadline(next)
+  #giveUpWrite(write: PendingWrite<T>, signal: AbortSignal): void {
+    write.aborted = true
+    if (this.#queue.remove(write)) write.reject(notWrittenAborted(signal))
+    else this.#gate.aborted()
   }
 }

@@ -20,6 +20,20 @@ export function notWritten(cause: unknown): UnderstudyError {
   )
 }
 
+/** The node takes no more writes. */
+export function closing(): UnderstudyError {
+  return new UnderstudyError('CLOSED', 'The node is closing and takes no more writes; nothing was changed.')
+}
+
+/** So many writes wait already. */
+export function overloaded(queued: number): UnderstudyError {
+  return new UnderstudyError(
+    'OVERLOADED',
+    `${queued} writes wait already; this one was not taken on and nothing was changed. Try again later.`,
+    { queued },
+  )
+}
+
 /** A queued write reached its own deadline. */
 export function notWrittenInTime(): UnderstudyError {
   return new UnderstudyError(

@@ -13,6 +13,7 @@ export {
   async,
   first,
   formatRule,
+  parsePolicy,
   parseRule,
   resolvePolicy,
   semiSync,

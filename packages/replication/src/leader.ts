@@ -23,7 +23,7 @@ import {
 } from '@understudy/contracts'
 import { formatRule, resolvePolicy } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
-import { ackRuleDraft } from './commit-group.ts'
+import { ackRuleDraft, settleControl } from './commit-group.ts'
 import { createCommitPipeline } from './commit-pipeline.ts'
 import type { CommitPipeline, CommitPipelineOptions, Recovery } from './pipeline-api.ts'
 import { PIPELINE_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
@@ -115,11 +115,5 @@ async function enterEpoch<C, T>(options: BecomeLeaderOptions<C, T>, point: LogPo
   if (storage.ahead) {
     const { recordBytesMax } = withDefaults(PIPELINE_LIMITS, limits)
     await logUnlogged({ log, storage, clock, recordBytesMax }, formats)
-  } else if (storage.physical) {
-    storage.settle(point)
-  } else {
-    storage.begin()
-    storage.mark(point)
-    storage.commit()
-  }
+  } else settleControl(storage, point)
 }

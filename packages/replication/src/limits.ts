@@ -45,6 +45,16 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   closeAckMs: 1000,
 })
 
+/** The limits of a pipeline with their defaults. Throws `INVALID_ARGUMENT`. */
+export function pipelineLimits(given: Partial<PipelineLimits> | undefined): PipelineLimits {
+  const limits = withDefaults(PIPELINE_LIMITS, given)
+  if (limits.recordBytesMax <= RECORD_BYTES_MAX) return limits
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `recordBytesMax is ${limits.recordBytesMax}; a record must fit into a frame, so it can be ${RECORD_BYTES_MAX} at most.`,
+  )
+}
+
 export interface ApplyLimits {
   /** Records applied in one transaction of the storage. */
   readonly batchRecordsMax: number

@@ -43,6 +43,26 @@ export interface PendingWrite<T> {
   settled: boolean
 }
 
+/** Calls once when the caller gives up before the write is answered. */
+export function watchSignal<T>(
+  write: PendingWrite<T>,
+  signal: AbortSignal,
+  gaveUp: (signal: AbortSignal) => void,
+): void {
+  const { resolve, reject } = write
+  const onAbort = (): void => gaveUp(signal)
+  write.resolve = (value) => {
+    signal.removeEventListener('abort', onAbort)
+    resolve(value)
+  }
+  write.reject = (error) => {
+    signal.removeEventListener('abort', onAbort)
+    reject(error)
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+}
+
 export class WriteQueue<T> {
   #items: (PendingWrite<T> | undefined)[] = []
   #head = 0

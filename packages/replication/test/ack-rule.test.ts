@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import {
   any,
   async,
   first,
   formatRule,
+  parsePolicy,
   parseRule,
   resolvePolicy,
   semiSync,
@@ -59,6 +60,15 @@ describe('a policy is checked as a whole', () => {
   })
 })
 
+test('a policy as text', () => {
+  expect(parsePolicy('semi-sync:b,c', { onUnmet: 'degrade' })).toEqual(
+    semiSync(['b', 'c'], { onUnmet: 'degrade' }),
+  )
+  expect(parsePolicy('sync:b')).toEqual(sync(['b']))
+  expect(() => parsePolicy('sync:b', { onUnmet: 'degrade' })).toThrow(invalid(/need not/))
+  expect(parsePolicy('async')).toEqual(async())
+})
+
 describe('a rule as text', () => {
   test.each([
     ['async', 'local'],
@@ -94,14 +104,14 @@ describe('a rule as text', () => {
     })
     const rules = fc
       .record({
-        level: fc.constantFrom('received', 'durable', 'applied'),
-        kind: fc.constantFrom('any', 'first'),
+        level: fc.constantFrom('received' as const, 'durable' as const, 'applied' as const),
+        kind: fc.constantFrom('any' as const, 'first' as const),
         names,
         part: fc.nat(4),
       })
       .map(
         ({ level, kind, names: of, part }) =>
-          ({ level, of: { kind, count: 1 + (part % of.length), names: of } }) as AckRule,
+          ({ level, of: { kind, count: 1 + (part % of.length), names: of } }) satisfies AckRule,
       )
     fc.assert(
       fc.property(rules, (rule) => {

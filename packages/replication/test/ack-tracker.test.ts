@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { AckTracker, any, first, type AckRule } from '../src/index.ts'
 
 const LIMITS = { settleMs: 100, lagMsMax: 50, lagBytesMax: 1000 }
@@ -44,7 +44,10 @@ class Scene {
   }
 
   states(rule: AckRule, names = 'bcd'): string {
-    return [...names].map((name) => this.tracker.syncState(rule, name, this.nowMs)).join(' ')
+    return names
+      .split('')
+      .map((name) => this.tracker.syncState(rule, name, this.nowMs))
+      .join(' ')
   }
 }
 

@@ -3,7 +3,14 @@ import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
 import type { DivergenceReport } from '@understudy/format-statement'
-import { createNode, type NodeEvent, type NodeOptions, type UnderstudyNode } from '@understudy/node'
+import {
+  createNode,
+  parsePolicy,
+  type NodeEvent,
+  type NodeOptions,
+  type OnUnmet,
+  type UnderstudyNode,
+} from '@understudy/node'
 import { readGrants } from '@understudy/credentials'
 import type { ClientCertificates } from '@understudy/sockets'
 import { accessOf, addAccessOptions, ADDRESSES, authenticationOf, type AccessOptions } from '../access.ts'
@@ -22,6 +29,9 @@ interface StartOptions extends AccessOptions {
   readonly sidecar?: string
   readonly format?: string
   readonly shadow?: string
+  readonly acks?: string
+  readonly onUnmet?: OnUnmet
+  readonly ackTimeout?: number
   readonly replaceLeader?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
@@ -38,12 +48,14 @@ Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --format wal
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --sidecar app.db
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks semi-sync:b,c
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks 'any 1 (b, c) applied' --on-unmet fail
   $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401
   $ understudy start --name a --directory data/a --listen tls://0.0.0.0:7401 --tls-cert a.crt --tls-key a.key --credentials all.json
   $ understudy start --name b --directory data/b --leader tls://db-a.example:7401 --tls-ca ca.crt --credential b.json`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
-  addAccessOptions(program.command('start'))
+  addAckOptions(addAccessOptions(program.command('start')))
     .description('Run a node: a leader, or with --leader a follower. Ctrl-C stops it cleanly.')
     .requiredOption('--name <name>', 'name of the node, unique in its cluster')
     .requiredOption('--directory <path>', 'where the node keeps its data; made when missing')
@@ -96,6 +108,26 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option('--json', 'one JSON object per event')
     .addHelpText('after', EXAMPLES + ADDRESSES)
     .action(async (options: StartOptions) => runNode(options, context))
+}
+
+function addAckOptions(command: Command): Command {
+  return command
+    .option(
+      '--acks <rule>',
+      "leader: which followers must have a write: async (default), semi-sync:b,c, sync:b,c, or such as 'any 1 (b, c) durable'",
+    )
+    .addOption(
+      new Option(
+        '--on-unmet <what>',
+        'leader, with --acks: what other writes do while followers do not acknowledge in time (default: block)',
+      ).choices(['block', 'fail', 'degrade']),
+    )
+    .addOption(
+      new Option(
+        '--ack-timeout <ms>',
+        'leader, with --acks: how long a write waits (default: 10000)',
+      ).argParser(positive),
+    )
 }
 
 async function runNode(options: StartOptions, context: CommandContext): Promise<void> {
@@ -165,10 +197,21 @@ function nodeOptions(
     ...(leader !== undefined && { leader }),
     ...(options.import !== undefined && { importFrom: options.import }),
     ...(options.sidecar !== undefined && { sidecar: options.sidecar }),
+    ...acksOf(options),
     ...(replaceLeader !== undefined && { replaceLeader }),
     ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
     ...(slotBytesMax !== undefined && { slotBytesMax }),
   }
+}
+
+/** What depends on a rule is refused without one: it would be ignored. */
+function acksOf({ acks, onUnmet, ackTimeout }: StartOptions): Pick<NodeOptions, 'acks'> {
+  if (acks === undefined && onUnmet === undefined && ackTimeout === undefined) return {}
+  const policy = parsePolicy(acks ?? 'async', {
+    ...(onUnmet !== undefined && { onUnmet }),
+    ...(ackTimeout !== undefined && { ackTimeoutMs: ackTimeout }),
+  })
+  return { acks: policy }
 }
 
 function announce(node: UnderstudyNode, options: StartOptions, output: Output): void {
@@ -229,6 +272,10 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return `follower ${event.name} connected: ${event.verdict}`
     case 'followerLeft':
       return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
+    case 'acks':
+      return event.degraded
+        ? `${pc.yellow('acks lowered')} to ${event.effective}: followers do not acknowledge`
+        : `acks raised to ${event.effective}: followers acknowledge again`
     case 'rebased':
       return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
     case 'refused': {

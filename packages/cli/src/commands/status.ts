@@ -62,6 +62,18 @@ function describeShadow(node: string, shadow: NonNullable<NodeStatus['shadow']>)
   return `shadow of ${node}: ${side(shadow)}, ${refused}; in force: ${side(shadow.primary)}`
 }
 
+function describeAcks({
+  rule,
+  effective,
+  pending,
+  pendingMs,
+  onUnmet,
+}: NonNullable<NodeStatus['acks']>): string {
+  const force = effective === rule ? 'in force' : `in force only ${effective}`
+  const waits = pending === undefined ? 'nothing waits' : `${pending} waits for ${Math.round(pendingMs)} ms`
+  return `${rule}, ${force}, ${waits}, on unmet ${onUnmet}`
+}
+
 /** A certificate is told of a month before it ends. */
 const EXPIRY_MS = 30 * 24 * 3600 * 1000
 
@@ -89,17 +101,28 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
       output.out(`${answer.address}: ${answer.error.code} ${answer.error.message}`)
       continue
     }
-    const { node, failure, followers, following, shadow } = answer.status
+    const { node, failure, followers, following, shadow, acks } = answer.status
     for (const line of warnings(answer.status)) output.out(`${node}: ${line}`)
     if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
     if (shadow !== undefined) output.out(describeShadow(node, shadow))
+    if (acks !== undefined && acks.rule !== 'local') output.out(`acks of ${node}: ${describeAcks(acks)}`)
     if (followers === undefined || followers.length === 0) continue
     output.out(`followers of ${node}`)
     output.out(
       table(
-        ['name', 'state', 'sent', 'received', 'durable', 'applied', 'lag (records)', 'round trip (ms)'],
+        [
+          'name',
+          'state',
+          'sent',
+          'received',
+          'durable',
+          'applied',
+          'lag (records)',
+          'round trip (ms)',
+          'acks',
+        ],
         followers.map((follower) => [
           follower.name,
           follower.state,
@@ -109,6 +132,7 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
           follower.applied,
           follower.lagRecords,
           follower.rttMs?.toFixed(2) ?? '',
+          follower.syncState ?? '',
         ]),
       ),
     )

@@ -1,0 +1,29 @@
+/** Answers the writes of a group that is visible: each with its place in the record and what the set has of it. */
+import type { LogPoint, Receipt } from '@understudy/contracts'
+import type { AckGate } from './ack-gate.ts'
+import type { AckRule } from './ack-rule.ts'
+import type { PendingWrite } from './write-queue.ts'
+
+export function answerGroup<T>(
+  group: readonly PendingWrite<T>[],
+  gate: AckGate<T>,
+  cluster: string,
+  point: LogPoint,
+): void {
+  const position = { epoch: point.epoch, lsn: point.lsn }
+  let index = 0
+  let rule: AckRule | undefined
+  let verdict = gate.verdict(rule, point)
+  for (const write of group) {
+    if (write.threw) {
+      write.reject(write.outcome)
+    } else if (typeof write.body !== 'function') {
+      write.resolve(point)
+    } else {
+      // Mostly all writes of a group have one rule.
+      if (write.rule !== rule) verdict = gate.verdict((rule = write.rule), point)
+      const receipt: Receipt = { cluster, position, index: index++, crc: point.crc, ...verdict }
+      write.resolve({ value: write.outcome, receipt })
+    }
+  }
+}
