@@ -16,6 +16,9 @@ export const FLAG_AWAITS_ACKS = 2
 /** Record flag, beside `FLAG_AWAITS_ACKS`: the record is of the same group as the one before it. */
 export const FLAG_JOINS_GROUP = 4
 
+/** Record flag, beside `FLAG_AWAITS_ACKS`: a follower acknowledges the record as received at once, before it is durable there. */
+export const FLAG_ASKS_RECEIVED = 8
+
 /** A record as it stands in the log. */
 export interface LogRecord extends LogPoint {
   readonly previousCrc: number

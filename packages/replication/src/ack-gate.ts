@@ -12,6 +12,8 @@
  *    the rule itself.
  */
 import {
+  FLAG_ASKS_RECEIVED,
+  FLAG_AWAITS_ACKS,
   UnderstudyError,
   type AckLevel,
   type Clock,
@@ -154,6 +156,13 @@ export class AckGate<T> {
         rules.push(rule)
     }
     return rules ?? []
+  }
+
+  /** What the records of a group say of its acks. */
+  flagsOf(group: readonly PendingWrite<T>[]): number {
+    const rules = this.rulesOf(group)
+    if (rules.length === 0) return 0
+    return FLAG_AWAITS_ACKS | (rules.some(({ level }) => level === 'received') ? FLAG_ASKS_RECEIVED : 0)
   }
 
   /** What is durable here. */

@@ -21,7 +21,6 @@ import {
   CONTROL_ACKS,
   CONTROL_FORMAT,
   CONTROL_MARKER,
-  FLAG_AWAITS_ACKS,
   FLAG_JOINS_GROUP,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -62,8 +61,8 @@ export interface GroupContext<C, T> {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly limits: PipelineLimits
-  /** Whether the group that was just run will wait for acks. */
-  readonly awaits: () => boolean
+  /** Flags that the records of the group that was just run get, when it will wait for acks; else 0. */
+  readonly ackFlags: () => number
 }
 
 /** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
@@ -261,13 +260,14 @@ function appendControl<C, T>(context: GroupContext<C, T>, draft: RecordDraft): G
 
 /** Says of records that their group will wait for acks. */
 function marked<C, T>(
-  { awaits }: GroupContext<C, T>,
+  { ackFlags }: GroupContext<C, T>,
   drafts: readonly RecordDraft[],
 ): readonly RecordDraft[] {
-  if (!awaits()) return drafts
+  const flags = ackFlags()
+  if (flags === 0) return drafts
   return drafts.map((draft, index) => ({
     ...draft,
-    flags: draft.flags | FLAG_AWAITS_ACKS | (index === 0 ? 0 : FLAG_JOINS_GROUP),
+    flags: draft.flags | flags | (index === 0 ? 0 : FLAG_JOINS_GROUP),
   }))
 }
 

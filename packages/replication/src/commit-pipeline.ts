@@ -133,13 +133,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       degrade: () => this.#degrade(),
       raise: () => this.#raise(),
     })
-    const awaits = (): boolean => this.#gate.rulesOf(this.#group).length > 0
+    const ackFlags = (): number => this.#gate.flagsOf(this.#group)
     this.#context = {
       storage,
       log,
       clock,
       limits: this.#limits,
-      awaits,
+      ackFlags,
       get format() {
         return recording.format
       },

@@ -48,6 +48,8 @@ export type ReceiverEvent =
       readonly epoch: number
       readonly bytes: number
       readonly highWatermark: Lsn
+      /** The leader waits for what is received here, durable or not. */
+      readonly asksReceived?: boolean
     }
   | { readonly kind: 'synced'; readonly durable: Lsn }
   | { readonly kind: 'applied'; readonly applied: Lsn }
@@ -294,6 +296,7 @@ export class ReceiverMachine {
       actions.push({ kind: 'pause' })
     }
     actions.push(...this.#sync(), ...this.#raiseHighWatermark(event.highWatermark))
+    if (event.asksReceived === true) actions.push(...this.#ack())
     return actions
   }
 

@@ -10,6 +10,7 @@
  *    apply neither grows memory nor keeps records from becoming durable here.
  */
 import {
+  FLAG_ASKS_RECEIVED,
   type Clock,
   type Log,
   type LogFormat,
@@ -297,7 +298,9 @@ class ReceiverDriver<C, T> implements Following {
       }
     }
     const { lsn, epoch } = log.end
-    this.#step({ kind: 'appended', last: lsn, epoch, bytes: bytes.length, highWatermark })
+    // Only the last group of a log can be one that waits.
+    const asksReceived = ((records.at(-1)?.flags ?? 0) & FLAG_ASKS_RECEIVED) !== 0
+    this.#step({ kind: 'appended', last: lsn, epoch, bytes: bytes.length, highWatermark, asksReceived })
   }
 
   async #sync(): Promise<void> {
