@@ -75,7 +75,8 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const pipeline = createCommitPipeline(
     isWhole ? options : { ...options, recovery: recoveryOf(options, point) },
   )
-  const begins = format.physical === true && !storage.physical
+  // The end of the log may be of another kind than what the storage shows by now; of no effect when it is not.
+  const begins = format.physical === true && (!storage.physical || !isWhole)
   // Followers connect only after this: what waits for them must not be waited for.
   if (begins && isAcked) pipeline.switchFormat(format).catch(() => {})
   else if (begins) await pipeline.switchFormat(format)
