@@ -285,4 +285,18 @@ describe('--import', () => {
     ]
     expect((await run(...argv)).error[0]).toMatch(/^INVALID_ARGUMENT .*only a leader imports/)
   })
+
+  test.each([
+    [['--on-unmet', 'fail'], /--acks/],
+    [['--acks', 'sync:b', '--on-unmet', 'degrade'], /need not/],
+    [['--acks', 'any 2 (b)'], /can never be met/],
+    [['--acks', 'semi-sync:a,b'], /the leader itself/],
+    [['--acks', 'sometimes'], /is no rule/],
+  ] as const)('acks that contradict themselves: %j', async (options, message) => {
+    const directory = join(temporaryFolder(), 'a')
+    const { error } = await run('start', '--name', 'a', '--directory', directory, ...options)
+    expect(error[0]).toMatch(/^INVALID_ARGUMENT /)
+    expect(error[0]).toMatch(message)
+    expect(existsSync(directory)).toBe(false)
+  })
 })

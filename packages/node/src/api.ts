@@ -41,7 +41,10 @@ export interface UnderstudyNode extends AsyncDisposable {
   readonly applied: LogPoint
   /** Why the node stopped writing or following for good, if it did. */
   readonly failure: UnderstudyError | undefined
-  /** Leader: a synchronous callback, run once; or a list of statements. Durable and visible when it resolves. */
+  /**
+   * Leader: a synchronous callback, run once; or a list of statements. Durable, acknowledged by the followers that `acks` or the
+   * write's own `ack` and `of` ask for, and visible when it resolves.
+   */
   write<R>(body: (tx: WriteTransaction) => R, options?: WriteOptions): Promise<WriteResult<R>>
   write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
   /** One consistent view of this node; the callback may be asynchronous. Never waits for other nodes. */

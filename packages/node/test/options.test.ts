@@ -45,10 +45,6 @@ describe('an option that cannot be honoured is an error before anything is made'
       'acks of more than there are',
       { ...LEADER, acks: { level: 'durable', of: { kind: 'any', count: 2, names: ['b'] } } },
     ],
-    [
-      'a reaction to acks that are not asked for',
-      { ...LEADER, acks: { level: 'local', onUnmet: 'degrade' } },
-    ],
     ['acks that wait for no time', { ...LEADER, acks: semiSync(['b'], { ackTimeoutMs: 0 }) }],
     [
       'acks of writes of another program',

@@ -42,6 +42,8 @@ export interface AckStatus {
   readonly rule: string
   /** The rule in force. */
   readonly effective: string
+  /** The rule is lowered, and so is what single writes ask for: no write waits for acks. */
+  readonly degraded: boolean
   readonly onUnmet: OnUnmet
   readonly visibility: 'acked' | 'local'
   /** What is durable here and waits for acks. */
@@ -76,7 +78,8 @@ interface Pending<T> {
 }
 
 const NO_MEMBERS: Receipt['members'] = Object.freeze([])
-const NOT_DEGRADED: Pick<Receipt, 'asked' | 'reached' | 'members' | 'degraded'> = Object.freeze({
+/** What a receipt says of acks that were not asked for. */
+export const UNASKED: Pick<Receipt, 'asked' | 'reached' | 'members' | 'degraded'> = Object.freeze({
   asked: 'local',
   reached: 'local',
   members: NO_MEMBERS,
@@ -288,6 +291,7 @@ export class AckGate<T> {
     return {
       rule: formatRule(this.rule),
       effective: this.effective,
+      degraded: this.isDegraded,
       onUnmet,
       visibility,
       pending: pending?.point,
@@ -297,8 +301,8 @@ export class AckGate<T> {
   }
 
   /** What a receipt says of acks, when the write is answered. */
-  verdict(rule: AckRule | undefined, point: LogPoint): typeof NOT_DEGRADED {
-    if (rule === undefined) return NOT_DEGRADED
+  verdict(rule: AckRule | undefined, point: LogPoint): typeof UNASKED {
+    if (rule === undefined) return UNASKED
     const nowMs = this.#clock.monotonic()
     const isMet = this.#tracker.satisfied(rule, nowMs) >= point.lsn
     const reached = isMet ? rule.level : this.#reached(rule, point, nowMs)

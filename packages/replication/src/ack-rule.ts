@@ -9,7 +9,7 @@
  * 2. A rule of a level above `local` has a set, and its set can be satisfied: it has as many names as it asks for.
  * 3. The text of a rule says everything that the rule says, and is read back as the same rule.
  */
-import { UnderstudyError, type AckLevel } from '@understudy/contracts'
+import { LOCAL_SLOT, UnderstudyError, type AckLevel } from '@understudy/contracts'
 
 /** `any`: so many of them, whichever. `first`: the first so many that stream, in the order of the names. */
 export interface AckSet {
@@ -27,7 +27,7 @@ export interface AckRule {
 /** What happens to other writes while a set does not acknowledge one in time. */
 export type OnUnmet = 'block' | 'fail' | 'degrade'
 
-/** The rule of a cluster with what goes with it. */
+/** The rule of a cluster with what goes with it, for writes with a rule of their own too. */
 export interface AckPolicy extends AckRule {
   /**
    * When a set does not acknowledge in time: `block`, the default, lets later writes queue until it does; `fail` refuses
@@ -118,13 +118,6 @@ export function resolvePolicy(policy: AckPolicy = LOCAL, leader?: string): AckSe
     throw invalid(`onUnmet is '${onUnmet}'; use 'block', 'fail' or 'degrade'`)
   if (visibility !== 'acked' && visibility !== 'local')
     throw invalid(`visibility is '${String(visibility)}'; use 'acked' or 'local'`)
-  if (rule.level === 'local') {
-    for (const name of ['onUnmet', 'visibility'] as const)
-      if (policy[name] !== undefined)
-        throw invalid(
-          `${name} says what happens to acks of followers, and the level 'local' asks for none; remove it`,
-        )
-  }
   for (const [name, value] of Object.entries({ ackTimeoutMs, settleMs, lagMsMax, lagBytesMax }))
     if (typeof value !== 'number' || !(value > 0))
       throw invalid(`${name} is ${String(value)}; give a positive number`)
@@ -188,8 +181,8 @@ function checkedSet(set: AckSet): AckSet {
   if (!Array.isArray(names) || names.length === 0)
     throw invalid('a set names no followers; name each that counts')
   for (const name of names)
-    if (typeof name !== 'string' || !NAME.test(name))
-      throw invalid(`a set names '${String(name)}', which can be no node; patterns such as * are not known`)
+    if (typeof name !== 'string' || !NAME.test(name) || name === LOCAL_SLOT)
+      throw invalid(`a set names '${String(name)}', which can be no follower; patterns such as * are not known`)
   if (new Set(names).size !== names.length)
     throw invalid(`a set names a follower twice (${names.join(', ')}); name each once`)
   if (!Number.isSafeInteger(count) || count < 1)

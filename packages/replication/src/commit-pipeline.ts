@@ -77,6 +77,7 @@ import {
   isCapture,
   isMarker,
   isSwitch,
+  pendingWrite,
   watchSignal,
   type PendingWrite,
 } from './write-queue.ts'
@@ -126,27 +127,15 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
     this.#deadline = new QueueDeadline(this.#queue, clock)
-    this.#pace = new SyncPace(this.#limits)
+    this.#pace = new SyncPace(log, clock, this.#limits)
     this.#gate = new AckGate(options.acks, options.node, clock, {
       met: () => this.#met(),
       refuse: () => this.#rejectQueue(refusedUntilAcked),
       degrade: () => this.#degrade(),
-      raise: () => this.#raise(),
+      raise: () => void this.#enqueue(RAISE, undefined, undefined).catch(() => this.#gate.raiseFailed()),
     })
     const ackFlags = (): number => this.#gate.flagsOf(this.#group)
-    this.#context = {
-      storage,
-      log,
-      clock,
-      limits: this.#limits,
-      ackFlags,
-      get format() {
-        return recording.format
-      },
-      get recorder() {
-        return recording.recorder
-      },
-    }
+    this.#context = recording.context(log, this.#limits, ackFlags)
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
     this.#gate.durable(log.end)
     if (options.recovery !== undefined) this.#recover(options.recovery)
@@ -209,15 +198,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   mark(): Promise<LogPoint> {
-    return this.#enqueue(MARKER, undefined, this.#ownRule) as Promise<LogPoint>
+    return this.#enqueue(MARKER, undefined, this.#gate.ruleOf(undefined)) as Promise<LogPoint>
   }
 
-  switchFormat(format: LogFormat<C>): Promise<LogPoint> {
-    return this.#enqueue({ format }, undefined, this.#ownRule) as Promise<LogPoint>
+  switchFormat(format: LogFormat<C>, { isUnacked = false } = {}): Promise<LogPoint> {
+    const rule = isUnacked ? undefined : this.#gate.ruleOf(undefined)
+    return this.#enqueue({ format }, undefined, rule) as Promise<LogPoint>
   }
 
   capture(marker?: () => void): Promise<LogPoint> {
-    return this.#enqueue({ marker }, undefined, this.#ownRule) as Promise<LogPoint>
+    return this.#enqueue({ marker }, undefined, this.#gate.ruleOf(undefined)) as Promise<LogPoint>
   }
 
   async close(): Promise<void> {
@@ -256,18 +246,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       }
       const timeoutMs = options?.timeoutMs ?? this.#limits.writeTimeoutMs
       const deadlineMs = this.#options.clock.monotonic() + timeoutMs
-      const write: PendingWrite<T> = {
-        body,
-        deadlineMs,
-        rule,
-        ackTimeoutMs: options?.ackTimeoutMs,
-        resolve,
-        reject,
-        outcome: undefined,
-        threw: false,
-        aborted: false,
-        settled: false,
-      }
+      const { ackTimeoutMs } = options ?? {}
+      const write = pendingWrite<T>({ body, deadlineMs, rule, ackTimeoutMs, resolve, reject })
       this.#queue.push(write)
       this.#deadline.watch(deadlineMs)
       if (options?.signal !== undefined)
@@ -301,7 +281,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       case 'unlogged':
         return this.#logBase()
       case 'rolledBack':
-        return this.#reply(this.#context.storage.applied)
+        return this.#reply(this.#context.storage.applied, false)
       case 'notWritten':
         this.#rejectGroup(notWritten(outcome.cause))
         return this.#endGroup()
@@ -338,25 +318,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   #makeDurable(point: LogPoint, open: boolean): void {
-    const { log, clock } = this.#context
-    const startMs = clock.monotonic()
-    if (this.#pace.isOffThread(this.#group.length === 1 && this.#queue.length === 0)) {
-      log.sync().then(
-        () => {
-          this.#pace.note(clock.monotonic() - startMs)
-          this.#durable(point, open)
-        },
-        (error: unknown) => this.#syncFailed(point, error),
-      )
-      return
-    }
-    try {
-      log.syncNow()
-    } catch (error) {
-      return this.#syncFailed(point, error)
-    }
-    this.#pace.note(clock.monotonic() - startMs)
-    this.#durable(point, open)
+    this.#pace.sync(
+      this.#group.length === 1 && this.#queue.length === 0,
+      () => this.#durable(point, open),
+      (error) => this.#syncFailed(point, error),
+    )
   }
 
   #syncFailed(point: LogPoint, error: unknown): void {
@@ -391,7 +357,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { failure } = this.#context.log
     // It may have failed while nothing was written: for a slot, or a segment that is no longer needed.
     if (failure !== undefined) return this.#syncFailed(awaiting.point, failure)
-    if (this.#group[0]?.body === RAISE) this.#restored()
+    if (this.#group[0]?.body === RAISE) {
+      this.#gate.restored()
+      this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: false })
+    }
     this.#finish(awaiting, awaiting.point)
   }
 
@@ -461,17 +430,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   /** The set is back: a group of its own raises the rule, once the set has it. */
-  #raise(): void {
-    this.#enqueue(RAISE, undefined, undefined).catch(() => this.#gate.raiseFailed())
-  }
-
   readonly #raiseDraft = (): ReturnType<typeof ackRuleDraft> =>
-    ackRuleDraft(this.#options.clock, this.#gate.raised.map((rule) => formatRule(rule)).join(' and '))
-
-  #restored(): void {
-    this.#gate.restored()
-    this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: false })
-  }
+    ackRuleDraft(this.#options.clock, formatRule(this.#gate.rule))
 
   /** A record of the log itself, above what is shown: the storage is told of it. */
   #settleRecord(point: LogPoint): boolean {
@@ -490,7 +450,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const awaiting = this.#awaiting
     if (awaiting === undefined || this.#isSettling) return
     const failure = this.#failure
-    const error = unknownWithoutAcks(awaiting.point, awaiting.open, failure)
+    const isHidden = awaiting.open || awaiting.recovery !== undefined
+    const error = unknownWithoutAcks(awaiting.point, isHidden, failure)
     this.#awaiting = undefined
     this.#gate.close()
     if (awaiting.open) rollBackGroup(this.#context)
@@ -518,6 +479,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#awaiting = undefined
         this.#highWatermark = end.lsn
         this.#recording.renew()
+        this.#beginWithBase()
         this.#options.onVisible?.(end)
         this.#endGroup()
         this.#options.onDurable?.(end)
@@ -547,9 +509,23 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     }
   }
 
-  /** Fourth moment: the callers know. */
-  #reply(point: LogPoint): void {
-    answerGroup(this.#group, this.#gate, this.#options.cluster, point)
+  /** The end of the log was of another kind than the format that writes begin with: a base comes before any of them. */
+  #beginWithBase(): void {
+    const { format, storage } = this.#context
+    if (this.#failure !== undefined || format.physical !== true || storage.physical) return
+    const logged = new Promise((resolve, reject) => {
+      const whole = { deadlineMs: Number.POSITIVE_INFINITY, rule: undefined, ackTimeoutMs: undefined }
+      this.#queue.unshift(pendingWrite<T>({ body: { format }, ...whole, resolve, reject }))
+    })
+    logged.catch((error: unknown) => {
+      if (this.#failure !== undefined) return
+      this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), undefined)
+    })
+  }
+
+  /** Fourth moment: the callers know. What changed nothing asked for no acks. */
+  #reply(point: LogPoint, asked = true): void {
+    answerGroup(this.#group, asked ? this.#gate : undefined, this.#options.cluster, point)
     this.#endGroup()
   }
 
@@ -586,11 +562,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#gate.close()
     this.#context.recorder.close()
     this.#closed.resolve()
-  }
-
-  get #ownRule(): AckRule | undefined {
-    const { rule } = this.#gate
-    return rule.of === undefined ? undefined : rule
   }
 
   /** Before its turn an aborted write never runs; after it, only the wait ends. */

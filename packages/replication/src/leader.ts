@@ -75,11 +75,9 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const pipeline = createCommitPipeline(
     isWhole ? options : { ...options, recovery: recoveryOf(options, point) },
   )
-  // The end of the log may be of another kind than what the storage shows by now; of no effect when it is not.
-  const begins = format.physical === true && (!storage.physical || !isWhole)
-  // Followers connect only after this: what waits for them must not be waited for.
-  if (begins && isAcked) pipeline.switchFormat(format).catch(() => {})
-  else if (begins) await pipeline.switchFormat(format)
+  // Followers connect only after this: the base asks for no ack of theirs. During a recovery the pipeline sees to it.
+  if (isWhole && format.physical === true && !storage.physical)
+    await pipeline.switchFormat(format, { isUnacked: true })
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
 }
 

@@ -105,8 +105,9 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
   /**
    * Groups are recorded in `format` from the position on that it resolves with; writes go on meanwhile. Rejects with what
    * the format's `inspect` throws, and as `write` does; the old format stays in force then.
+   * `isUnacked`: the record asks for no acks, whatever the rule.
    */
-  switchFormat(format: LogFormat<C>): Promise<LogPoint>
+  switchFormat(format: LogFormat<C>, options?: { readonly isUnacked?: boolean }): Promise<LogPoint>
   /** The format in force. */
   readonly format: LogFormat<C>
   /** What the shadow and the format in force have measured since this one came into force; `undefined` without a shadow. */

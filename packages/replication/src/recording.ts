@@ -7,7 +7,9 @@
  * 1. There is a recorder at any time: one that cannot be made leaves the one before in force.
  * 2. A shadow survives a change of format, unless it cannot be beside the new one.
  */
-import type { Clock, LogFormat, Recorder, Storage } from '@understudy/contracts'
+import type { Clock, Log, LogFormat, Recorder, Storage } from '@understudy/contracts'
+import type { GroupContext } from './commit-group.ts'
+import type { PipelineLimits } from './limits.ts'
 import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
 
 export class Recording<C, T> {
@@ -31,6 +33,25 @@ export class Recording<C, T> {
     if (refusal !== undefined) throw refusal
     this.#format = format
     this.#recorder = this.#recorderOf(format)
+  }
+
+  /** What groups run in, always by the format in force. */
+  context(log: Log, limits: PipelineLimits, ackFlags: () => number): GroupContext<C, T> {
+    const format = (): LogFormat<C> => this.#format
+    const recorder = (): Recorder => this.#recorder
+    return {
+      storage: this.#storage,
+      log,
+      clock: this.#clock,
+      limits,
+      ackFlags,
+      get format() {
+        return format()
+      },
+      get recorder() {
+        return recorder()
+      },
+    }
   }
 
   get format(): LogFormat<C> {

@@ -1,19 +1,19 @@
-/** Answers the writes of a group that is visible: each with its place in the record and what the set has of it. */
+/** Answers the writes of a group that is visible: each with its place in the record and, where acks are asked for, what the set has of it. */
 import type { LogPoint, Receipt } from '@understudy/contracts'
-import type { AckGate } from './ack-gate.ts'
+import { UNASKED, type AckGate } from './ack-gate.ts'
 import type { AckRule } from './ack-rule.ts'
 import type { PendingWrite } from './write-queue.ts'
 
 export function answerGroup<T>(
   group: readonly PendingWrite<T>[],
-  gate: AckGate<T>,
+  gate: AckGate<T> | undefined,
   cluster: string,
   point: LogPoint,
 ): void {
   const position = { epoch: point.epoch, lsn: point.lsn }
   let index = 0
   let rule: AckRule | undefined
-  let verdict = gate.verdict(rule, point)
+  let verdict = gate?.verdict(rule, point) ?? UNASKED
   for (const write of group) {
     if (write.threw) {
       write.reject(write.outcome)
@@ -21,7 +21,7 @@ export function answerGroup<T>(
       write.resolve(point)
     } else {
       // Mostly all writes of a group have one rule.
-      if (write.rule !== rule) verdict = gate.verdict((rule = write.rule), point)
+      if (gate !== undefined && write.rule !== rule) verdict = gate.verdict((rule = write.rule), point)
       const receipt: Receipt = { cluster, position, index: index++, crc: point.crc, ...verdict }
       write.resolve({ value: write.outcome, receipt })
     }

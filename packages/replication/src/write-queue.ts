@@ -43,6 +43,16 @@ export interface PendingWrite<T> {
   settled: boolean
 }
 
+type Asked<T> = Pick<
+  PendingWrite<T>,
+  'body' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'
+>
+
+/** A write that nothing was done with yet. */
+export function pendingWrite<T>(asked: Asked<T>): PendingWrite<T> {
+  return { ...asked, outcome: undefined, threw: false, aborted: false, settled: false }
+}
+
 /** Calls once when the caller gives up before the write is answered. */
 export function watchSignal<T>(
   write: PendingWrite<T>,
@@ -73,6 +83,11 @@ export class WriteQueue<T> {
 
   push(write: PendingWrite<T>): void {
     this.#items.push(write)
+  }
+
+  /** Before all that wait. */
+  unshift(write: PendingWrite<T>): void {
+    this.#items.splice(this.#head, 0, write)
   }
 
   peek(): PendingWrite<T> | undefined {

@@ -27,15 +27,15 @@ describe('a policy is checked as a whole', () => {
     ['a half', () => any(1.5, ['b', 'c']), /ask for 1 or more/],
     ['all of them, or none', () => sync(['b', 'c'], { onUnmet: 'degrade' }), /need not/],
     ['no names', () => sync([]), /names no followers/],
+    ['the name of every own slot', () => any(1, ['local']), /can be no follower/],
     ['one twice', () => any(1, ['b', 'b']), /twice/],
-    ['a pattern', () => any(1, ['*']), /can be no node/],
+    ['a pattern', () => any(1, ['*']), /can be no follower/],
     [
       'an unknown level',
       () => resolvePolicy({ level: 'remote' as 'durable', of: any(1, ['b']) }),
       /the level is/,
     ],
     ['an unknown reaction', () => resolvePolicy(semiSync(['b'], { onUnmet: 'hope' as 'fail' })), /onUnmet/],
-    ['a reaction of nobody', () => resolvePolicy({ level: 'local', onUnmet: 'fail' }), /asks for none/],
     [
       'an unknown visibility',
       () => resolvePolicy(semiSync(['b'], { visibility: 'all' as 'local' })),

@@ -103,7 +103,7 @@ describe('the order: durable, sent, acked, visible, replied', () => {
   test('a write that changes nothing, or throws, asks for no ack of its own', async () => {
     const { clock, pipeline } = acked()
     const { receipt } = await clock.complete(pipeline.write((tx) => tx.get('k')))
-    expect(receipt).toMatchObject({ asked: 'durable', position: { lsn: 1 } })
+    expect(receipt).toMatchObject({ asked: 'local', reached: 'local', degraded: false, position: { lsn: 1 } })
     const thrown = pipeline.write(() => {
       throw new Error('mine')
     })

@@ -174,3 +174,21 @@ test('unacked bytes stay within the window plus a record, and every durable reco
     }),
   )
 })
+
+test('a follower whose ack is awaited does not rest; a raised high watermark does, or goes with the next records', () => {
+  const machine = new SenderMachine({ ...LINK, epoch: 3, from: 1, durable: 1, highWatermark: 1, nowMs: 0 })
+  const sent = (last: number, nowMs: number): SenderAction[] =>
+    machine.step({ kind: 'sent', last, bytes: 100, isWritable: true }, nowMs)
+  const progress = (durable: number, highWatermark: number, isAwaited: boolean, nowMs: number): SenderAction[] =>
+    machine.step({ kind: 'progress', durable, highWatermark, isAwaited }, nowMs)
+  machine.step({ kind: 'tick' }, 0)
+  sent(1, 0)
+  expect(progress(2, 1, true, 1)).toMatchObject([{ kind: 'send', from: 2, upTo: 2, highWatermark: 1 }])
+  expect(sent(2, 1)).toEqual([])
+  expect(progress(2, 2, false, 2)).toEqual([{ kind: 'wait', delayMs: 4 }])
+  expect(progress(3, 2, true, 3)).toMatchObject([{ kind: 'send', from: 3, highWatermark: 2 }])
+  expect(sent(3, 3)).toEqual([])
+  expect(progress(3, 3, false, 4)).toEqual([])
+  expect(machine.step({ kind: 'due' }, 6)).toEqual([{ kind: 'wait', delayMs: 2 }])
+  expect(machine.step({ kind: 'due' }, 8)).toMatchObject([{ kind: 'heartbeat', heartbeat: { highWatermark: 3 } }])
+})

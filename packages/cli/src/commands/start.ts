@@ -206,8 +206,14 @@ function nodeOptions(
 
 /** What depends on a rule is refused without one: it would be ignored. */
 function acksOf({ acks, onUnmet, ackTimeout }: StartOptions): Pick<NodeOptions, 'acks'> {
-  if (acks === undefined && onUnmet === undefined && ackTimeout === undefined) return {}
-  const policy = parsePolicy(acks ?? 'async', {
+  if (acks === undefined) {
+    if (onUnmet === undefined && ackTimeout === undefined) return {}
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      '--on-unmet and --ack-timeout say what happens when followers do not acknowledge, and without --acks none has to. Nothing was started; add --acks, or remove them.',
+    )
+  }
+  const policy = parsePolicy(acks, {
     ...(onUnmet !== undefined && { onUnmet }),
     ...(ackTimeout !== undefined && { ackTimeoutMs: ackTimeout }),
   })

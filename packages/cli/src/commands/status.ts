@@ -65,11 +65,12 @@ function describeShadow(node: string, shadow: NonNullable<NodeStatus['shadow']>)
 function describeAcks({
   rule,
   effective,
+  degraded,
   pending,
   pendingMs,
   onUnmet,
 }: NonNullable<NodeStatus['acks']>): string {
-  const force = effective === rule ? 'in force' : `in force only ${effective}`
+  const force = degraded ? `in force only ${effective}` : 'in force'
   const waits = pending === undefined ? 'nothing waits' : `${pending} waits for ${Math.round(pendingMs)} ms`
   return `${rule}, ${force}, ${waits}, on unmet ${onUnmet}`
 }

@@ -122,8 +122,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: '    const startMs = clock.monotonic()\n',
-        replace: '    const startMs = clock.monotonic()\n    if (open) this.#context.storage.commit()\n',
+        find: '    this.#pace.sync(\n',
+        replace: '    if (open) this.#context.storage.commit()\n    this.#pace.sync(\n',
       },
       {
         file: `${REPLICATION}/commit-pipeline.ts`,

@@ -111,4 +111,5 @@ export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
   'visible first': { formats: 'logical', acks: semiSync(NAMES, { ...TIMES, visibility: 'local' }) },
   physical: { formats: 'physical', acks: semiSync(NAMES, TIMES) },
   switching: { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }) },
+  'switching, fail': { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'fail' }) },
 }
