@@ -182,7 +182,9 @@ function checkedSet(set: AckSet): AckSet {
     throw invalid('a set names no followers; name each that counts')
   for (const name of names)
     if (typeof name !== 'string' || !NAME.test(name) || name === LOCAL_SLOT)
-      throw invalid(`a set names '${String(name)}', which can be no follower; patterns such as * are not known`)
+      throw invalid(
+        `a set names '${String(name)}', which can be no follower; patterns such as * are not known`,
+      )
   if (new Set(names).size !== names.length)
     throw invalid(`a set names a follower twice (${names.join(', ')}); name each once`)
   if (!Number.isSafeInteger(count) || count < 1)

@@ -43,10 +43,7 @@ export interface PendingWrite<T> {
   settled: boolean
 }
 
-type Asked<T> = Pick<
-  PendingWrite<T>,
-  'body' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'
->
+type Asked<T> = Pick<PendingWrite<T>, 'body' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'>
 
 /** A write that nothing was done with yet. */
 export function pendingWrite<T>(asked: Asked<T>): PendingWrite<T> {

@@ -9,7 +9,8 @@ import { outcomeOf, testPipeline, type TestPipeline } from './support/pipeline.t
 const pages = memoryFormat({ physical: true })
 const rows = memoryFormat()
 
-interface Life extends Pick<TestPipeline, 'log' | 'storage'>, Leadership<MemoryTransaction, MemoryConnection> {
+interface Life
+  extends Pick<TestPipeline, 'log' | 'storage'>, Leadership<MemoryTransaction, MemoryConnection> {
   /** Follower b has everything. */
   readonly acknowledge: () => void
 }
@@ -56,9 +57,15 @@ test('pages are shown by the leader once they are committed; the reply and the f
   const life = await lead(made, made, pages, sync(['b']))
   const highWatermark = life.pipeline.highWatermark
   let isAnswered = false
-  const write = life.pipeline.write((tx) => tx.set('k', '1')).then(({ receipt }) => ((isAnswered = true), receipt))
+  const write = life.pipeline
+    .write((tx) => tx.set('k', '1'))
+    .then(({ receipt }) => ((isAnswered = true), receipt))
   await clock.advance(50)
-  expect([life.storage.get('k'), isAnswered, life.pipeline.highWatermark]).toEqual(['1', false, highWatermark])
+  expect([life.storage.get('k'), isAnswered, life.pipeline.highWatermark]).toEqual([
+    '1',
+    false,
+    highWatermark,
+  ])
   life.acknowledge()
   expect(await clock.complete(write)).toMatchObject({ asked: 'durable', reached: 'durable' })
   expect(life.pipeline.highWatermark).toBe(life.log.end.lsn)
@@ -72,13 +79,18 @@ test('a leader of pages whose hidden end is rows begins with a base after it, wh
   const ofRows = await lead(made, made, rows, sync(['b']))
   ofRows.pipeline.write((tx) => tx.set('tail', '1')).catch(() => {})
   await clock.advance(50)
-  expect([ofRows.log.durable, ofRows.storage.applied.lsn]).toEqual([ofRows.log.end.lsn, ofRows.log.end.lsn - 1])
+  expect([ofRows.log.durable, ofRows.storage.applied.lsn]).toEqual([
+    ofRows.log.end.lsn,
+    ofRows.log.end.lsn - 1,
+  ])
 
   const policy = sync(['b'], { onUnmet: 'fail', ackTimeoutMs: 100 })
   const ofPages = await lead(made, ofRows, pages, policy)
   expect(ofPages.pipeline.acks.recovering).toBe(true)
   await clock.advance(200)
-  expect(await clock.complete(outcomeOf(ofPages.pipeline.write((tx) => tx.set('b', '1'))))).toBe('NOT_WRITTEN')
+  expect(await clock.complete(outcomeOf(ofPages.pipeline.write((tx) => tx.set('b', '1'))))).toBe(
+    'NOT_WRITTEN',
+  )
   expect([ofPages.storage.physical, ofPages.storage.get('tail')]).toEqual([true, undefined])
   ofPages.acknowledge()
   await clock.advance(100)

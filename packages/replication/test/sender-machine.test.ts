@@ -179,8 +179,12 @@ test('a follower whose ack is awaited does not rest; a raised high watermark doe
   const machine = new SenderMachine({ ...LINK, epoch: 3, from: 1, durable: 1, highWatermark: 1, nowMs: 0 })
   const sent = (last: number, nowMs: number): SenderAction[] =>
     machine.step({ kind: 'sent', last, bytes: 100, isWritable: true }, nowMs)
-  const progress = (durable: number, highWatermark: number, isAwaited: boolean, nowMs: number): SenderAction[] =>
-    machine.step({ kind: 'progress', durable, highWatermark, isAwaited }, nowMs)
+  const progress = (
+    durable: number,
+    highWatermark: number,
+    isAwaited: boolean,
+    nowMs: number,
+  ): SenderAction[] => machine.step({ kind: 'progress', durable, highWatermark, isAwaited }, nowMs)
   machine.step({ kind: 'tick' }, 0)
   sent(1, 0)
   expect(progress(2, 1, true, 1)).toMatchObject([{ kind: 'send', from: 2, upTo: 2, highWatermark: 1 }])
@@ -190,5 +194,7 @@ test('a follower whose ack is awaited does not rest; a raised high watermark doe
   expect(sent(3, 3)).toEqual([])
   expect(progress(3, 3, false, 4)).toEqual([])
   expect(machine.step({ kind: 'due' }, 6)).toEqual([{ kind: 'wait', delayMs: 2 }])
-  expect(machine.step({ kind: 'due' }, 8)).toMatchObject([{ kind: 'heartbeat', heartbeat: { highWatermark: 3 } }])
+  expect(machine.step({ kind: 'due' }, 8)).toMatchObject([
+    { kind: 'heartbeat', heartbeat: { highWatermark: 3 } },
+  ])
 })

@@ -152,8 +152,11 @@ export class LeaderHost extends Host {
         },
         (error: unknown) => {
           if (!this.isAlive(life) || pipeline.failure !== undefined) return
-          if (isUnderstudyError(error, 'NOT_WRITTEN') || isUnderstudyError(error, 'OVERLOADED'))
-            return this.#switchLater(life, pipeline, formats)
+          // In the log and not acknowledged in time: it comes into force all the same.
+          const isOrdinary = (['NOT_WRITTEN', 'OVERLOADED', 'WRITTEN_NOT_ACKED'] as const).some((code) =>
+            isUnderstudyError(error, code),
+          )
+          if (isOrdinary) return this.#switchLater(life, pipeline, formats)
           this.world.broken('I14', `the format could not be switched: ${describe(error)}`)
         },
       )
