@@ -19,6 +19,9 @@ export const FLAG_JOINS_GROUP = 4
 /** Record flag, beside `FLAG_AWAITS_ACKS`: a follower acknowledges the record as received at once, before it is durable there. */
 export const FLAG_ASKS_RECEIVED = 8
 
+/** Record flag: the group of this record asked for acks, and did not wait for them because the rule was lowered. */
+export const FLAG_UNMET = 16
+
 /** A record as it stands in the log. */
 export interface LogRecord extends LogPoint {
   readonly previousCrc: number
@@ -56,12 +59,15 @@ export interface ReadOptions {
 /**
  * Control payload kinds: the first byte of a `FORMAT_CONTROL` payload. The log writes 1; 2 comes from a leader's `mark`;
  * 3 says that groups are recorded in another format from here on, whose id follows in two bytes, low one first;
- * 4 says which ack rule is in force from here on, as text in UTF-8. An epoch begins with the rule `local`.
+ * 4 says which ack rule is in force from here on, as text in UTF-8. An epoch begins with the rule `local`. 5 says that the
+ * rule is lowered to `local` from here on, up to the next record of kind 4 or the end of the epoch; which rules are not
+ * waited for follows as text in UTF-8, joined by ` + `.
  */
 export const CONTROL_EPOCH = 1
 export const CONTROL_MARKER = 2
 export const CONTROL_FORMAT = 3
 export const CONTROL_ACKS = 4
+export const CONTROL_ACKS_LOWERED = 5
 
 export interface EpochBegin {
   /** 64 random bits as 16 lower-case hexadecimal digits. */

@@ -14,6 +14,7 @@
 import {
   FLAG_ASKS_RECEIVED,
   FLAG_AWAITS_ACKS,
+  FLAG_UNMET,
   UnderstudyError,
   type AckLevel,
   type Clock,
@@ -132,6 +133,13 @@ export class AckGate<T> {
     return this.#lowered ?? [this.rule]
   }
 
+  /** The rules that are not satisfied, or were not when the rule was lowered. */
+  get unmet(): readonly AckRule[] {
+    if (this.#lowered !== undefined) return this.#lowered
+    const rules = this.#pending?.rules ?? []
+    return this.rule.of === undefined || rules.includes(this.rule) ? rules : [this.rule, ...rules]
+  }
+
   /** Text of the rule in force. */
   get effective(): string {
     return formatRule(this.isDegraded ? LOCAL : this.rule)
@@ -164,7 +172,7 @@ export class AckGate<T> {
   /** What the records of a group say of its acks. */
   flagsOf(group: readonly PendingWrite<T>[]): number {
     const rules = this.rulesOf(group)
-    if (rules.length === 0) return 0
+    if (rules.length === 0) return this.isDegraded && asksInVain(group) ? FLAG_UNMET : 0
     return FLAG_AWAITS_ACKS | (rules.some(({ level }) => level === 'received') ? FLAG_ASKS_RECEIVED : 0)
   }
 
@@ -227,11 +235,7 @@ export class AckGate<T> {
 
   /** The record that lowers the rule is durable. */
   lowered(): void {
-    if (this.#lowered === undefined) {
-      const rules = [...(this.#pending?.rules ?? [])]
-      if (this.rule.of !== undefined && !rules.includes(this.rule)) rules.unshift(this.rule)
-      this.#lowered = rules
-    }
+    this.#lowered = this.unmet
     this.#raises = false
     this.#isUnmet = false
     this.end()
@@ -381,6 +385,10 @@ export class AckGate<T> {
     })
     this.#timer = { atMs, timer }
   }
+}
+
+function asksInVain<T>(group: readonly PendingWrite<T>[]): boolean {
+  return group.some(({ rule, threw }) => rule !== undefined && !threw)
 }
 
 /** The set did not answer, and the policy refuses writes until it does. */

@@ -15,9 +15,8 @@
  * 6. When a record cannot be applied, every record before it is, nothing of it is, and the loop takes no more.
  */
 import {
-  CONTROL_ACKS,
+  CONTROL_ACKS_LOWERED,
   CONTROL_EPOCH,
-  CONTROL_FORMAT,
   CONTROL_MARKER,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -369,8 +368,7 @@ function isMarker(transaction: WholeTransaction): boolean {
 
 function checkControl({ payload }: WholeTransaction): void {
   const kind = payload[0]
-  if (kind === CONTROL_EPOCH || kind === CONTROL_MARKER || kind === CONTROL_FORMAT || kind === CONTROL_ACKS)
-    return
+  if (kind !== undefined && kind >= CONTROL_EPOCH && kind <= CONTROL_ACKS_LOWERED) return
   throw new UnderstudyError(
     'FORMAT_VERSION',
     `It is a control record of kind ${String(kind)}, which only a newer version knows. Update this node.`,

@@ -15,10 +15,11 @@
  * 7. A capture is a physical group without writes: its pages are those that others committed since the last one. Its marker
  *    is appended with it, and its view taken while the write lock is held: others commit at any other time.
  * 8. Records of a group that will wait for acks say so themselves: whoever finds them at the end of a log after a crash
- *    must not show them before the set has them.
+ *    must not show them before the set has them. Those of one that asked in vain, because the rule is lowered, say that.
  */
 import {
   CONTROL_ACKS,
+  CONTROL_ACKS_LOWERED,
   CONTROL_FORMAT,
   CONTROL_MARKER,
   FLAG_JOINS_GROUP,
@@ -34,6 +35,7 @@ import {
   type RecordDraft,
   type Storage,
 } from '@understudy/contracts'
+import { formatRule, type AckRule } from './ack-rule.ts'
 import { asFailure, notWrittenInTime } from './failures.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
@@ -61,7 +63,7 @@ export interface GroupContext<C, T> {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly limits: PipelineLimits
-  /** Flags that the records of the group that was just run get, when it will wait for acks; else 0. */
+  /** Flags that the records of the group that was just run get: what it asks of acks, 0 for nothing. */
   readonly ackFlags: () => number
 }
 
@@ -258,7 +260,7 @@ function appendControl<C, T>(context: GroupContext<C, T>, draft: RecordDraft): G
   }
 }
 
-/** Says of records that their group will wait for acks. */
+/** Says of records what their group asks of acks. */
 function marked<C, T>(
   { ackFlags }: GroupContext<C, T>,
   drafts: readonly RecordDraft[],
@@ -278,6 +280,11 @@ function controlDraft(clock: Clock, ...payload: readonly number[]): RecordDraft 
 /** The record that says which ack rule is in force from there on. */
 export function ackRuleDraft(clock: Clock, rule: string): RecordDraft {
   return controlDraft(clock, CONTROL_ACKS, ...Buffer.from(rule))
+}
+
+/** The record that says that these rules are not waited for from there on. */
+export function loweredDraft(clock: Clock, rules: readonly AckRule[]): RecordDraft {
+  return controlDraft(clock, CONTROL_ACKS_LOWERED, ...Buffer.from(rules.map(formatRule).join(' + ')))
 }
 
 function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]): GroupOutcome {

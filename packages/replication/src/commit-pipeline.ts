@@ -32,10 +32,11 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import { AckGate, refusedUntilAcked, type AckStatus } from './ack-gate.ts'
-import { LOCAL, formatRule, type AckRule } from './ack-rule.ts'
+import { formatRule, type AckRule } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
   ackRuleDraft,
+  loweredDraft,
   rollBackGroup,
   runCapture,
   settleControl,
@@ -409,7 +410,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (awaiting === undefined) return
     let record: LogPoint
     try {
-      record = log.append([ackRuleDraft(clock, formatRule(LOCAL))])
+      record = log.append([loweredDraft(clock, this.#gate.unmet)])
     } catch (error) {
       if (log.failure !== undefined) return this.#syncFailed(awaiting.point, error)
       return this.#gate.postpone()

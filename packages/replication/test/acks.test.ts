@@ -1,5 +1,6 @@
 import {
   CONTROL_ACKS,
+  CONTROL_ACKS_LOWERED,
   FLAG_AWAITS_ACKS,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -48,8 +49,11 @@ function acked(acks: AckPolicy | undefined = POLICY, more: Parameters<typeof tes
     keys: () => storage.connection.committedEntries().map(([key]) => key),
     rules: () =>
       [...log.records(1)]
-        .filter(({ format, payload }) => format === FORMAT_CONTROL && payload[0] === CONTROL_ACKS)
-        .map(({ lsn, payload }) => `${lsn} ${Buffer.from(payload.subarray(1)).toString()}`),
+        .filter(({ format, payload }) => format === FORMAT_CONTROL && (payload[0] ?? 0) >= CONTROL_ACKS)
+        .map(({ lsn, payload }) => {
+          const text = Buffer.from(payload.subarray(1)).toString()
+          return `${lsn} ${payload[0] === CONTROL_ACKS_LOWERED ? `not ${text}` : text}`
+        }),
   }
 }
 
@@ -276,7 +280,12 @@ describe('acks that do not come', () => {
       degraded: true,
       members: [],
     })
-    expect([keys(), told, rules(), pipeline.highWatermark]).toEqual([['k'], ['local'], ['3 local'], 3])
+    expect([keys(), told, rules(), pipeline.highWatermark]).toEqual([
+      ['k'],
+      ['local'],
+      ['3 not durable FIRST 1 (b, c)'],
+      3,
+    ])
     expect(pipeline.acks).toMatchObject({ rule: 'durable FIRST 1 (b, c)', effective: 'local' })
     expect(await clock.complete(put('2'))).toMatchObject({
       asked: 'durable',
@@ -286,7 +295,7 @@ describe('acks that do not come', () => {
     leaves('b')
     says('c', 4)
     await clock.advance(150)
-    expect(rules()).toEqual(['3 local'])
+    expect(rules()).toEqual(['3 not durable FIRST 1 (b, c)'])
     await clock.advance(60)
     expect(log.end.lsn).toBe(5)
     expect(told).toEqual(['local'])
@@ -294,7 +303,7 @@ describe('acks that do not come', () => {
     await clock.advance(1)
     expect([told, rules()]).toEqual([
       ['local', 'durable FIRST 1 (b, c)'],
-      ['3 local', '5 durable FIRST 1 (b, c)'],
+      ['3 not durable FIRST 1 (b, c)', '5 durable FIRST 1 (b, c)'],
     ])
     const strict = put('3')
     await clock.advance(10)
@@ -313,7 +322,11 @@ describe('acks that do not come', () => {
     const write = put('meanwhile')
     await clock.advance(1001)
     expect(await clock.complete(write)).toMatchObject({ degraded: true })
-    expect(rules()).toEqual(['3 local', '4 durable FIRST 1 (b, c)', '5 local'])
+    expect(rules()).toEqual([
+      '3 not durable FIRST 1 (b, c)',
+      '4 durable FIRST 1 (b, c)',
+      '5 not durable FIRST 1 (b, c)',
+    ])
     expect(pipeline.acks.effective).toBe('local')
   })
 
@@ -325,7 +338,7 @@ describe('acks that do not come', () => {
     await clock.advance(1500)
     expect(rules()).toEqual([])
     expect(await clock.complete(write)).toMatchObject({ degraded: true })
-    expect(rules()).toEqual(['3 local'])
+    expect(rules()).toEqual(['3 not durable FIRST 1 (b, c)'])
   })
 
   test('degrade: a log that fails meanwhile leaves the outcome unknown', async () => {

@@ -1,5 +1,5 @@
 import {
-  CONTROL_ACKS,
+  CONTROL_ACKS_LOWERED,
   CONTROL_MARKER,
   FLAG_CONTINUES,
   FORMAT_CONTROL,
@@ -138,7 +138,12 @@ describe('applying', () => {
   test('a control record of a newer version stops it', async () => {
     const { log } = await written(1)
     log.append([
-      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Uint8Array.of(CONTROL_ACKS + 1) },
+      {
+        format: FORMAT_CONTROL,
+        flags: 0,
+        committedAtMs: 0,
+        payload: Uint8Array.of(CONTROL_ACKS_LOWERED + 1),
+      },
     ])
     log.syncNow()
     const { loop } = loopOver(log)

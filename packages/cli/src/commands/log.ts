@@ -5,9 +5,11 @@ import { Option, type Command } from 'commander'
 import pc from 'picocolors'
 import {
   CONTROL_ACKS,
+  CONTROL_ACKS_LOWERED,
   CONTROL_FORMAT,
   CONTROL_MARKER,
   FLAG_AWAITS_ACKS,
+  FLAG_UNMET,
   FLAG_CONTINUES,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -114,6 +116,7 @@ function head(record: LogRecord): Record<string, unknown> {
     format: formatName(format),
     continues: (flags & FLAG_CONTINUES) !== 0,
     awaitsAcks: (flags & FLAG_AWAITS_ACKS) !== 0,
+    unmetAcks: (flags & FLAG_UNMET) !== 0,
     committedAt: new Date(committedAtMs).toISOString(),
     bytes: payload.length,
     crc: hex(crc),
@@ -140,6 +143,8 @@ function describePayload(record: LogRecord, whole: Uint8Array | undefined): unkn
 function describeControl(payload: Uint8Array): unknown {
   if (payload[0] === CONTROL_MARKER) return { marker: true }
   if (payload[0] === CONTROL_ACKS) return { acks: Buffer.from(payload.subarray(1)).toString() }
+  if (payload[0] === CONTROL_ACKS_LOWERED)
+    return { acks: 'local', instead: Buffer.from(payload.subarray(1)).toString() }
   if (payload[0] !== CONTROL_FORMAT) return { hex: Buffer.from(payload).toString('hex') }
   return { format: formatName((payload[1] ?? 0) + 256 * (payload[2] ?? 0)) }
 }
