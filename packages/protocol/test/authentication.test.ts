@@ -20,6 +20,9 @@ const OTHER_SECRET = new Uint8Array(32).fill(9)
 const GRANT: Grant = { name: 'b', roles: ['replicate', 'snapshot'], verifier: verifierOf(SECRET) }
 const TIMEOUT = { timeoutMs: 1000 }
 
+/** What was promised has happened. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 interface Attempt {
   readonly dial?: Partial<DialOptions>
   readonly accept?: Partial<AcceptOptions>
@@ -177,6 +180,8 @@ describe('nothing can be replayed or relayed', () => {
     const { dialler, listener } = linked()
     const clock = new TestClock()
     const credential = { name: 'b', secret: SECRET }
+    const listening = new Connection(listener, clock)
+    const begun = listening.next(TIMEOUT)
     let ended = ''
     const over = authenticateTo(new Connection(dialler, clock), {
       credential,
@@ -186,13 +191,14 @@ describe('nothing can be replayed or relayed', () => {
     }).catch((error: UnderstudyError) => {
       ended = error.code
     })
-    const listening = new Connection(listener, clock)
-    await listening.next(TIMEOUT)
-    await clock.advance(600)
+    await begun
+    clock.advance(600)
     listening.send({ type: 'authChallenge', nonce: new Uint8Array(32) })
-    await clock.advance(399)
+    await settled()
+    clock.advance(399)
+    await settled()
     expect(ended).toBe('')
-    await clock.advance(1)
+    clock.advance(1)
     await over
     expect(ended).toBe('PEER_SILENT')
   })
