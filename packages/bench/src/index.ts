@@ -1,4 +1,20 @@
-/** Benchmarks of replication: the core figures beside bare SQLite, and transports beside bare sockets. */
+/** Benchmarks of replication: the core figures beside bare SQLite, transports beside bare sockets, ack policies beside none. */
+export {
+  ACK_FIGURES,
+  ACK_FIGURE_NAMES,
+  type AckFigureName,
+  type AckFigureValues,
+  type ComparedPolicy,
+} from './acks/figures.ts'
+export {
+  ACK_SCENARIO_NAMES,
+  type AckOptions,
+  type AckScenarioName,
+  type AckSettings,
+} from './acks/options.ts'
+export { POLICY_NAMES, type PolicyName } from './acks/policies.ts'
+export type { PolicyRates, RatesByPolicy } from './acks/rates.ts'
+export { runAcks, type AckDetails, type AcksResult } from './acks/run.ts'
 export { runCore, type CoreResult } from './core.ts'
 export {
   FIGURES,
@@ -19,7 +35,9 @@ export {
   type CoreSettings,
   type ScenarioName,
 } from './options.ts'
+export type { Latency } from './processes/load.ts'
 export type { Reporter } from './scenario.ts'
+export type { DelayedRates } from './scenarios/ack-delays.ts'
 export type { FormatFigures } from './scenarios/formats.ts'
 export type { KindRates, ThroughputRates } from './scenarios/throughput.ts'
 export { median, ratios, summarize, type Summary } from './statistics.ts'

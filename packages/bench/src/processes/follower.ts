@@ -4,6 +4,7 @@ import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/c
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { formatOf, type FormatName } from '../formats.ts'
 import { dialAccess, type Wire } from '../wire.ts'
+import { cpuSeconds } from './processor-time.ts'
 import { serve } from './serve.ts'
 
 /** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
@@ -24,11 +25,13 @@ const memory = { before: 0, peak: 0 }
 const calls = {
   /** Milliseconds until there is data to read. */
   async open({
+    name = 'follower',
     directory,
     leader,
     format,
     wire,
   }: {
+    readonly name?: string
     readonly directory: string
     readonly format?: FormatName
     readonly leader: string
@@ -42,7 +45,7 @@ const calls = {
     }, 10)
     const startMs = performance.now()
     state.node = await createNode({
-      name: 'follower',
+      name,
       directory,
       role: 'follower',
       leader,
@@ -81,6 +84,11 @@ const calls = {
     if (state.watching === undefined) throw new TypeError('watch comes first')
     state.watching.stopped = true
     return state.watching.result
+  },
+
+  /** Processor time of this process so far. */
+  cpuSeconds(): number {
+    return cpuSeconds()
   },
 
   async close(): Promise<void> {

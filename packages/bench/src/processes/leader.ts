@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Position } from '@understudy/contracts'
-import { createNode, type UnderstudyNode } from '@understudy/node'
+import { createNode, type AckPolicy, type UnderstudyNode } from '@understudy/node'
 import { formatOf, type FormatName } from '../formats.ts'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
 import { leaderAccess, type Wire } from '../wire.ts'
@@ -28,10 +28,13 @@ const calls = {
     importFrom,
     format,
     wire,
+    acks,
   }: {
     readonly directory: string
     readonly format?: FormatName
     readonly importFrom?: string
+    /** Given: `createTable` follows once there are followers, without whom nothing may be acknowledged. */
+    readonly acks?: AckPolicy
     readonly wire?: Wire
   }): Promise<string> {
     state.node = await createNode({
@@ -41,9 +44,21 @@ const calls = {
       format: formatOf(format),
       ...leaderAccess(wire),
       ...(importFrom !== undefined && { importFrom }),
+      ...(acks && { acks }),
     })
-    if (importFrom === undefined) await state.node.write((tx) => tx.exec(CREATE_TABLE))
+    if (importFrom === undefined && acks === undefined) await state.node.write((tx) => tx.exec(CREATE_TABLE))
     return state.node.address as string
+  },
+
+  /** An empty table, in the place of the one before. */
+  async createTable(): Promise<void> {
+    await opened().write((tx) => tx.exec(`drop table if exists kv; ${CREATE_TABLE}`))
+  },
+
+  /** Names of the followers that stream. */
+  streaming(): string[] {
+    const { followers = [] } = opened().status()
+    return followers.filter(({ state }) => state === 'streaming').map(({ name }) => name)
   },
 
   /** Callers for a time. */

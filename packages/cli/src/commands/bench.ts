@@ -3,7 +3,6 @@
  * transports beside bare sockets, and nodes beside hostile connections.
  */
 import type { Command } from 'commander'
-import cliProgress from 'cli-progress'
 import {
   FIGURES,
   FIGURE_NAMES,
@@ -13,22 +12,19 @@ import {
   TRANSPORT_FIGURE_NAMES,
   TRANSPORT_NAMES,
   TRANSPORT_SCENARIO_NAMES,
-  meets,
   runCore,
   runTransports,
-  targetText,
   type CoreOptions,
   type CoreResult,
-  type FigureRule,
   type FormatFigures,
   type FormatName,
-  type Machine,
-  type Reporter,
   type TransportOptions,
   type TransportsResult,
 } from '@understudy/bench'
 import { json, table, type Output } from '../output.ts'
 import type { CommandContext } from '../program.ts'
+import { addAcks } from './bench-acks.ts'
+import { reporter, rounded, showFigures, showMachine, speaker } from './bench-shown.ts'
 
 interface BenchOptions {
   readonly rounds?: number
@@ -60,6 +56,7 @@ export function addBenchCommand(program: Command, context: CommandContext): void
   const bench = program.command('bench').description('Measure this machine.')
   addCore(bench, context)
   addTransports(bench, context)
+  addAcks(bench, context)
 }
 
 function addCore(bench: Command, context: CommandContext): void {
@@ -143,11 +140,6 @@ function addTransports(bench: Command, context: CommandContext): void {
     })
 }
 
-/** Standard output belongs to the machine that asked for JSON. */
-function speaker(output: Output, options: { readonly json?: boolean }): Output['out'] {
-  return options.json === true ? (line) => output.error(line) : (line) => output.out(line)
-}
-
 function showTransports({ figures, machine, settings, details }: TransportsResult, say: Output['out']): void {
   const { rounds, seconds, hostileSeconds, strangers } = settings
   showMachine(machine, say)
@@ -189,31 +181,6 @@ function coreOptions({ bootstrapMib, ...options }: BenchOptions): CoreOptions {
   return { ...options, ...(bootstrapMib !== undefined && { bootstrapMiB: bootstrapMib }) }
 }
 
-/** A bar for each scenario on a terminal, a line for each step elsewhere. */
-function reporter(say: Output['out']): Reporter {
-  if (!process.stderr.isTTY) {
-    let scenario = ''
-    return {
-      begin: (name) => void (scenario = name),
-      step: (note) => say(`${scenario}: ${note}`),
-      end: () => undefined,
-    }
-  }
-  let bar: cliProgress.SingleBar | undefined
-  return {
-    begin: (name, steps) => {
-      bar = new cliProgress.SingleBar({
-        format: `${name.padEnd(10)} {bar} {value}/{total} {note}`,
-        hideCursor: true,
-        stream: process.stderr,
-      })
-      bar.start(steps, 0, { note: '' })
-    },
-    step: (note) => bar?.increment(1, { note }),
-    end: () => bar?.stop(),
-  }
-}
-
 /** `null` for a format that was left out. */
 function formatsOf({ formats }: CoreResult): Readonly<Record<FormatName, FormatFigures | null>> {
   const of = (name: FormatName): FormatFigures | null => formats?.[name] ?? null
@@ -246,41 +213,4 @@ function show({ figures, machine, settings, details }: CoreResult, say: Output['
     FIGURE_NAMES.map((name) => ({ name, rule: FIGURES[name], value: figures[name] })),
     say,
   )
-}
-
-function showMachine(machine: Machine, say: Output['out']): void {
-  say(
-    `${machine.processors} × ${machine.processor}, ${machine.memoryMiB} MiB, ${machine.system}; Node ${machine.node}, SQLite ${machine.sqlite}`,
-  )
-  say(
-    `4 KiB and fdatasync: ${machine.appendSyncsPerSecond}/s appended, ${machine.overwriteSyncsPerSecond}/s overwritten; file system ${machine.fileSystem}; load average before ${machine.loadAverage.toFixed(2)}`,
-  )
-}
-
-interface Shown {
-  readonly name: string
-  readonly rule: FigureRule
-  readonly value: number | null
-}
-
-function showFigures(list: readonly Shown[], say: Output['out']): void {
-  const rows = list.map(({ name, rule, value }) => {
-    const shown = value === null ? 'not measured' : `${value.toFixed(rule.digits)} ${rule.unit}`
-    return [name, shown, targetText(rule), verdictOf(rule, value), rule.title]
-  })
-  say(table(['figure', 'value', 'target', '', 'what'], rows))
-}
-
-function verdictOf(rule: FigureRule, value: number | null): string {
-  const isMet = value === null ? undefined : meets(rule, value)
-  if (isMet === undefined) return ''
-  return isMet ? 'met' : 'missed'
-}
-
-/** Three digits are more than a benchmark knows. */
-function rounded(value: unknown): unknown {
-  if (typeof value === 'number') return Number(value.toPrecision(4))
-  if (Array.isArray(value)) return value.map(rounded)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, rounded(field)]))
 }

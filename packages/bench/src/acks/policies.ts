@@ -1,0 +1,42 @@
+/** The ack policies that are compared, by name: a leader and two followers, `b` and `c`. */
+import { any, async, semiSync, sync, type AckPolicy } from '@understudy/node'
+
+export const FOLLOWER_NAMES = ['b', 'c'] as const
+export type FollowerName = (typeof FOLLOWER_NAMES)[number]
+
+/** In the order in which they are measured: `async` first, which the others are compared with. */
+export const POLICY_NAMES = ['async', 'received', 'durable', 'any1', 'sync', 'applied'] as const
+export type PolicyName = (typeof POLICY_NAMES)[number]
+
+/** For people. */
+export const POLICY_TITLES: Readonly<Record<PolicyName, string>> = {
+  async: 'asynchronous',
+  received: 'semi-synchronous, received',
+  durable: 'semi-synchronous, durable',
+  any1: 'any 1, durable',
+  sync: 'both, durable',
+  applied: 'both, applied',
+}
+
+export function policyOf(name: PolicyName): AckPolicy {
+  switch (name) {
+    case 'async':
+      return async()
+    case 'received':
+      return semiSync(FOLLOWER_NAMES, { level: 'received' })
+    case 'durable':
+      return semiSync(FOLLOWER_NAMES)
+    case 'any1':
+      return { level: 'durable', of: any(1, FOLLOWER_NAMES) }
+    case 'sync':
+      return sync(FOLLOWER_NAMES)
+    case 'applied':
+      return sync(FOLLOWER_NAMES, { level: 'applied' })
+  }
+}
+
+/** Callers at once. */
+export const WRITERS = [1, 64, 256] as const
+export type Writers = (typeof WRITERS)[number]
+/** Where every commit waits for a round trip, one caller measures the round trip alone. */
+export const DELAYED_WRITERS: readonly [64, 256] = [64, 256]

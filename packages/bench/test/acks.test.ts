@@ -1,0 +1,52 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { runAcks, type Reporter } from '../src/index.ts'
+
+const TIMEOUT_MS = 120_000
+
+let directory: string
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(os.tmpdir(), 'understudy-bench-test-'))
+})
+
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true })
+})
+
+test(
+  'a tiny run measures policies beside none, over loopback and over a slow network, with nodes that are equal',
+  async () => {
+    const steps: string[] = []
+    const reporter: Reporter = {
+      begin: () => undefined,
+      step: (note) => steps.push(note),
+      end: () => undefined,
+    }
+    const { figures, details } = await runAcks(reporter, {
+      directory,
+      rounds: 1,
+      seconds: 0.2,
+      policy: ['async', 'durable'],
+    })
+    expect(figures.durableVsAsync64).toBeGreaterThan(0)
+    expect(figures.durable256At20ms).toBeGreaterThan(0)
+    expect(figures.syncVsAsync1).toBeNull()
+    const rates = details.policies?.policies.durable?.['64']
+    expect(rates?.commitsPerSecond.median).toBeGreaterThan(0)
+    expect(rates?.followersUs.median).toBeGreaterThan(0)
+    const delayed = details.delays?.['20ms']
+    // Who waits for a follower waits for the network; who does not, does not.
+    expect(delayed?.policies.durable?.['64']?.p50Ms.median).toBeGreaterThan(20)
+    expect(delayed?.policies.async?.['64']?.p50Ms.median).toBeLessThan(20)
+    expect(delayed?.heldMs['durable']?.p50).toBeGreaterThan(9.9)
+    expect(steps.filter((step) => step.startsWith('round 1') && step.includes('commits/s'))).toHaveLength(
+      2 * 3 + 2 * 2 * 2,
+    )
+    expect(steps.filter((step) => step.endsWith('all nodes are equal'))).toHaveLength(2 * 3)
+    expect(await readdir(directory)).toEqual([])
+  },
+  TIMEOUT_MS,
+)
