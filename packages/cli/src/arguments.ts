@@ -1,4 +1,4 @@
-/** Numbers on the command line; a wrong one is a mistake in the command line itself, not a failure of the command. */
+/** Numbers and lists on the command line; a wrong one is a mistake in the command line itself, not a failure of the command. */
 import { InvalidArgumentError } from 'commander'
 
 /** A whole number from 0. */
@@ -15,4 +15,9 @@ export function positive(text: string): number {
   if (!Number.isSafeInteger(value) || value <= 0)
     throw new InvalidArgumentError('give a positive whole number.')
   return value
+}
+
+/** Names by commas; an option that is given again adds to them. */
+export function names(list: string, before: readonly string[] = []): string[] {
+  return [...before, ...list.split(',').map((name) => name.trim())]
 }

@@ -11,6 +11,7 @@ import {
   type Latency,
   type RatesByPolicy,
 } from '@understudy/bench'
+import { names } from '../arguments.ts'
 import { json, table, type Output } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 import { reporter, showFigures, showMachine, speaker } from './bench-shown.ts'
@@ -29,7 +30,6 @@ interface AcksOptions extends AckOptions {
 }
 
 export function addAcks(bench: Command, context: CommandContext): void {
-  const names = (list: string): string[] => list.split(',')
   bench
     .command('acks')
     .description(

@@ -21,6 +21,7 @@ import {
   type TransportOptions,
   type TransportsResult,
 } from '@understudy/bench'
+import { names } from '../arguments.ts'
 import { json, table, type Output } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 import { addAcks } from './bench-acks.ts'
@@ -67,13 +68,11 @@ function addCore(bench: Command, context: CommandContext): void {
     )
     .option('--rounds <number>', 'repetitions of each measurement (default 5)', Number)
     .option('--seconds <number>', 'length of each measurement under load (default 3)', Number)
-    .option('--only <names>', `figures or scenarios (${SCENARIO_NAMES.join(', ')}), by commas`, (names) =>
-      names.split(','),
-    )
+    .option('--only <names>', `figures or scenarios (${SCENARIO_NAMES.join(', ')}), by commas`, names)
     .option(
       '--format <names>',
       `log formats that the scenario formats compares (${FORMAT_NAMES.join(', ')}), by commas (default all)`,
-      (names) => names.split(','),
+      names,
     )
     .option('--stop-seconds <number>', 'how long the follower is stopped (default 120)', Number)
     .option('--bootstrap-mib <number>', 'size of the bootstrapped database (default 1024)', Number)
@@ -99,7 +98,6 @@ interface TransportsOptions extends TransportOptions {
 }
 
 function addTransports(bench: Command, context: CommandContext): void {
-  const names = (list: string): string[] => list.split(',')
   bench
     .command('transports')
     .description(
