@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   RECORD_CORRUPT: 'A record failed its checksum or its schema.',
   SLOT_LOST: 'The slot went over its byte cap; its follower must bootstrap again.',
   SLOT_UNKNOWN: 'No slot of that name exists.',
+  MEMBER_IN_USE: 'A follower that is connected, or that the ack rule names, cannot be forgotten.',
   FORMAT_VERSION: 'A file or message was written by a newer version.',
   // formats
   FORMAT_UNKNOWN: 'A record names a log format that this node was not given.',

@@ -111,6 +111,11 @@ export interface Log extends AsyncDisposable {
   read(from: Lsn, options?: ReadOptions): EncodedRecords | undefined
   /** Decoded records from `from` through `upTo` (default `durable`). */
   records(from: Lsn, upTo?: Lsn): Iterable<LogRecord>
+  /**
+   * Bytes of the records above `lsn`, through `end`; 0 from `end` on. Never too few; exact among the newest records, which are in
+   * memory, and below them at most 64 KiB or one append too many.
+   */
+  bytesAfter(lsn: Lsn): number
   /** CRC of the record at `lsn`, also of the one just before `first`; `undefined` when it is not known any more. */
   crcAt(lsn: Lsn): number | undefined
   /** Removes every record above `lsn`, and epochs that began there; durable when it returns. */

@@ -89,7 +89,7 @@ export class DurableLog implements Log {
     this.#slots = new Slots(
       {
         first: () => this.first,
-        bytesAfter: (lsn) => this.#bytesAfter(lsn),
+        bytesAfter: (lsn) => this.#diskBytesAfter(lsn),
         persist: (slots) => this.#persist({ slots }),
       },
       sizes,
@@ -229,6 +229,11 @@ export class DurableLog implements Log {
     if (cached !== undefined) return cached
     const segment = this.#segments[this.#indexOf(lsn + 1)]!
     return this.#reader.pointAt(segment, lsn).crc
+  }
+
+  bytesAfter(lsn: Lsn): number {
+    if (lsn >= this.#end.lsn) return 0
+    return this.#cache.bytesFrom(lsn + 1) ?? this.#diskBytesAfter(lsn)
   }
 
   truncateAfter(lsn: Lsn): void {
@@ -419,7 +424,8 @@ export class DurableLog implements Log {
     if (change.slots === undefined) this.#slots.replace(state.slots)
   }
 
-  #bytesAfter(lsn: Lsn): number {
+  /** What the records above `lsn`, with what stands between them, take of segments. */
+  #diskBytesAfter(lsn: Lsn): number {
     if (lsn >= this.#end.lsn) return 0
     const index = this.#indexOf(Math.max(lsn + 1, this.first))
     let bytes = this.#segments[index]!.bytesAfter(lsn)

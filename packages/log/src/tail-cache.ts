@@ -24,12 +24,15 @@ interface Entry {
   readonly first: Lsn
   readonly last: Lsn
   readonly bytes: Uint8Array
+  /** Bytes of all that was pushed through this entry. */
+  readonly pushedBytes: number
 }
 
 export class TailCache {
   readonly #bytesMax: number
   #entries: Entry[] = []
   #bytes = 0
+  #pushedBytes = 0
   #arena: ArrayBuffer = new ArrayBuffer(0)
   #arenaUsed = 0
 
@@ -54,7 +57,8 @@ export class TailCache {
 
   /** Adds the newest append. */
   push(first: Lsn, last: Lsn, bytes: Uint8Array): void {
-    this.#entries.push({ first, last, bytes })
+    this.#pushedBytes += bytes.length
+    this.#entries.push({ first, last, bytes, pushedBytes: this.#pushedBytes })
     this.#bytes += bytes.length
     if (this.#bytes > this.#bytesMax) this.#evict()
   }
@@ -111,6 +115,14 @@ export class TailCache {
     if (index === undefined) return undefined
     const entry = this.#entries[index]!
     return viewOf(entry.bytes).getUint32(offsetOf(entry, lsn), true)
+  }
+
+  /** Bytes of the records from `lsn` through the newest; `undefined` when `lsn` is not cached. */
+  bytesFrom(lsn: Lsn): number | undefined {
+    const index = this.#indexOf(lsn)
+    if (index === undefined) return undefined
+    const entry = this.#entries[index]!
+    return this.#pushedBytes - entry.pushedBytes + entry.bytes.length - offsetOf(entry, lsn)
   }
 
   #indexOf(lsn: Lsn): number | undefined {

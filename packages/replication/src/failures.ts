@@ -2,6 +2,7 @@
  * The errors that replication reports, each made in one place, so that every message says what was kept and what to do.
  */
 import {
+  LOCAL_SLOT,
   UnderstudyError,
   formatPosition,
   isUnderstudyError,
@@ -127,3 +128,20 @@ export const DIVERGENCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'FORMAT_UNKNOWN',
   'FORMAT_VERSION',
 ])
+
+/** A member that is still needed is not forgotten. */
+export function inUse(name: string, why: string, advice: string): UnderstudyError {
+  return new UnderstudyError(
+    'MEMBER_IN_USE',
+    `${name} cannot be forgotten: ${why}. Its slot and everything else was kept. ${advice}, then forget it.`,
+    { node: name },
+  )
+}
+
+/** What a node needs itself is nobody's to drop. */
+export function ownSlot(): UnderstudyError {
+  return new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `'${LOCAL_SLOT}' is what this node's own database needs after a crash; it was kept. Drop the slots of followers only.`,
+  )
+}

@@ -42,15 +42,19 @@ export {
 export { adoptStorage } from './adopt.ts'
 export { becomeLeader, type BecomeLeaderOptions, type Leadership } from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
+export { Followers } from './followers.ts'
+export type { AbsentFollower } from './absent.ts'
+export type { FollowerStanding } from './follower-watch.ts'
+export type { Lag } from './lag.ts'
+export { CommitAges, type CommitAge } from './commit-ages.ts'
 export {
-  Followers,
   serveFollower,
-  type AbsentFollower,
   type FollowerEvent,
   type FollowerSession,
   type FollowerStatus,
   type Link,
   type SenderContext,
+  type SessionHost,
 } from './sender.ts'
 export {
   SenderMachine,

@@ -9,7 +9,9 @@
  * 2. What an ack says happened before: durable after the sync, applied after the COMMIT.
  * 3. At most one sync is under way; records that come meanwhile share the next one.
  * 4. A leader of another cluster, of a lower epoch or of a forked history is left before anything of it is taken.
- * 5. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
+ * 5. A follower streams once it has all that the leader had when the connection began, and shows all of it that is acked.
+ * 6. What it is behind is known only while the leader speaks: after two heartbeats without a word it is unknown.
+ * 7. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
  */
 import {
   UnderstudyError,
@@ -20,8 +22,10 @@ import {
 } from '@understudy/contracts'
 import type { Heartbeat, Message, Welcome } from '@understudy/protocol'
 import { Backoff } from './backoff.ts'
+import { CommitAges } from './commit-ages.ts'
 import { DIVERGENCES } from './failures.ts'
 import { findHistoryFault } from './handshake.ts'
+import { ageFields, type Lag } from './lag.ts'
 import type { BackoffLimits, LinkLimits } from './limits.ts'
 import { Silence } from './silence.ts'
 
@@ -88,6 +92,10 @@ export interface ReceiverMachineOptions {
 
 /** Refusals that no further attempt can change. */
 const FINAL_REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['FOREIGN_CLUSTER', 'EPOCH_FORK'])
+
+/** Heartbeats that may be missing before what the leader said last is too old to tell how far this node is behind. */
+const HEARTBEATS_MAX = 2
+
 export interface ReceiverProgress {
   readonly state: ReceiverState
   readonly received: Lsn
@@ -97,8 +105,13 @@ export interface ReceiverProgress {
   /** End of the leader's durable log, by its last message. */
   readonly leaderLsn: Lsn
   readonly rttMs: number | undefined
+  /** Monotonic time of the leader's last message; `undefined` without a connection. */
+  readonly heardAtMs: number | undefined
   readonly lastError: UnderstudyError | undefined
 }
+
+/** How far this node is behind, in what the machine knows of it. */
+export type KnownLag = Omit<Lag, 'bytes'>
 
 export class ReceiverMachine {
   readonly #options: ReceiverMachineOptions
@@ -122,11 +135,17 @@ export class ReceiverMachine {
   #unsyncedBytes = 0
   #heartbeat: { readonly sentAtMs: number; readonly atMs: number } | undefined
   #rttMs: number | undefined
+  #heartbeatMs: number
+  #heardAtMs: number | undefined
+  /** Since when this node knows of what the leader has. */
+  #ages: CommitAges
 
   constructor(options: ReceiverMachineOptions) {
     this.#options = options
     this.#backoff = new Backoff(options.backoff, options.random)
     this.#silence = new Silence(options.link.deadlineMs, options.link.heartbeatMs, 0)
+    this.#heartbeatMs = options.link.heartbeatMs
+    this.#ages = new CommitAges(0, 0)
     this.#epoch = options.epoch
     this.#received = options.durable
     this.#durable = options.durable
@@ -142,8 +161,17 @@ export class ReceiverMachine {
       highWatermark: this.#highWatermark,
       leaderLsn: this.#leaderLsn,
       rttMs: this.#rttMs,
+      heardAtMs: this.#phase === 'flowing' ? this.#heardAtMs : undefined,
       lastError: this.#lastError,
     }
+  }
+
+  /** `undefined` while the leader is silent: what it has done since nobody here knows. */
+  lag(nowMs: number): KnownLag | undefined {
+    if (this.#phase !== 'flowing' || this.#heardAtMs === undefined) return undefined
+    if (nowMs - this.#heardAtMs > HEARTBEATS_MAX * this.#heartbeatMs) return undefined
+    const age = this.#ages.of(this.#applied, nowMs)
+    return { records: Math.max(0, this.#leaderLsn - this.#applied), ...ageFields(age) }
   }
 
   step(event: ReceiverEvent, nowMs: number): ReceiverAction[] {
@@ -157,12 +185,12 @@ export class ReceiverMachine {
       case 'greeted':
         return this.#onGreeted(event.history, event.end, nowMs)
       case 'message':
-        this.#silence.heard(nowMs)
+        this.#heard(nowMs)
         return this.#onMessage(event.message, nowMs)
       case 'appended':
         return this.#onAppended(event, nowMs)
       case 'synced':
-        return this.#onSynced(event.durable)
+        return [...this.#onSynced(event.durable), ...this.#enterStreaming()]
       case 'applied':
         this.#applied = event.applied
         return [...this.#enterStreaming(), ...this.#ack()]
@@ -247,6 +275,9 @@ export class ReceiverMachine {
     this.#phase = 'flowing'
     this.#catchupTo = welcome.end.lsn
     this.#leaderLsn = welcome.end.lsn
+    this.#ages = new CommitAges(welcome.end.lsn, nowMs)
+    this.#heartbeatMs = heartbeatMs
+    this.#heardAtMs = nowMs
     this.#highWatermark = 0
     this.#silence = new Silence(deadlineMs, heartbeatMs, nowMs)
     return [
@@ -278,16 +309,16 @@ export class ReceiverMachine {
     this.#backoff.reset()
     this.#heartbeat = { sentAtMs: heartbeat.sentAtMs, atMs: nowMs }
     if (heartbeat.echoMs > 0) this.#rttMs = Math.max(0, nowMs - heartbeat.echoMs)
-    this.#leaderLsn = Math.max(this.#leaderLsn, heartbeat.lsn)
-    return this.#raiseHighWatermark(heartbeat.highWatermark)
+    this.#learnOf(heartbeat.lsn, nowMs)
+    return [...this.#raiseHighWatermark(heartbeat.highWatermark), ...this.#enterStreaming()]
   }
 
   #onAppended(event: Extract<ReceiverEvent, { kind: 'appended' }>, nowMs: number): ReceiverAction[] {
-    this.#silence.heard(nowMs)
+    this.#heard(nowMs)
     this.#backoff.reset()
     this.#epoch = event.epoch
     this.#received = event.last
-    this.#leaderLsn = Math.max(this.#leaderLsn, event.last)
+    this.#learnOf(event.last, nowMs)
     this.#unsynced.push({ last: event.last, bytes: event.bytes })
     this.#unsyncedBytes += event.bytes
     const actions: ReceiverAction[] = []
@@ -298,6 +329,17 @@ export class ReceiverMachine {
     actions.push(...this.#sync(), ...this.#raiseHighWatermark(event.highWatermark))
     if (event.asksReceived === true) actions.push(...this.#ack())
     return actions
+  }
+
+  #heard(nowMs: number): void {
+    this.#silence.heard(nowMs)
+    this.#heardAtMs = nowMs
+  }
+
+  /** The leader's log is durable up to here. */
+  #learnOf(leaderLsn: Lsn, nowMs: number): void {
+    this.#leaderLsn = Math.max(this.#leaderLsn, leaderLsn)
+    this.#ages.note(leaderLsn, nowMs)
   }
 
   #sync(): ReceiverAction[] {
@@ -376,6 +418,7 @@ export class ReceiverMachine {
   #disconnected(error: UnderstudyError | undefined): ReceiverAction[] {
     this.#phase = 'dialling'
     this.#heartbeat = undefined
+    this.#heardAtMs = undefined
     this.#isPaused = false
     return [...this.#enter('disconnected', error), { kind: 'dial', delayMs: this.#backoff.next() }]
   }
@@ -386,8 +429,10 @@ export class ReceiverMachine {
   }
 
   #enterStreaming(): ReceiverAction[] {
-    if (this.#state !== 'catchup' || this.#applied < this.#catchupTo) return []
-    return this.#enter('streaming', undefined)
+    if (this.#state !== 'catchup' || this.#durable < this.#catchupTo) return []
+    // The end of the leader's log may wait for acks, of this very node among others: it shows that later, like everybody.
+    const shown = this.#highWatermark === 0 ? this.#catchupTo : Math.min(this.#catchupTo, this.#highWatermark)
+    return this.#applied < shown ? [] : this.#enter('streaming', undefined)
   }
 
   #enter(state: ReceiverState, error: UnderstudyError | undefined): ReceiverAction[] {

@@ -40,6 +40,7 @@ import {
   type BackoffLimits,
   type LinkLimits,
 } from './limits.ts'
+import { NONE, type Lag } from './lag.ts'
 import {
   ReceiverMachine,
   type ReceiverAction,
@@ -77,10 +78,12 @@ export interface FollowOptions<C, T> {
   readonly onMarker?: (point: LogPoint) => void
 }
 
-export interface FollowerReport extends Omit<ReceiverProgress, 'applied'> {
+export interface FollowerReport extends Omit<ReceiverProgress, 'applied' | 'heardAtMs'> {
   readonly applied: LogPoint
-  /** Records that the leader has and this node has not applied. */
-  readonly lagRecords: number
+  /** How far it is behind by the leader's messages; `undefined` when the link is down, or the leader silent for two heartbeats. */
+  readonly lag: Lag | undefined
+  /** Milliseconds since the leader's last message; `undefined` without a connection. */
+  readonly heardMs: number | undefined
 }
 
 export interface Following extends AsyncDisposable {
@@ -141,9 +144,23 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   report(): FollowerReport {
-    const progress = this.#machine.progress()
-    const { applied } = this.#options.storage
-    return { ...progress, applied, lagRecords: Math.max(0, progress.leaderLsn - applied.lsn) }
+    const { storage, clock } = this.#options
+    const { heardAtMs, ...progress } = this.#machine.progress()
+    const nowMs = clock.monotonic()
+    return {
+      ...progress,
+      applied: storage.applied,
+      lag: this.#lag(progress, nowMs),
+      heardMs: heardAtMs === undefined ? undefined : nowMs - heardAtMs,
+    }
+  }
+
+  /** What was not received has no bytes yet that this node could count. */
+  #lag({ received, leaderLsn, applied }: Omit<ReceiverProgress, 'heardAtMs'>, nowMs: number): Lag | undefined {
+    const known = this.#machine.lag(nowMs)
+    if (known === undefined) return undefined
+    if (known.records === 0) return NONE
+    return { ...known, bytes: received < leaderLsn ? undefined : this.#options.log.bytesAfter(applied) }
   }
 
   async waitForApplied(position: PositionToken, options?: WaitOptions): Promise<void> {

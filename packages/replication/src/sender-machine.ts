@@ -76,6 +76,8 @@ export interface FollowerProgress {
   readonly stateSinceMs: number
   /** Round-trip time by the last heartbeat, in milliseconds. */
   readonly rttMs: number | undefined
+  /** Monotonic time of its last message; `undefined` before its first ack: until then it did not say what it has applied. */
+  readonly heardAtMs: number | undefined
 }
 
 export class SenderMachine {
@@ -101,6 +103,8 @@ export class SenderMachine {
   #heartbeatAtMs: number
   #peerHeartbeat: { readonly sentAtMs: number; readonly atMs: number } | undefined
   #rttMs: number | undefined
+  #hasAcked = false
+  #heardAtMs = 0
   #isClosed = false
 
   constructor(options: SenderMachineOptions) {
@@ -123,6 +127,7 @@ export class SenderMachine {
       unackedBytes: this.#unackedBytes,
       stateSinceMs: this.#stateSinceMs,
       rttMs: this.#rttMs,
+      heardAtMs: this.#hasAcked ? this.#heardAtMs : undefined,
     }
   }
 
@@ -151,6 +156,7 @@ export class SenderMachine {
         return this.#next(nowMs)
       case 'message':
         this.#silence.heard(nowMs)
+        this.#heardAtMs = nowMs
         return this.#onMessage(event.message, nowMs)
       case 'tick':
         break
@@ -201,6 +207,7 @@ export class SenderMachine {
     }
     const isFurther = ack.durable > this.#ack.durable
     this.#changes++
+    this.#hasAcked = true
     this.#ack = { received: ack.received, durable: ack.durable, applied: ack.applied }
     if (!isFurther) return []
     let landed = 0

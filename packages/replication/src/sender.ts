@@ -1,8 +1,8 @@
 /**
- * Serving followers: the thin driver of the sender's state machine, and the set of all followers of a leader.
+ * Serving one follower: the thin driver of the sender's state machine.
  *
- * Decides: who is welcome (with handshake), whose slot holds the log back, that a follower has one connection. Leaves
- * to others: accepting connections and reading their Hello, stopping to lead.
+ * Decides: who is welcome (with handshake), whose slot holds the log back. Leaves to others: accepting connections and
+ * reading their Hello, all followers together (followers), stopping to lead.
  */
 import {
   UnderstudyError,
@@ -23,15 +23,19 @@ import {
   type SlotPosition,
 } from '@understudy/protocol'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
+import { CommitAges } from './commit-ages.ts'
 import { DIVERGENCES, asFailure } from './failures.ts'
-import { decideHandshake, unfitFollower, type HandshakeDecision } from './handshake.ts'
+import { decideHandshake, type HandshakeDecision } from './handshake.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
 import {
   SenderMachine,
   type FollowerProgress,
+  type FollowerState,
   type SenderAction,
   type SenderEvent,
 } from './sender-machine.ts'
+import { lagOf, type Lag } from './lag.ts'
+import type { FollowerStanding } from './follower-watch.ts'
 import { Ticker } from './ticker.ts'
 
 /** The part of a `Connection` that replication uses. */
@@ -61,31 +65,38 @@ export interface SenderContext {
   readonly onFollower?: (event: FollowerEvent) => void
 }
 
+/** What a session shares with the set it belongs to. */
+export interface SessionHost {
+  /** Since when what is durable here is. */
+  readonly ages: CommitAges
+  /** The follower is in another state. */
+  readonly changed: () => void
+  /** A heartbeat is over. */
+  readonly ticked: () => void
+  readonly closed: (error: UnderstudyError | undefined) => void
+}
+
 export type FollowerEvent =
   | { readonly kind: 'joined'; readonly name: string; readonly decision: HandshakeDecision }
   | { readonly kind: 'left'; readonly name: string; readonly error: UnderstudyError | undefined }
+  | ({ readonly kind: 'changed' } & FollowerStanding)
 
-export interface FollowerStatus extends FollowerProgress {
+export interface FollowerStatus extends Omit<
+  FollowerProgress,
+  'applied' | 'stateSinceMs' | 'heardAtMs'
+> {
   readonly name: string
   readonly remote: string
-  /** Records that it has not applied yet. */
-  readonly lagRecords: number
-  /** Bytes of the log that its slot holds back: about what it still has to get. */
-  readonly lagBytes: number
+  /** What it shows; `undefined` before it said so. */
+  readonly applied: Lsn | undefined
+  /** How far it is behind; `undefined` before it said what it has applied. */
+  readonly lag: Lag | undefined
+  /** Milliseconds since its last message; `undefined` before its first ack. */
+  readonly heardMs: number | undefined
   /** Milliseconds since it is in this state. */
   readonly sinceMs: number
   /** What it is to the ack rule of the cluster. */
   readonly syncState: SyncState
-}
-
-/** A follower whose slot holds the log back while it is not connected. */
-export interface AbsentFollower {
-  readonly name: string
-  /** `diverged`: it left because it could not apply a record. */
-  readonly state: 'disconnected' | 'diverged'
-  readonly error: UnderstudyError | undefined
-  /** Milliseconds since it left. */
-  readonly sinceMs: number
 }
 
 /** One follower's connection. */
@@ -94,6 +105,7 @@ export interface FollowerSession {
   /** The formats that it said it has. */
   readonly formats: readonly FormatVersion[]
   status(): FollowerStatus
+  standing(): FollowerStanding
   /** The leader's durable end or high watermark moved. */
   wake(): void
   close(error?: UnderstudyError): void
@@ -107,7 +119,7 @@ export function serveFollower(
   link: Link,
   hello: Hello,
   context: SenderContext,
-  onClosed?: (error: UnderstudyError | undefined) => void,
+  host: SessionHost = aloneHost(context),
 ): FollowerSession | undefined {
   const limits = withDefaults(LINK_LIMITS, context.limits)
   let decision = decide(hello, context)
@@ -136,7 +148,13 @@ export function serveFollower(
     link.close()
     return undefined
   }
-  return new SenderDriver(link, hello, verdict.from, context, limits, onClosed)
+  return new SenderDriver(link, hello, verdict.from, context, limits, host)
+}
+
+/** Of a session that belongs to no set: of what is there already no age is known. */
+function aloneHost({ log, clock }: SenderContext): SessionHost {
+  const ages = new CommitAges(log.durable, clock.monotonic())
+  return { ages, changed: () => undefined, ticked: () => undefined, closed: () => undefined }
 }
 
 function decide(hello: Hello, { log, cluster, node, formats, unfit }: SenderContext): HandshakeDecision {
@@ -186,10 +204,12 @@ class SenderDriver implements FollowerSession {
   readonly #link: Link
   readonly #context: SenderContext
   readonly #machine: SenderMachine
+  readonly #host: SessionHost
   readonly #ticker: Ticker
   #wait: Timer | undefined
   #isOpen = true
   #reported = -1
+  #state: FollowerState | undefined
 
   constructor(
     link: Link,
@@ -197,13 +217,14 @@ class SenderDriver implements FollowerSession {
     from: Lsn,
     context: SenderContext,
     limits: LinkLimits,
-    onClosed: ((error: UnderstudyError | undefined) => void) | undefined,
+    host: SessionHost,
   ) {
     const { log, clock } = context
     this.name = name
     this.formats = formats
     this.#link = link
     this.#context = context
+    this.#host = host
     this.#machine = new SenderMachine({
       ...limits,
       epoch: log.history.at(-1)?.number ?? 0,
@@ -212,14 +233,17 @@ class SenderDriver implements FollowerSession {
       highWatermark: context.highWatermark(),
       nowMs: clock.monotonic(),
     })
-    this.#ticker = new Ticker(clock, limits.heartbeatMs, () => this.#step({ kind: 'tick' }))
+    this.#ticker = new Ticker(clock, limits.heartbeatMs, () => {
+      this.#step({ kind: 'tick' })
+      host.ticked()
+    })
     link.start({
       message: (message) => this.#step({ kind: 'message', message }),
       drained: () => this.#step({ kind: 'writable' }),
       closed: (error) => {
         this.#end()
         context.onFollower?.({ kind: 'left', name, error })
-        onClosed?.(error)
+        host.closed(error)
       },
     })
     this.#step({ kind: 'tick' })
@@ -227,16 +251,24 @@ class SenderDriver implements FollowerSession {
 
   status(): FollowerStatus {
     const { log, clock } = this.#context
-    const progress = this.#machine.progress()
+    const { applied, stateSinceMs, heardAtMs, ...progress } = this.#machine.progress()
+    const nowMs = clock.monotonic()
+    const isHeard = heardAtMs !== undefined
     return {
-      name: this.name,
+      ...this.standing(),
       remote: this.#link.remote,
       ...progress,
-      lagRecords: Math.max(0, log.durable - progress.applied),
-      lagBytes: log.slots.get(this.name)?.heldBytes ?? 0,
-      sinceMs: clock.monotonic() - progress.stateSinceMs,
-      syncState: this.#context.syncState?.(this.name) ?? 'async',
+      applied: isHeard ? applied : undefined,
+      lag: isHeard ? lagOf(log, this.#host.ages, applied, nowMs) : undefined,
+      heardMs: isHeard ? nowMs - heardAtMs : undefined,
+      sinceMs: nowMs - stateSinceMs,
     }
+  }
+
+  standing(): FollowerStanding {
+    const { name } = this
+    const { state } = this.#machine.progress()
+    return { name, state, syncState: this.#context.syncState?.(name) ?? 'async' }
   }
 
   wake(): void {
@@ -260,11 +292,14 @@ class SenderDriver implements FollowerSession {
 
   /** Only of the connection that stands: an older one of the same name has ended before. */
   #report(): void {
-    const { onProgress } = this.#context
-    if (onProgress === undefined || !this.#isOpen || this.#reported === this.#machine.changes) return
+    if (!this.#isOpen || this.#reported === this.#machine.changes) return
     this.#reported = this.#machine.changes
     const { state, received, durable, applied, unackedBytes } = this.#machine.progress()
-    onProgress(this.name, { streams: state === 'streaming', received, durable, applied, unackedBytes })
+    const streams = state === 'streaming'
+    this.#context.onProgress?.(this.name, { streams, received, durable, applied, unackedBytes })
+    if (state === this.#state) return
+    this.#state = state
+    this.#host.changed()
   }
 
   #step(event: SenderEvent): void {
@@ -343,83 +378,5 @@ class SenderDriver implements FollowerSession {
   #slots(): SlotPosition[] {
     const slots = this.#context.log.slots.list().slice(0, LIMITS.slotsMax)
     return slots.map(({ name, lsn }) => ({ name, lsn }))
-  }
-}
-
-/** All followers of a leader. */
-export class Followers {
-  readonly #context: SenderContext
-  readonly #sessions = new Map<string, FollowerSession>()
-  /** Those that left and have a slot: never more than there are slots. */
-  readonly #absent = new Map<string, { readonly error: UnderstudyError | undefined; readonly atMs: number }>()
-
-  constructor(context: SenderContext) {
-    this.#context = context
-  }
-
-  /** Serves a follower that said Hello. A follower that comes again replaces its old connection, which may be half dead. */
-  accept(link: Link, hello: Hello): void {
-    this.#sessions
-      .get(hello.node)
-      ?.close(
-        new UnderstudyError(
-          'CONNECTION_LOST',
-          `Node ${hello.node} connected again; this connection was replaced.`,
-        ),
-      )
-    this.#sessions.delete(hello.node)
-    const end = { isOver: false }
-    // A connection that ended before it came here says so while it is being accepted.
-    let session: FollowerSession | undefined
-    session = serveFollower(link, hello, this.#context, (error) => {
-      end.isOver = true
-      if (this.#sessions.get(hello.node) !== session) return
-      this.#sessions.delete(hello.node)
-      this.#absent.set(hello.node, { error, atMs: this.#context.clock.monotonic() })
-    })
-    if (session === undefined || end.isOver) return
-    this.#sessions.set(hello.node, session)
-    this.#absent.delete(hello.node)
-    // Its own coming may have been what an ack rule waited for: the high watermark rose before it was among the sessions.
-    session.wake()
-  }
-
-  /** The leader's durable end or high watermark moved. */
-  wake(): void {
-    for (const session of this.#sessions.values()) session.wake()
-  }
-
-  /** Another format is in force: followers that cannot apply it are told so and go. */
-  recheck(): void {
-    for (const [name, session] of this.#sessions) {
-      const why = this.#context.unfit?.(session.formats)
-      if (why === undefined) continue
-      const error = new UnderstudyError('FORMAT_INCOMPATIBLE', unfitFollower(name, why), { node: name })
-      session.close(error)
-      this.#sessions.delete(name)
-      this.#absent.set(name, { error, atMs: this.#context.clock.monotonic() })
-    }
-  }
-
-  status(): FollowerStatus[] {
-    return [...this.#sessions.values()].map((session) => session.status())
-  }
-
-  /** Followers that left and may come back. */
-  absent(): AbsentFollower[] {
-    const { log, clock } = this.#context
-    for (const name of this.#absent.keys()) if (log.slots.get(name) === undefined) this.#absent.delete(name)
-    return [...this.#absent].map(([name, { error, atMs }]) => ({
-      name,
-      state: error !== undefined && DIVERGENCES.has(error.code) ? 'diverged' : 'disconnected',
-      error,
-      sinceMs: clock.monotonic() - atMs,
-    }))
-  }
-
-  /** Ends every connection, with the reason if there is one. */
-  close(error?: UnderstudyError): void {
-    for (const session of this.#sessions.values()) session.close(error)
-    this.#sessions.clear()
   }
 }

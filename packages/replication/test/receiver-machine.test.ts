@@ -109,6 +109,10 @@ testScripts('receiver', () => {
     if (machine === undefined) throw new Error('a script begins with "follower"')
     if (command.words[0] === 'follower') return []
     if (command.words[0] === 'report') return [printAction({ kind: 'report', ...machine.progress() })]
+    if (command.words[1] === 'lag') {
+      const lag = machine.lag(Number(command.words[0]))
+      return [lag === undefined ? 'lag unknown' : printAction({ kind: 'lag', ...lag })]
+    }
     const actions = machine.step(eventOf(command), Number(command.words[0]))
     return actions.length === 0 ? ['nothing'] : actions.map(printAction)
   }

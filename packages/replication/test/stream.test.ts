@@ -39,12 +39,12 @@ describe('streaming', () => {
         state: 'streaming',
         durable: leader.log.end.lsn,
         applied: leader.log.end.lsn,
-        lagRecords: 0,
+        lag: { records: 0, bytes: 0, ageMs: 0, ageIsAtLeast: false },
         unackedBytes: 0,
       },
     ])
     expect(leader.followers.status()[0]?.rttMs).toBeGreaterThan(0)
-    expect(follower.following.report()).toMatchObject({ lagRecords: 0, state: 'streaming' })
+    expect(follower.following.report()).toMatchObject({ lag: { records: 0, bytes: 0, ageMs: 0 }, state: 'streaming' })
   })
 
   test('a connection that ended before it was accepted is no follower, and throws nothing', async () => {

@@ -198,6 +198,12 @@ export class MemoryLog implements Log {
     }
   }
 
+  bytesAfter(lsn: Lsn): number {
+    return this.#records
+      .slice(Math.max(0, lsn - this.#base.lsn))
+      .reduce((sum, record) => sum + record.length, 0)
+  }
+
   crcAt(lsn: Lsn): number | undefined {
     if (lsn === this.#base.lsn) return this.#base.crc
     const part = lsn < this.first - 1 ? undefined : this.#at(lsn)
@@ -304,7 +310,7 @@ class MemorySlots implements RetentionSlots {
   }
 
   drop(name: string): void {
-    this.#slots.delete(name)
+    if (!this.#slots.delete(name)) throw new UnderstudyError('SLOT_UNKNOWN', name)
   }
 
   get(name: string): Slot | undefined {
