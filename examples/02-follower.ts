@@ -51,8 +51,8 @@ await follower
   .catch((error: Error & { code?: string }) => {
     console.log(`${error.code}: a follower takes no writes`)
   })
-for (const { name, state, lagRecords } of leader.status().followers ?? [])
-  console.log(`leader sees ${name}: ${state}, ${lagRecords} records behind`)
+for (const { name, state, lag } of leader.status().followers ?? [])
+  console.log(`leader sees ${name}: ${state}, ${lag?.records ?? 'unknown'} records behind`)
 
 await follower.close()
 await leader.close()

@@ -9,6 +9,7 @@ import { describeError, errorJson, type Output } from './output.ts'
 import { addBenchCommand } from './commands/bench.ts'
 import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
+import { addForgetCommand } from './commands/forget.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -49,6 +50,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addVerifyCommand,
     addLogCommand,
     addSlotsCommand,
+    addForgetCommand,
     addSwitchFormatCommand,
     addCredentialCommand,
     addBenchCommand,

@@ -185,6 +185,32 @@ describe('a leader and a follower', () => {
     expect((await run('slots', a.address, '--drop', 'local')).error[0]).toMatch(/^INVALID_ARGUMENT .*kept/)
   })
 
+  test('status shows followers that are connected and gone; forget lets go of one that is gone', async () => {
+    const { a, b } = await cluster()
+    const shown = await run('status', a.address)
+    expect(shown.out).toContain('followers of a')
+    expect(shown.out.join('\n')).toMatch(/^b +(catchup|streaming) for .* async +\d+ +\d+ +\d+ +\d+ +none/m)
+    expect((await run('forget', a.address, 'b')).error[0]).toMatch(
+      /^MEMBER_IN_USE b cannot be forgotten: it is connected\. .*Stop it first/,
+    )
+    b.process.child.kill('SIGTERM')
+    await b.process.ended
+    const gone = await run('status', a.address, '--json')
+    expect(list(gone.json['nodes'])[0]?.['status']).toMatchObject({
+      followers: [],
+      absentFollowers: [{ name: 'b', state: 'disconnected', slot: { state: 'reserved' } }],
+    })
+    expect((await run('status', a.address)).out.join('\n')).toMatch(
+      /gone, with slots of a\n.*\nb +disconnected +\d+ ms/,
+    )
+    expect((await run('forget', a.address, 'b')).out).toEqual(['forgot b'])
+    expect((await run('forget', a.address, 'b', '--json')).json).toMatchObject({
+      ok: false,
+      error: { code: 'SLOT_UNKNOWN' },
+    })
+    expect((await run('status', a.address)).out.join('\n')).not.toContain('gone')
+  })
+
   test('log prints every record with its rows while the node runs, also for a machine', async () => {
     const { folder, a } = await cluster()
     await run('sql', a.address, NOTES)
@@ -221,7 +247,7 @@ describe('mistakes', () => {
   })
 
   test('every command shows examples, and its version', async () => {
-    for (const command of ['demo', 'start', 'status', 'sql', 'verify', 'log', 'slots']) {
+    for (const command of ['demo', 'start', 'status', 'sql', 'verify', 'log', 'slots', 'forget']) {
       const { code, out } = await run(command, '--help')
       expect(code).toBe(0)
       expect(out.join('\n')).toMatch(/Examples:\n +\$ understudy /)

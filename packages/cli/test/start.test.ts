@@ -59,7 +59,7 @@ describe('stopping', () => {
       await write('create table t (id integer primary key)')
       const shown = (await run('status', address)).out.join('\n')
       expect(shown).toContain('acks of a: durable FIRST 1 (b, c), in force, nothing waits, on unmet degrade')
-      expect(shown).toMatch(/^b +streaming .* sync$/m)
+      expect(shown).toMatch(/^b +streaming for .* sync /m)
       follower.child.kill('SIGKILL')
       await follower.ended
       await write('insert into t values (1)')

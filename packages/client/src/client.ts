@@ -73,6 +73,8 @@ export interface Client extends AsyncDisposable {
   /** The node's retention slots. */
   slots(options?: CallOptions): Promise<readonly Slot[]>
   dropSlot(name: string, options?: CallOptions): Promise<void>
+  /** Leader: drops the slot of a follower that is gone for good, and all that is known of it; refused while it is needed. */
+  forget(name: string, options?: CallOptions): Promise<void>
   /** Leader: records are of the log format of this name from the position on that it resolves with. */
   switchFormat(format: string, options?: CallOptions): Promise<Position>
   /** Ends the connection. Calls that wait fail: with `CLOSED`, writes with `OUTCOME_UNKNOWN`. */

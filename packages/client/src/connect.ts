@@ -222,6 +222,10 @@ class NodeClient implements Client {
     await this.#ask('json', { kind: 'dropSlot', name }, options)
   }
 
+  async forget(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#ask('json', { kind: 'forget', name }, options)
+  }
+
   async switchFormat(format: string, options: CallOptions = {}): Promise<Position> {
     return (await this.#ask('position', { kind: 'switchFormat', format }, options)).position
   }

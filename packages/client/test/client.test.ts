@@ -108,6 +108,7 @@ describe('calls', () => {
         release: () => void seen.push('release'),
         slots: () => [{ name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 }],
         dropSlot: (name) => void seen.push(name),
+        forget: (name) => void seen.push(`forget ${name}`),
         switchFormat: (format) => (seen.push(format), { epoch: 3, lsn: 9 }),
       },
     })
@@ -132,6 +133,7 @@ describe('calls', () => {
       { name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 },
     ])
     expect(await client.dropSlot('b')).toBeUndefined()
+    expect(await client.forget('c')).toBeUndefined()
     expect(await client.switchFormat('wal')).toEqual({ epoch: 3, lsn: 9 })
     const page = { key: ['t'], columns: ['', 'id'], rows: [['i', POSITION.lsn + 7]] }
     expect(await client.rows(POSITION, 't', 7)).toEqual(page)
@@ -143,6 +145,7 @@ describe('calls', () => {
       ],
       [{ sql: 'c', parameters: ['x'] }, POSITION, 5],
       'b',
+      'forget c',
       'wal',
       'release',
     ])

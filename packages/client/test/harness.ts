@@ -36,6 +36,7 @@ export class Cluster {
       release: unexpectedCall,
       slots: unexpectedCall,
       dropSlot: unexpectedCall,
+      forget: unexpectedCall,
       switchFormat: unexpectedCall,
       ...handlers,
     }

@@ -113,7 +113,7 @@ export interface Log extends AsyncDisposable {
   records(from: Lsn, upTo?: Lsn): Iterable<LogRecord>
   /**
    * Bytes of the records above `lsn`, through `end`; 0 from `end` on. Never too few; exact among the newest records, which are in
-   * memory, and below them at most 64 KiB or one append too many.
+   * memory, and below them at most 64 KiB or one append too many, with what the log itself put between appends.
    */
   bytesAfter(lsn: Lsn): number
   /** CRC of the record at `lsn`, also of the one just before `first`; `undefined` when it is not known any more. */

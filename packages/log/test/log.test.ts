@@ -104,3 +104,30 @@ describe('appending and reading', () => {
     expect(log.crcAt(1000)).toBe(77)
   })
 })
+
+describe('bytes after a position', () => {
+  test('are exact among the newest records, never too few below them, and none from the end on', async () => {
+    using dir = scratch()
+    await using log = openLog({ directory: dir.path, segmentBytes: 256 * 1024, tailCacheBytes: 64 * 1024 })
+    begin(log)
+    const exact = (lsn: number): number => {
+      let bytes = 0
+      for (let next = lsn + 1; next <= log.end.lsn;) {
+        const run = log.read(next, { upTo: log.end.lsn })!
+        bytes += run.bytes.length
+        next = run.last + 1
+      }
+      return bytes
+    }
+    for (let n = 0; n < 2000; n++) log.append([draft(`${n}`.padEnd(n % 700, '.')), draft('more')])
+    const end = log.end.lsn
+    expect([log.bytesAfter(end), log.bytesAfter(end + 9)]).toEqual([0, 0])
+    for (const lsn of [end - 1, end - 2, end - 50]) expect(log.bytesAfter(lsn)).toBe(exact(lsn))
+    for (let lsn = 0; lsn < end; lsn += 97) {
+      const excess = log.bytesAfter(lsn) - exact(lsn)
+      expect(excess).toBeGreaterThanOrEqual(0)
+      // What stands between appends is counted too, below the newest.
+      expect(excess).toBeLessThanOrEqual(64 * 1024 + 32 * (end - lsn))
+    }
+  })
+})

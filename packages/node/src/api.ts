@@ -12,6 +12,7 @@ import type {
 } from '@understudy/contracts'
 import type { TableDigest, TableRows } from '@understudy/protocol'
 import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
+import type { EventsOptions, EventStream } from './events.ts'
 import type { Role } from './options.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -69,9 +70,22 @@ export interface UnderstudyNode extends AsyncDisposable {
   slots(): Slot[]
   /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
   dropSlot(name: string): void
+  /**
+   * Leader: drops the slot of a follower that will not come back, and all that is known of it. Throws `MEMBER_IN_USE` for one that
+   * is connected or that the ack rule names, `NOT_LEADER`, `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own slot.
+   */
+  forget(name: string): void
+  /** What the node tells from now on, as a stream: see `EventsOptions`. It ends when the node is closed. */
+  events(options?: EventsOptions): EventStream
   /** Checkpoints now, apart from the schedule. */
   checkpoint(): Promise<void>
   status(): NodeStatus
   /** Answers the writes that wait, ends every connection, waits for reads in progress, gives the directory free. */
   close(): Promise<void>
 }
+
+/** What can be asked of a node before it has started, too. */
+export type ObservedNode = Pick<
+  UnderstudyNode,
+  'name' | 'role' | 'cluster' | 'applied' | 'failure' | 'status' | 'events'
+>

@@ -26,6 +26,8 @@ export interface CheckpointerOptions {
   readonly bytes: number
   /** How often the bytes are looked at. */
   readonly intervalMs: number
+  /** The log was cut as far as its slots allow. */
+  readonly collected?: () => void
   /** A checkpoint failed: the node must stop trusting its disk. */
   readonly failed: (error: UnderstudyError) => void
 }
@@ -89,6 +91,7 @@ export class Checkpointer implements AsyncDisposable {
       if (point === undefined || this.#closed || log.failure !== undefined) return
       log.slots.advance(LOCAL_SLOT, point.lsn)
       log.collect()
+      this.#options.collected?.()
     } catch (error) {
       this.#fail(error)
     }

@@ -33,6 +33,7 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
     release: (at) => node.release(at),
     slots: () => node.slots(),
     dropSlot: (name) => node.dropSlot(name),
+    forget: (name) => node.forget(name),
     switchFormat: (format) => node.switchFormat(format),
   }
 }

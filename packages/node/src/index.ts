@@ -1,7 +1,8 @@
 /** Composes the parts handed in into one replicated node. */
 export { createNode } from './node.ts'
-export type { ReadOptions, UnderstudyNode } from './api.ts'
-export type { NodeEvent, NodeOptions, Role } from './options.ts'
+export type { ObservedNode, ReadOptions, UnderstudyNode } from './api.ts'
+export type { EventsDropped, EventsOptions, EventStream, NodeEvent, StampedEvent } from './events.ts'
+export type { NodeOptions, Role } from './options.ts'
 export type {
   AbsentFollowerStatus,
   AckReport,
@@ -25,6 +26,8 @@ export {
   type AckPolicy,
   type AckRule,
   type AckSet,
+  type FollowerStatus,
+  type Lag,
   type OnUnmet,
   type Statement,
   type SyncState,

@@ -18,9 +18,11 @@ import {
   type AbsentFollower,
   type BecomeLeaderOptions,
   type CommitPipeline,
+  type FollowerEvent,
   type FollowerStatus,
   type LinkLimits,
 } from '@understudy/replication'
+import type { NodeEvent } from './events.ts'
 import type { FrozenViews } from './frozen-views.ts'
 import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
@@ -44,6 +46,8 @@ export interface LeaderRole {
   followers(): FollowerStatus[]
   /** Followers that left and whose slots are kept. */
   absent(): AbsentFollower[]
+  /** Lets go of a follower that is gone for good. Throws `MEMBER_IN_USE`, `SLOT_UNKNOWN`, `INVALID_ARGUMENT`. */
+  forget(name: string): void
   snapshots(): SnapshotServer['transfers']
   /** Stops leading with a reason; what is durable stays. */
   stop(error: UnderstudyError): void
@@ -64,23 +68,21 @@ export async function startLeading(
   const freeze = (point: LogPoint): void => views.keep(point, () => sidecar?.takeView() ?? storage.freeze())
   // A leader of pages logs a base before anyone can follow.
   let followers: Followers | undefined
-  let hasStarted = false
   const waiters = new AppliedWaiters(log, clock, () => storage.applied)
   const { pipeline, epoch, redone } = await becomeLeader({
     ...partsOf(data, cluster, settings),
     onDurable: () => followers?.wake(),
     onVisible: () => waiters.notify(),
-    onAckRule: (rule) => emit({ kind: 'acks', ...rule }),
+    onAckRule: (rule) => {
+      emit({ kind: 'acks', ...rule })
+      followers?.look()
+    },
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
     onFailed: (error) => failed(error),
-    onProgress: (applied, upTo) => {
-      emit({ kind: 'redo', applied, upTo })
-      // A throw between two batches ends redo; what was applied is kept.
-      if (!hasStarted) throwIfAborted(settings)
-    },
+    onProgress: (applied, upTo) =>
+      tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),
   })
-  hasStarted = true
   const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
   if (settings.sidecar !== undefined)
     sidecar = new Sidecar({ storage, pipeline, clock, pollMs: settings.sidecarPollMs, failed })
@@ -107,6 +109,7 @@ export async function startLeading(
     },
     followers: () => serving.status(),
     absent: () => serving.absent(),
+    forget: (follower) => forgetFollower(follower, serving, snapshots, settings),
     snapshots: () => snapshots.transfers,
     stop: (error) => {
       void sidecar?.close()
@@ -122,6 +125,23 @@ export async function startLeading(
       await snapshots.close()
     },
   }
+}
+
+/** A throw between two batches ends redo; what was applied is kept. */
+function tellRedo(event: NodeEvent, settings: Settings, hasStarted: boolean): void {
+  settings.emit(event)
+  if (!hasStarted) throwIfAborted(settings)
+}
+
+function forgetFollower(
+  name: string,
+  followers: Followers,
+  { transfers }: SnapshotServer,
+  { emit }: Settings,
+): void {
+  if (transfers.some(({ follower }) => follower === name)) throw inUse(name)
+  followers.forget(name)
+  emit({ kind: 'followerForgotten', name })
 }
 
 /** What a leader is made of, apart from what it tells of. */
@@ -172,13 +192,28 @@ function serveFollowers(
     syncState: (follower) => pipeline.syncState(follower),
     ...(settings.link && { limits: settings.link }),
     onMustStopLeading: (error) => failed(error),
-    onFollower: (event) =>
-      emit(
-        event.kind === 'joined'
-          ? { kind: 'followerJoined', name: event.name, verdict: describeVerdict(event.decision) }
-          : { kind: 'followerLeft', name: event.name, error: event.error },
-      ),
+    onFollower: (event) => emit(followerEvent(event)),
   })
+}
+
+function followerEvent(event: FollowerEvent): NodeEvent {
+  const { name } = event
+  switch (event.kind) {
+    case 'joined':
+      return { kind: 'followerJoined', name, verdict: describeVerdict(event.decision) }
+    case 'left':
+      return { kind: 'followerLeft', name, error: event.error }
+    case 'changed':
+      return { kind: 'followerChanged', name, state: event.state, syncState: event.syncState }
+  }
+}
+
+function inUse(name: string): UnderstudyError {
+  return new UnderstudyError(
+    'MEMBER_IN_USE',
+    `${name} cannot be forgotten: it is getting a snapshot. Its slot and everything else was kept. Stop it first, then forget it.`,
+    { node: name },
+  )
 }
 
 /** Followers can apply only formats that they were given, and they are given what this node was. */

@@ -2,6 +2,7 @@
 import { LOCAL_SLOT, type Log, type UnderstudyError } from '@understudy/contracts'
 import { openLog } from '@understudy/log'
 import { adoptStorage } from '@understudy/replication'
+import { SlotWatch } from './slot-watch.ts'
 import { lockDirectory, openStorage, type DirectoryLock, type SqliteStorage } from '@understudy/sqlite'
 import { Checkpointer } from './checkpointer.ts'
 import type { GenerationPaths } from './layout.ts'
@@ -81,12 +82,14 @@ class OpenNodeData implements NodeData {
     this.storage = storage
     this.log = log
     this.#lock = lock
+    const slots = new SlotWatch(({ name, state, lsn }) => settings.emit({ kind: 'slot', name, state, lsn }))
     this.checkpointer = new Checkpointer({
       storage,
       log,
       clock: settings.clock,
       bytes: settings.checkpointBytes,
       intervalMs: CHECKPOINT_INTERVAL_MS,
+      collected: () => slots.look(log.slots.list()),
       failed,
     })
   }

@@ -30,6 +30,7 @@ import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
+import type { EventsOptions, EventStream } from './events.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
 import { checkSidecar, generationPaths, noteSidecar, removeOtherGenerations } from './layout.ts'
@@ -68,6 +69,7 @@ export async function createNode(options: NodeOptions): Promise<UnderstudyNode> 
   throwIfAborted(settings)
   const node = new ComposedNode(settings, lockDirectory(settings.directory))
   try {
+    settings.observe?.(node)
     await node.start()
     return node
   } catch (error) {
@@ -206,6 +208,16 @@ class ComposedNode implements UnderstudyNode {
       )
     }
     data.log.slots.drop(name)
+  }
+
+  forget(name: string): void {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    leading.forget(name)
+  }
+
+  events(options?: EventsOptions): EventStream {
+    return this.#settings.events.stream(options)
   }
 
   async checkpoint(): Promise<void> {
@@ -408,6 +420,7 @@ class ComposedNode implements UnderstudyNode {
       () => this.#data?.close(),
       () => this.#forgetBeginning(),
       () => this.#lock.release(),
+      () => this.#settings.events.close(),
     ]
     const errors: unknown[] = []
     for (const step of steps) {

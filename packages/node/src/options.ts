@@ -8,12 +8,10 @@ import {
   type Clock,
   type Files,
   type LogFormat,
-  type LogPoint,
   type Random,
   type SqliteConnection,
   type Transport,
 } from '@understudy/contracts'
-import type { SnapshotProgress } from '@understudy/bootstrap'
 import type { Credential, Grants } from '@understudy/protocol'
 import { nodeFiles } from '@understudy/log'
 import {
@@ -22,9 +20,10 @@ import {
   type AckPolicy,
   type LinkLimits,
   type PipelineLimits,
-  type ReceiverState,
 } from '@understudy/replication'
 import type { Setup } from '@understudy/sqlite'
+import type { ObservedNode } from './api.ts'
+import { EventHub, type NodeEvent } from './events.ts'
 
 export type Role = 'leader' | 'follower'
 
@@ -74,6 +73,8 @@ export interface NodeOptions {
   /** Follower: this directory was a leader's, maybe of another name, and may be replaced by a snapshot all the same. Default false. */
   readonly replaceLeader?: boolean
   readonly onEvent?: (event: NodeEvent) => void
+  /** Gets the node before it starts, so that a monitor can tell what a start is doing. Use what `ObservedNode` names only. */
+  readonly observe?: (node: ObservedNode) => void
   /** Gives up a start with `ABORTED`; without effect once the node has started. */
   readonly signal?: AbortSignal
 
@@ -109,40 +110,6 @@ export interface ConnectionLimits {
   readonly strangersMax: number
 }
 
-/** What a node tells while it runs. Each kind's fields are plain data. */
-export type NodeEvent =
-  | { readonly kind: 'listening'; readonly address: string }
-  | {
-      readonly kind: 'leading'
-      readonly epoch: number
-      readonly redoneFrom: LogPoint
-      readonly redoneTo: LogPoint
-    }
-  | { readonly kind: 'redo'; readonly applied: LogPoint; readonly upTo: number }
-  | { readonly kind: 'snapshot'; readonly progress: SnapshotProgress }
-  /** A follower's log is damaged: what is there is kept, and a snapshot of the leader replaces it. */
-  | { readonly kind: 'damaged'; readonly error: UnderstudyError }
-  | { readonly kind: 'snapshotRetry'; readonly error: UnderstudyError; readonly delayMs: number }
-  | {
-      readonly kind: 'bootstrapped'
-      readonly point: LogPoint
-      readonly bytes: number
-      readonly transferredBytes: number
-    }
-  | { readonly kind: 'state'; readonly state: ReceiverState; readonly error: UnderstudyError | undefined }
-  | { readonly kind: 'followerJoined'; readonly name: string; readonly verdict: string }
-  | { readonly kind: 'followerLeft'; readonly name: string; readonly error: UnderstudyError | undefined }
-  /** The ack rule in force is another one: `degraded` while the set does not acknowledge. Its record is durable. */
-  | { readonly kind: 'acks'; readonly effective: string; readonly degraded: boolean }
-  /** Sidecar: a base was logged, from which followers make their files equal again: at each start, and when changes cannot be told page by page. */
-  | { readonly kind: 'rebased'; readonly point: LogPoint }
-  /** Somebody connected and was turned away, and was told less than stands here. */
-  | { readonly kind: 'refused'; readonly remote: string; readonly error: UnderstudyError }
-  /** A client's request met a defect: it was told that something failed, this is what. */
-  | { readonly kind: 'requestFailed'; readonly error: unknown }
-  /** The node stopped writing or following for good; reads go on where they can. */
-  | { readonly kind: 'failed'; readonly error: UnderstudyError }
-
 /** Options with their defaults. */
 export interface Settings extends NodeOptions {
   readonly clock: Clock
@@ -152,6 +119,7 @@ export interface Settings extends NodeOptions {
   readonly checkpointBytes: number
   readonly sidecarPollMs: number
   readonly emit: (event: NodeEvent) => void
+  readonly events: EventHub
 }
 
 export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
@@ -192,9 +160,11 @@ export function resolveOptions(options: NodeOptions): Settings {
   checkNumbers(options)
   const sidecar = resolveSidecar(options)
   const { format, formats = [], onEvent } = options
+  const clock = options.clock ?? systemClock()
+  const events = new EventHub(clock, onEvent)
   return {
     ...options,
-    clock: options.clock ?? systemClock(),
+    clock,
     random: options.random ?? systemRandom(),
     files: options.files ?? nodeFiles(),
     ...(sidecar !== undefined && { sidecar }),
@@ -204,7 +174,8 @@ export function resolveOptions(options: NodeOptions): Settings {
       (each) => sidecar === undefined || each.physical === true,
     ),
     checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
-    emit: (event) => tell(onEvent, event),
+    emit: (event) => events.emit(event),
+    events,
   }
 }
 
@@ -220,15 +191,6 @@ export function startAborted(name: string, signal: AbortSignal | undefined): Und
     `The start of node ${name} was aborted. What it had received is kept, and the next start goes on from there.`,
     { cause: signal?.reason },
   )
-}
-
-/** A listener that throws is the user's own bug: it must neither end what the node is doing nor go unseen. */
-function tell(onEvent: NodeOptions['onEvent'], event: NodeEvent): void {
-  try {
-    onEvent?.(event)
-  } catch (error) {
-    process.emitWarning(error instanceof Error ? error : new Error(String(error)))
-  }
 }
 
 function checkIdentity({ name, directory }: NodeOptions): void {

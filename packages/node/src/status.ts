@@ -13,6 +13,7 @@ import type {
   AckStatus,
   FollowerReport,
   FollowerStatus,
+  Lag,
   ShadowReport,
 } from '@understudy/replication'
 import type { SnapshotServer } from '@understudy/bootstrap'
@@ -33,7 +34,7 @@ export interface NodeStatus {
   /** End of this node's log that is durable. */
   readonly durable: number
   readonly log: { readonly first: number; readonly end: string; readonly slots: readonly Slot[] }
-  /** Follower: its distance to the leader. Records are counted by the leader's last message. */
+  /** Follower: how it stands with its leader. */
   readonly following: FollowingStatus | undefined
   /** Follower: how its snapshot goes, while it has no data. */
   readonly bootstrap: BootstrapStatus | undefined
@@ -45,7 +46,7 @@ export interface NodeStatus {
   readonly acks?: AckReport
   /** Leader with a shadow format: what it and the format in force have measured. */
   readonly shadow?: ShadowReport
-  /** Leader: each follower that left and whose slot is kept. */
+  /** Leader: each follower that is gone and whose slot is kept. */
   readonly absentFollowers?: readonly AbsentFollowerStatus[]
   readonly snapshots?: SnapshotServer['transfers']
   readonly failure: ErrorStatus | undefined
@@ -88,17 +89,19 @@ export interface BootstrapStatus {
   readonly lastError: ErrorStatus | undefined
 }
 
-export interface AbsentFollowerStatus {
-  readonly name: string
-  readonly state: AbsentFollower['state']
-  readonly sinceMs: number
+export interface AbsentFollowerStatus extends Omit<AbsentFollower, 'state' | 'error'> {
+  /** `bootstrapping`: it is getting a snapshot. `diverged`: it left because it could not apply a record. */
+  readonly state: AbsentFollower['state'] | 'bootstrapping'
   readonly error: ErrorStatus | undefined
 }
 
 export interface FollowingStatus {
   /** The address it was given. */
   readonly leader: string | undefined
-  readonly lagRecords: number
+  /** How far it is behind; `undefined` when the link is down, or the leader silent for two heartbeats. */
+  readonly lag: Lag | undefined
+  /** Milliseconds since the leader's last message; `undefined` without a connection. */
+  readonly heardMs: number | undefined
   /** End of the leader's durable log, by its last message. */
   readonly leaderLsn: number
   readonly rttMs: number | undefined
@@ -120,10 +123,11 @@ export function logStatus(
 
 /** A follower's report for status. */
 export function followingStatus(report: FollowerReport, leader: string | undefined): FollowingStatus {
-  const { lagRecords, leaderLsn, rttMs, lastError } = report
+  const { lag, heardMs, leaderLsn, rttMs, lastError } = report
   return {
     leader,
-    lagRecords,
+    lag,
+    heardMs,
     leaderLsn,
     rttMs,
     lastError: errorStatus(lastError),
@@ -154,9 +158,18 @@ export function leadingStatus(
     acks: { ...acks, pending: acks.pending && formatPosition(acks.pending) },
     ...(shadow && { shadow }),
     followers: leading.followers(),
-    absentFollowers: leading.absent().map((each) => ({ ...each, error: errorStatus(each.error) })),
+    absentFollowers: absentFollowers(leading),
     snapshots: leading.snapshots(),
   }
+}
+
+function absentFollowers(leading: LeaderRole): AbsentFollowerStatus[] {
+  const served = new Set(leading.snapshots().map(({ follower }) => follower))
+  return leading.absent().map((each) => ({
+    ...each,
+    state: served.has(each.name) ? 'bootstrapping' : each.state,
+    error: errorStatus(each.error),
+  }))
 }
 
 export function certificateReport({ certificate }: Listener): CertificateReport | undefined {

@@ -123,7 +123,7 @@ describe('the signal of a start', () => {
       },
     })
     await expect(start).rejects.toMatchObject({ code: 'ABORTED' })
-    expect(events.all.map(({ kind }) => kind)).toEqual(['redo'])
+    expect(events.all.map(({ kind }) => kind)).toEqual(['redo', 'closed'])
     expectFree(options.directory)
     expect(await countNotes(await cluster.start('a', 'leader'))).toBe(100)
   })

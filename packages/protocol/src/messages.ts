@@ -231,6 +231,7 @@ export type RequestBody =
     }
   | { readonly kind: 'slots' }
   | { readonly kind: 'dropSlot'; readonly name: string }
+  | { readonly kind: 'forget'; readonly name: string }
   /** Leader: records are of the log format of this name from the position on that answers. */
   | { readonly kind: 'switchFormat'; readonly format: string }
   /** Rows of a table in a view that was kept, in the order of the digest, after the first `offset` ones. */

@@ -43,6 +43,8 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       return writer.message(7, () => {})
     case 'dropSlot':
       return writer.message(8, () => writer.text(1, body.name, LIMITS.nameBytesMax))
+    case 'forget':
+      return writer.message(16, () => writer.text(1, body.name, LIMITS.nameBytesMax))
     case 'switchFormat':
       return writer.message(9, () => writer.text(1, body.format, LIMITS.nameBytesMax))
     case 'rows':
@@ -87,6 +89,8 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return { kind: 'slots' }
     case 8:
       return { kind: 'dropSlot', name: reader.message(readName) }
+    case 16:
+      return { kind: 'forget', name: reader.message(readName) }
     case 9:
       return { kind: 'switchFormat', format: reader.message(readName) }
     case 10:

@@ -152,6 +152,7 @@ const samples: Record<string, Message> = {
     body: { kind: 'digest', at: { epoch: 2, lsn: 1044 }, timeoutMs: 1000 },
   },
   'request-slots': { type: 'request', id: 6, body: { kind: 'slots' } },
+  'request-forget': { type: 'request', id: 7, body: { kind: 'forget', name: 'b' } },
   'request-dropSlot': { type: 'request', id: 7, body: { kind: 'dropSlot', name: 'b' } },
   'request-switchFormat': { type: 'request', id: 8, body: { kind: 'switchFormat', format: 'wal' } },
   'request-digest-keep': {

@@ -170,6 +170,7 @@ export const messages: Messages = {
       record({ kind: type('release'), at: position }),
       record({ kind: type('slots') }),
       record({ kind: type('dropSlot'), name }),
+      record({ kind: type('forget'), name }),
       record({ kind: type('switchFormat'), format: name }),
     ),
   }),

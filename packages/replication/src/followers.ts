@@ -12,7 +12,13 @@ import { inUse, ownSlot } from './failures.ts'
 import { FollowerWatch } from './follower-watch.ts'
 import { unfitFollower } from './handshake.ts'
 import { LINK_LIMITS, withDefaults } from './limits.ts'
-import { serveFollower, type FollowerSession, type FollowerStatus, type Link, type SenderContext } from './sender.ts'
+import {
+  serveFollower,
+  type FollowerSession,
+  type FollowerStatus,
+  type Link,
+  type SenderContext,
+} from './sender.ts'
 
 /** All followers of a leader. */
 export class Followers {
@@ -104,7 +110,11 @@ export class Followers {
     if (name === LOCAL_SLOT) throw ownSlot()
     if (this.#sessions.has(name)) throw inUse(name, 'it is connected', 'Stop it first')
     if ((syncState?.(name) ?? 'async') !== 'async')
-      throw inUse(name, 'the ack rule in force names it', 'Change the rule first, so that no write waits for it')
+      throw inUse(
+        name,
+        'the ack rule in force names it',
+        'Change the rule first, so that no write waits for it',
+      )
     log.slots.drop(name)
     this.#absent.delete(name)
   }

@@ -156,7 +156,10 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   /** What was not received has no bytes yet that this node could count. */
-  #lag({ received, leaderLsn, applied }: Omit<ReceiverProgress, 'heardAtMs'>, nowMs: number): Lag | undefined {
+  #lag(
+    { received, leaderLsn, applied }: Omit<ReceiverProgress, 'heardAtMs'>,
+    nowMs: number,
+  ): Lag | undefined {
     const known = this.#machine.lag(nowMs)
     if (known === undefined) return undefined
     if (known.records === 0) return NONE

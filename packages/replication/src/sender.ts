@@ -24,7 +24,7 @@ import {
 } from '@understudy/protocol'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import { CommitAges } from './commit-ages.ts'
-import { DIVERGENCES, asFailure } from './failures.ts'
+import { asFailure } from './failures.ts'
 import { decideHandshake, type HandshakeDecision } from './handshake.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
 import {
@@ -81,10 +81,7 @@ export type FollowerEvent =
   | { readonly kind: 'left'; readonly name: string; readonly error: UnderstudyError | undefined }
   | ({ readonly kind: 'changed' } & FollowerStanding)
 
-export interface FollowerStatus extends Omit<
-  FollowerProgress,
-  'applied' | 'stateSinceMs' | 'heardAtMs'
-> {
+export interface FollowerStatus extends Omit<FollowerProgress, 'applied' | 'stateSinceMs' | 'heardAtMs'> {
   readonly name: string
   readonly remote: string
   /** What it shows; `undefined` before it said so. */

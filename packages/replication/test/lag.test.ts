@@ -42,7 +42,9 @@ describe('lag', () => {
     expect(follower.following.report()).toMatchObject({ lag: undefined, state: 'streaming' })
     await world.clock.advance(6000)
     expect(leader.followers.status()).toEqual([])
-    expect(leader.followers.absent()).toMatchObject([{ name: 'b', state: 'disconnected', sinceIsAtLeast: false }])
+    expect(leader.followers.absent()).toMatchObject([
+      { name: 'b', state: 'disconnected', sinceIsAtLeast: false },
+    ])
     expect(follower.following.report()).toMatchObject({ lag: undefined, heardMs: undefined })
     world.network.healAll()
     await world.converge(leader, follower)
@@ -56,7 +58,11 @@ describe('lag', () => {
     const leader = await world.leader('a')
     world.follower('b', 'a')
     await world.clock.runUntil(() => leader.followers.status().length === 1, { withinMs: 1000, what: 'b' })
-    expect(leader.followers.status()[0]).toMatchObject({ applied: undefined, lag: undefined, heardMs: undefined })
+    expect(leader.followers.status()[0]).toMatchObject({
+      applied: undefined,
+      lag: undefined,
+      heardMs: undefined,
+    })
   })
 
   test('of commits from before this leader the age is a least one', async () => {
@@ -118,17 +124,30 @@ describe('who is gone', () => {
         return error
       }
     }
-    expect(forget('b')).toMatchObject({ code: 'MEMBER_IN_USE', message: expect.stringContaining('connected') })
+    expect(forget('b')).toMatchObject({
+      code: 'MEMBER_IN_USE',
+      message: expect.stringContaining('connected'),
+    })
     expect(forget('m')).toMatchObject({ code: 'MEMBER_IN_USE', message: expect.stringContaining('ack rule') })
     await follower.following.close()
     await world.clock.advance(100)
     expect(forget('b')).toMatchObject({ code: 'MEMBER_IN_USE', message: expect.stringContaining('ack rule') })
     expect(forget(LOCAL_SLOT)).toMatchObject({ code: 'INVALID_ARGUMENT' })
     expect(forget('nobody')).toMatchObject({ code: 'SLOT_UNKNOWN' })
-    expect(leader.followers.absent().map(({ name }) => name).toSorted()).toEqual(['b', 'm', 'x'])
+    expect(
+      leader.followers
+        .absent()
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(['b', 'm', 'x'])
     expect(forget('x')).toBe('forgotten')
     expect(leader.log.slots.get('x')).toBeUndefined()
-    expect(leader.followers.absent().map(({ name }) => name).toSorted()).toEqual(['b', 'm'])
+    expect(
+      leader.followers
+        .absent()
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(['b', 'm'])
   })
 })
 

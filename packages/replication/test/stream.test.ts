@@ -44,7 +44,10 @@ describe('streaming', () => {
       },
     ])
     expect(leader.followers.status()[0]?.rttMs).toBeGreaterThan(0)
-    expect(follower.following.report()).toMatchObject({ lag: { records: 0, bytes: 0, ageMs: 0 }, state: 'streaming' })
+    expect(follower.following.report()).toMatchObject({
+      lag: { records: 0, bytes: 0, ageMs: 0 },
+      state: 'streaming',
+    })
   })
 
   test('a connection that ended before it was accepted is no follower, and throws nothing', async () => {

@@ -17,6 +17,7 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   mark: 'admin',
   slots: 'admin',
   dropSlot: 'admin',
+  forget: 'admin',
   switchFormat: 'admin',
 }
 

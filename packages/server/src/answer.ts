@@ -72,6 +72,9 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
       return json(await handlers.slots())
     case 'switchFormat':
       return { kind: 'position', position: await handlers.switchFormat(body.format) }
+    case 'forget':
+      await handlers.forget(body.name)
+      return json(null)
     case 'dropSlot':
       break
   }

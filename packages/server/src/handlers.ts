@@ -66,6 +66,8 @@ export interface ClientHandlers {
   /** Plain data, one object for each retention slot. */
   slots(): Answer<readonly object[]>
   dropSlot(name: string): Answer<void>
+  /** Leader: drops the slot of a follower that is gone for good, and all that is known of it. */
+  forget(name: string): Answer<void>
   /** Leader: returns the position from which records are of the log format of this name. */
   switchFormat(format: string): Answer<Position>
 }

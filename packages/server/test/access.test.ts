@@ -17,6 +17,7 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'mark' }, ['admin']],
   [{ kind: 'slots' }, ['admin']],
   [{ kind: 'dropSlot', name: 'b' }, ['admin']],
+  [{ kind: 'forget', name: 'b' }, ['admin']],
   [{ kind: 'switchFormat', format: 'row' }, ['admin']],
 ]
 
@@ -30,6 +31,7 @@ const everything = {
   mark: () => AT,
   slots: () => [],
   dropSlot: () => undefined,
+  forget: () => undefined,
   switchFormat: () => AT,
 }
 

@@ -64,6 +64,7 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     release: unexpectedCall,
     slots: unexpectedCall,
     dropSlot: unexpectedCall,
+    forget: unexpectedCall,
     switchFormat: unexpectedCall,
     ...given,
   }

@@ -73,6 +73,7 @@ describe('answers', () => {
         },
         slots: () => [{ name: 'b', lsn: 4 }],
         dropSlot: (name) => void calls.push(['dropSlot', name]),
+        forget: (name) => void calls.push(['forget', name]),
       },
     })
     peer.ask(1, { kind: 'status' })
@@ -82,7 +83,8 @@ describe('answers', () => {
     peer.ask(5, { kind: 'digest', at: POSITION, timeoutMs: 9_999_999 })
     peer.ask(6, { kind: 'slots' })
     peer.ask(7, { kind: 'dropSlot', name: 'b' })
-    expect(await Promise.all([1, 2, 3, 4, 5, 6, 7].map((id) => peer.response(id)))).toEqual([
+    peer.ask(8, { kind: 'forget', name: 'c' })
+    expect(await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((id) => peer.response(id)))).toEqual([
       { kind: 'json', text: '{"role":"leader","bytes":"12"}' },
       { kind: 'results', results: [{ columns: [], rows: [], changes: 2 }], position: POSITION },
       { kind: 'results', results: [{ columns: ['x'], rows: [['y']], changes: 0 }], position: POSITION },
@@ -90,12 +92,14 @@ describe('answers', () => {
       { kind: 'digest', position: POSITION, tables: [{ table: 't', rows: 3, digest: 'ab' }] },
       { kind: 'json', text: '[{"name":"b","lsn":4}]' },
       { kind: 'json', text: 'null' },
+      { kind: 'json', text: 'null' },
     ])
     expect(calls).toEqual([
       ['write', [STATEMENT]],
       ['read', STATEMENT, POSITION, 500, 100_000],
       ['digest', POSITION, 600_000],
       ['dropSlot', 'b'],
+      ['forget', 'c'],
     ])
   })
 

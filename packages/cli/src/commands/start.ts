@@ -259,6 +259,7 @@ function showText(output: Output): (event: NodeEvent) => void {
 function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string | undefined {
   switch (event.kind) {
     case 'listening':
+    case 'closed':
       return undefined
     case 'redo':
       return `redo: applied ${formatPosition(event.applied)} of ${event.upTo}`
@@ -278,6 +279,12 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return `follower ${event.name} connected: ${event.verdict}`
     case 'followerLeft':
       return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
+    case 'followerChanged':
+      return `follower ${event.name} is ${event.state}${event.syncState === 'async' ? '' : `, ${event.syncState}`}`
+    case 'followerForgotten':
+      return `follower ${event.name} was forgotten`
+    case 'slot':
+      return describeSlot(event)
     case 'acks':
       return event.degraded
         ? `${pc.yellow('acks lowered')} to ${event.effective}: followers do not acknowledge`
@@ -294,6 +301,13 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
     case 'failed':
       return `${pc.red(event.error.code)} ${event.error.message}`
   }
+}
+
+function describeSlot({ name, state, lsn }: Extract<NodeEvent, { kind: 'slot' }>): string {
+  if (state === 'lost') return `${pc.yellow('slot lost')}: ${name} must bootstrap again`
+  if (state === 'unreserved')
+    return `${pc.yellow('slot over its cap')}: the log after ${lsn} is not kept for ${name} any more`
+  return `the log is kept for ${name} again`
 }
 
 /** The transport speaks to programs; here the decision is an option. */

@@ -5,6 +5,7 @@ import type { NodeStatus } from '@understudy/node'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { connectTo } from '../connections.ts'
 import { bytes, json, table } from '../output.ts'
+import { describeLag, followersOf } from '../followers.ts'
 import type { CommandContext } from '../program.ts'
 
 const EXAMPLES = `
@@ -21,7 +22,7 @@ type Answer = { readonly address: string } & (
 export function addStatusCommand(program: Command, context: CommandContext): void {
   addAccessOptions(program.command('status'))
     .description(
-      'Show role, position, lag and retention slots of nodes. Exits with 1 when one does not answer or has failed.',
+      'Show role, position and lag of nodes, and of a leader every follower: those connected, and those gone whose slots are kept. Exits with 1 when one does not answer or has failed.',
     )
     .argument('<address...>', 'addresses of nodes')
     .option('--json', 'one JSON object')
@@ -93,49 +94,22 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
   const rows = answers.map((answer) => {
     if (!answer.ok) return ['?', answer.address, '', answer.error.code, '', '', '']
     const { node, role, state, position, durable, following, log } = answer.status
-    const lag = following === undefined ? '' : following.lagRecords
+    const lag = following === undefined ? '' : describeLag(following.lag)
     return [node, answer.address, role, state, position, durable, lag, `${log.first}..${log.end}`]
   })
-  output.out(table(['node', 'address', 'role', 'state', 'position', 'durable', 'lag (records)', 'log'], rows))
+  output.out(table(['node', 'address', 'role', 'state', 'position', 'durable', 'lag', 'log'], rows))
   for (const answer of answers) {
     if (!answer.ok) {
       output.out(`${answer.address}: ${answer.error.code} ${answer.error.message}`)
       continue
     }
-    const { node, failure, followers, following, shadow, acks } = answer.status
+    const { node, failure, following, shadow, acks } = answer.status
     for (const line of warnings(answer.status)) output.out(`${node}: ${line}`)
     if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
     if (shadow !== undefined) output.out(describeShadow(node, shadow))
     if (acks !== undefined && acks.rule !== 'local') output.out(`acks of ${node}: ${describeAcks(acks)}`)
-    if (followers === undefined || followers.length === 0) continue
-    output.out(`followers of ${node}`)
-    output.out(
-      table(
-        [
-          'name',
-          'state',
-          'sent',
-          'received',
-          'durable',
-          'applied',
-          'lag (records)',
-          'round trip (ms)',
-          'acks',
-        ],
-        followers.map((follower) => [
-          follower.name,
-          follower.state,
-          follower.sent,
-          follower.received,
-          follower.durable,
-          follower.applied,
-          follower.lagRecords,
-          follower.rttMs?.toFixed(2) ?? '',
-          follower.syncState ?? '',
-        ]),
-      ),
-    )
+    for (const text of followersOf(answer.status)) output.out(text)
   }
 }

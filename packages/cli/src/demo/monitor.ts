@@ -117,7 +117,7 @@ class Watch {
     const { role, state, position, following } = status
     const { epoch, lsn } = parsePosition(position) ?? { epoch: 0, lsn: 0 }
     if (state !== 'bootstrapping') await this.#count(client)
-    const lagRecords = following?.lagRecords
+    const lagRecords = following?.lag?.records
     this.#view = {
       name: this.#node.name,
       role,

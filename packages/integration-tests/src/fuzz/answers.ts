@@ -44,6 +44,7 @@ const HANDLERS: ClientHandlers = {
   release: () => undefined,
   slots: () => [{ name: 'local', lsn: 3, state: 'reserved', heldBytes: 0 }],
   dropSlot: () => undefined,
+  forget: () => undefined,
   switchFormat: () => POSITION,
 }
 
@@ -57,6 +58,7 @@ const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
   (client) => client.release(POSITION),
   (client) => client.slots(),
   (client) => client.dropSlot('b'),
+  (client) => client.forget('b'),
   (client) => client.switchFormat('row'),
 ]
 

@@ -34,6 +34,7 @@ export const REQUESTS: readonly RequestBody[] = [
   { kind: 'release', at: { epoch: 1, lsn: 3 } },
   { kind: 'slots' },
   { kind: 'dropSlot', name: 'b' },
+  { kind: 'forget', name: 'b' },
   { kind: 'switchFormat', format: 'row' },
 ]
 

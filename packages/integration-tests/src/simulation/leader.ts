@@ -217,6 +217,7 @@ export class LeaderHost extends Host {
       },
       onFollower: (event) => {
         if (!this.isAlive(life)) return
+        if (event.kind === 'changed') return
         this.world.note(
           `${event.kind} ${event.name} ${event.kind === 'joined' ? event.decision.kind : (event.error?.code ?? '')}`,
         )

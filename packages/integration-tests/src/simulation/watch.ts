@@ -110,7 +110,7 @@ export class Watch {
       this.#world.broken('I16', `${follower.name} reports ${durable} as durable, ${applied.lsn} as applied`)
     // With an ack rule a node that restarts may show less than before, until its leader says what is acked.
     const isOfNow = shape.acks === undefined || follower.phase === 'catchup' || follower.phase === 'streaming'
-    if (status.durable > data.log.durable || (isOfNow && status.applied > data.storage.applied.lsn))
+    if (status.durable > data.log.durable || (isOfNow && (status.applied ?? 0) > data.storage.applied.lsn))
       this.#world.broken(
         'I16',
         `the leader takes ${status.durable} for durable at ${follower.name}, whose log is durable up to ${data.log.durable}`,
