@@ -11,7 +11,13 @@ import type {
   WriteTransaction,
 } from '@understudy/contracts'
 import type { TableDigest, TableRows } from '@understudy/protocol'
-import type { PositionToken, Statement, WriteOptions, WriteResult } from '@understudy/replication'
+import type {
+  CommitMeasuresSnapshot,
+  PositionToken,
+  Statement,
+  WriteOptions,
+  WriteResult,
+} from '@understudy/replication'
 import type { EventsOptions, EventStream } from './events.ts'
 import type { Role } from './options.ts'
 import type { NodeStatus } from './status.ts'
@@ -75,6 +81,8 @@ export interface UnderstudyNode extends AsyncDisposable {
    * is connected or that the ack rule names, `NOT_LEADER`, `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own slot.
    */
   forget(name: string): void
+  /** Histograms of commits since the node was made: latency, group size, fdatasync, waits for acks. */
+  measures(): CommitMeasuresSnapshot
   /** What the node tells from now on, as a stream: see `EventsOptions`. It ends when the node is closed. */
   events(options?: EventsOptions): EventStream
   /** Checkpoints now, apart from the schedule. */
@@ -87,5 +95,5 @@ export interface UnderstudyNode extends AsyncDisposable {
 /** What can be asked of a node before it has started, too. */
 export type ObservedNode = Pick<
   UnderstudyNode,
-  'name' | 'role' | 'cluster' | 'applied' | 'failure' | 'status' | 'events'
+  'name' | 'role' | 'cluster' | 'applied' | 'failure' | 'status' | 'measures' | 'events'
 >

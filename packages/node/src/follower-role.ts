@@ -202,7 +202,7 @@ export class FollowerRole {
   }
 
   #followLeader({ log, storage }: NodeData, over: (state: ReceiverState) => void): Following {
-    const { allFormats, clock, random, name, emit, link } = this.#settings
+    const { allFormats, clock, random, name, emit, link, measures } = this.#settings
     return followLeader({
       dial: (signal) => this.#dial(signal),
       log,
@@ -212,6 +212,7 @@ export class FollowerRole {
       cluster: this.cluster,
       clock,
       random,
+      measures,
       ...(link && { link }),
       onMarker: (point: LogPoint) => this.#views.keep(point, () => storage.freeze()),
       onState: (state, error) => {

@@ -150,7 +150,7 @@ function partsOf(
   cluster: string,
   settings: Settings,
 ): BecomeLeaderOptions<SqliteConnection> {
-  const { name, clock, random, format, allFormats, shadow, pipeline, acks } = settings
+  const { name, clock, random, format, allFormats, shadow, pipeline, acks, measures } = settings
   return {
     storage,
     log,
@@ -160,6 +160,7 @@ function partsOf(
     node: name,
     clock,
     random,
+    measures,
     ...(shadow && { shadow: { format: shadow, watched: watchedConnection } }),
     ...(pipeline && { limits: pipeline }),
     ...(acks && { acks }),

@@ -25,7 +25,12 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import { LIMITS, type TableDigest, type TableRows } from '@understudy/protocol'
-import type { Statement, WriteOptions } from '@understudy/replication'
+import {
+  snapshotOf,
+  type CommitMeasuresSnapshot,
+  type Statement,
+  type WriteOptions,
+} from '@understudy/replication'
 import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
@@ -214,6 +219,10 @@ class ComposedNode implements UnderstudyNode {
     const leading = this.#leadingOrError()
     if ('code' in leading) throw leading
     leading.forget(name)
+  }
+
+  measures(): CommitMeasuresSnapshot {
+    return snapshotOf(this.#settings.measures)
   }
 
   events(options?: EventsOptions): EventStream {

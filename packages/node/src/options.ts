@@ -15,9 +15,11 @@ import {
 import type { Credential, Grants } from '@understudy/protocol'
 import { nodeFiles } from '@understudy/log'
 import {
+  commitMeasures,
   resolvePolicy,
   shadowRefusal,
   type AckPolicy,
+  type CommitMeasures,
   type LinkLimits,
   type PipelineLimits,
 } from '@understudy/replication'
@@ -120,6 +122,7 @@ export interface Settings extends NodeOptions {
   readonly sidecarPollMs: number
   readonly emit: (event: NodeEvent) => void
   readonly events: EventHub
+  readonly measures: CommitMeasures
 }
 
 export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
@@ -176,6 +179,7 @@ export function resolveOptions(options: NodeOptions): Settings {
     checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
     emit: (event) => events.emit(event),
     events,
+    measures: commitMeasures(),
   }
 }
 

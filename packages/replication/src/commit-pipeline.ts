@@ -65,7 +65,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from './pipeline-api.ts'
-import { answerGroup } from './reply.ts'
+import { answerGroup, countGroup } from './reply.ts'
 import { QueueDeadline } from './queue-deadline.ts'
 import { Recording } from './recording.ts'
 import type { ShadowReport } from './shadow.ts'
@@ -112,6 +112,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #pace: SyncPace
   readonly #gate: AckGate<T>
   #awaiting: Awaiting | undefined
+  #awaitedSinceMs = 0
   /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
   #isSettling = false
   /** `close` waits for acks no longer. */
@@ -128,7 +129,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
     this.#deadline = new QueueDeadline(this.#queue, clock)
-    this.#pace = new SyncPace(log, clock, this.#limits)
+    this.#pace = new SyncPace(log, clock, this.#limits, options.measures?.syncMs)
     this.#gate = new AckGate(options.acks, options.node, clock, {
       met: () => this.#met(),
       refuse: () => this.#rejectQueue(refusedUntilAcked),
@@ -246,9 +247,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         return
       }
       const timeoutMs = options?.timeoutMs ?? this.#limits.writeTimeoutMs
-      const deadlineMs = this.#options.clock.monotonic() + timeoutMs
+      const sinceMs = this.#options.clock.monotonic()
+      const deadlineMs = sinceMs + timeoutMs
       const { ackTimeoutMs } = options ?? {}
-      const write = pendingWrite<T>({ body, deadlineMs, rule, ackTimeoutMs, resolve, reject })
+      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, rule, ackTimeoutMs, resolve, reject })
       this.#queue.push(write)
       this.#deadline.watch(deadlineMs)
       if (options?.signal !== undefined)
@@ -346,6 +348,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (!isHidden && !this.#makeVisible(point, open)) return
     if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn
     this.#awaiting = { point, open: isHidden, recovery: undefined }
+    this.#awaitedSinceMs = this.#options.clock.monotonic()
     if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
     this.#gate.wait(point, rules, this.#group)
     this.#options.onDurable?.(point)
@@ -362,6 +365,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       this.#gate.restored()
       this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: false })
     }
+    const { measures, clock } = this.#options
+    if (awaiting.recovery === undefined) measures?.ackWaitMs.observe(clock.monotonic() - this.#awaitedSinceMs)
     this.#finish(awaiting, awaiting.point)
   }
 
@@ -515,7 +520,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { format, storage } = this.#context
     if (this.#failure !== undefined || format.physical !== true || storage.physical) return
     const logged = new Promise((resolve, reject) => {
-      const whole = { deadlineMs: Number.POSITIVE_INFINITY, rule: undefined, ackTimeoutMs: undefined }
+      const whole = {
+        sinceMs: 0,
+        deadlineMs: Number.POSITIVE_INFINITY,
+        rule: undefined,
+        ackTimeoutMs: undefined,
+      }
       this.#queue.unshift(pendingWrite<T>({ body: { format }, ...whole, resolve, reject }))
     })
     logged.catch((error: unknown) => {
@@ -526,6 +536,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Fourth moment: the callers know. What changed nothing asked for no acks. */
   #reply(point: LogPoint, asked = true): void {
+    const { measures, clock } = this.#options
+    if (measures !== undefined) countGroup(measures, this.#group, clock.monotonic())
     answerGroup(this.#group, asked ? this.#gate : undefined, this.#options.cluster, point)
     this.#endGroup()
   }

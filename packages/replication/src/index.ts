@@ -73,6 +73,13 @@ export {
   type ReceiverProgress,
   type ReceiverState,
 } from './receiver-machine.ts'
+export {
+  commitMeasures,
+  snapshotOf,
+  type CommitMeasures,
+  type CommitMeasuresSnapshot,
+  type HistogramSnapshot,
+} from './measures.ts'
 export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 export {
   APPLY_LIMITS,

@@ -17,6 +17,7 @@ import type { AckStatus } from './ack-gate.ts'
 import type { AckPolicy, AckSet } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import type { PipelineLimits } from './limits.ts'
+import type { CommitMeasures } from './measures.ts'
 import type { ShadowOptions, ShadowReport } from './shadow.ts'
 import type { Statement } from './statements.ts'
 
@@ -42,6 +43,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly cluster: string
   readonly clock: Clock
   readonly limits?: Partial<PipelineLimits>
+  /** Counts commits; see `commitMeasures`. Default: nothing is counted. */
+  readonly measures?: CommitMeasures
   /** Default `setImmediate`. A simulation gives `(run) => clock.schedule(0, run)`. */
   readonly defer?: Defer
   /** Whose acks a write needs. Default `async()`: nobody's. */

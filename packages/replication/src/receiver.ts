@@ -40,6 +40,7 @@ import {
   type BackoffLimits,
   type LinkLimits,
 } from './limits.ts'
+import type { CommitMeasures } from './measures.ts'
 import { NONE, type Lag } from './lag.ts'
 import {
   ReceiverMachine,
@@ -69,6 +70,8 @@ export interface FollowOptions<C, T> {
   readonly link?: Partial<LinkLimits>
   readonly backoff?: Partial<BackoffLimits>
   readonly applyLimits?: Partial<ApplyLimits>
+  /** Counts syncs. Default: nothing is counted. */
+  readonly measures?: Pick<CommitMeasures, 'syncMs'>
   /** Default `setImmediate`. */
   readonly defer?: Defer
   /** `snapshotRequired`, `diverged` and `stopped` are final and come with the error; so does `disconnected` when there is one. */
@@ -324,8 +327,11 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   async #sync(): Promise<void> {
+    const { log, clock, measures } = this.#options
+    const beganMs = clock.monotonic()
     try {
-      const durable = await this.#options.log.sync()
+      const durable = await log.sync()
+      measures?.syncMs.observe(clock.monotonic() - beganMs)
       this.#step({ kind: 'synced', durable })
     } catch (error) {
       this.#step({

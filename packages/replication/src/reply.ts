@@ -2,6 +2,7 @@
 import type { LogPoint, Receipt } from '@understudy/contracts'
 import { UNASKED, type AckGate } from './ack-gate.ts'
 import type { AckRule } from './ack-rule.ts'
+import type { CommitMeasures } from './measures.ts'
 import type { PendingWrite } from './write-queue.ts'
 
 export function answerGroup<T>(
@@ -26,4 +27,20 @@ export function answerGroup<T>(
       write.resolve({ value: write.outcome, receipt })
     }
   }
+}
+
+/** What a group that is about to be answered adds to the measures; what the leader asked of itself is no write. */
+export function countGroup<T>(
+  { commitMs, groupWrites }: CommitMeasures,
+  group: readonly PendingWrite<T>[],
+  nowMs: number,
+): void {
+  let writes = 0
+  for (const { body, sinceMs, settled } of group) {
+    if (typeof body !== 'function') continue
+    writes++
+    // One that was answered before its group did not get what it asked for.
+    if (!settled) commitMs.observe(nowMs - sinceMs)
+  }
+  if (writes > 0) groupWrites.observe(writes)
 }

@@ -7,6 +7,7 @@
  */
 import type { Clock, Log } from '@understudy/contracts'
 import type { PipelineLimits } from './limits.ts'
+import type { Histogram } from './measures.ts'
 
 /** Below any real sync, so that a limit below it never syncs a group on this thread. */
 const SYNC_MS_MIN = 0.001
@@ -15,13 +16,16 @@ export class SyncPace {
   readonly #log: Log
   readonly #clock: Clock
   readonly #limits: PipelineLimits
+  readonly #measured: Histogram | undefined
   /** How long a sync takes, smoothed. Unknown at first, which counts as slow. */
   #syncMs = Number.POSITIVE_INFINITY
 
-  constructor(log: Log, clock: Clock, limits: PipelineLimits) {
+  /** `measured`: gets how long each sync took, in milliseconds. */
+  constructor(log: Log, clock: Clock, limits: PipelineLimits, measured?: Histogram) {
     this.#log = log
     this.#clock = clock
     this.#limits = limits
+    this.#measured = measured
   }
 
   /** Syncs the log; `isLone`: for one write, while none waits. Tells how it went, in this turn or a later one. */
@@ -52,6 +56,7 @@ export class SyncPace {
 
   /** One slow sync among fast ones is a checkpoint's; several in a row are the disk. Clocks are coarse: none takes no time. */
   #note(tookMs: number): void {
+    this.#measured?.observe(tookMs)
     const ms = Math.max(tookMs, SYNC_MS_MIN)
     this.#syncMs = this.#syncMs === Number.POSITIVE_INFINITY ? ms : this.#syncMs * 0.9 + ms * 0.1
   }

@@ -27,6 +27,8 @@ export const RAISE = 'raise'
 export interface PendingWrite<T> {
   /** A write, or something else that waits for its turn among writes and shares a group with nobody. */
   readonly body: ((tx: T) => unknown) | typeof MARKER | typeof RAISE | SwitchRequest | CaptureRequest
+  /** Monotonic time at which it was asked for, in milliseconds. */
+  readonly sinceMs: number
   /** Monotonic time at which the write stops waiting, in milliseconds. */
   readonly deadlineMs: number
   resolve: (value: unknown) => void
@@ -43,7 +45,10 @@ export interface PendingWrite<T> {
   settled: boolean
 }
 
-type Asked<T> = Pick<PendingWrite<T>, 'body' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'>
+type Asked<T> = Pick<
+  PendingWrite<T>,
+  'body' | 'sinceMs' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'
+>
 
 /** A write that nothing was done with yet. */
 export function pendingWrite<T>(asked: Asked<T>): PendingWrite<T> {
