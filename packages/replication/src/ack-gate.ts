@@ -10,6 +10,9 @@
  * 2. A write that has waited long enough is told `WRITTEN_NOT_ACKED`, once; its group goes on waiting.
  * 3. The rule in force is lowered and raised only after its record is durable; raised only once that record satisfies
  *    the rule itself.
+ * 4. While the rule changes, what waits is the record of the change, and it must satisfy the old rule and the new one. A change is
+ *    neither given up nor lowered: without the members of both nothing is acknowledged.
+ * 5. A write asks by the policy of the moment at which its group runs, not of the one at which it was queued.
  */
 import {
   FLAG_ASKS_RECEIVED,
@@ -22,6 +25,7 @@ import {
   type Receipt,
   type Timer,
 } from '@understudy/contracts'
+import { asking, changeRecord, formatAckRecord, formatGroupRules, isSameRule } from './ack-change.ts'
 import {
   LOCAL,
   checkedRule,
@@ -34,15 +38,17 @@ import {
   type OnUnmet,
 } from './ack-rule.ts'
 import { AckTracker, type MemberProgress, type SyncState } from './ack-tracker.ts'
-import { writtenNotAcked } from './failures.ts'
+import { changeNotAcked, changeRefused, writtenNotAcked } from './failures.ts'
 import type { WriteOptions } from './pipeline-api.ts'
-import { isRaise, type PendingWrite } from './write-queue.ts'
+import { RAISE, isAcks, isRule, type AcksRequest, type PendingWrite } from './write-queue.ts'
 
 export interface AckStatus {
-  /** The rule asked for. */
+  /** The rule asked for; the old one while it changes. */
   readonly rule: string
-  /** The rule in force. */
+  /** The rule in force; both, joined by `and`, while it changes. */
   readonly effective: string
+  /** While the rule changes: what to, and which members of both rules do not have the record of the change yet. */
+  readonly change: { readonly to: string; readonly missing: readonly string[] } | undefined
   /** The rule is lowered, and so is what single writes ask for: no write waits for acks. */
   readonly degraded: boolean
   readonly onUnmet: OnUnmet
@@ -66,6 +72,21 @@ export interface GateEvents {
   raise(): void
 }
 
+/** How a write asks for acks, and under which policy it was checked. */
+export interface Ask {
+  readonly rule: AckRule | undefined
+  readonly options: WriteOptions | undefined
+  readonly era: number
+}
+
+/** What a group asks of acks: flags of its records, and its rules when they are not those of the cluster. */
+export interface GroupAsks {
+  readonly flags: number
+  readonly own: string | undefined
+}
+
+const ASKS_NOTHING: GroupAsks = Object.freeze({ flags: 0, own: undefined })
+
 interface Pending<T> {
   readonly point: LogPoint
   readonly rules: readonly AckRule[]
@@ -76,6 +97,8 @@ interface Pending<T> {
   policyAtMs: number
   /** When the first write of the group that is not answered has waited long enough. */
   expiresAtMs: number
+  /** It is not looked at before. */
+  notBeforeMs: number
 }
 
 const NO_MEMBERS: Receipt['members'] = Object.freeze([])
@@ -88,7 +111,12 @@ export const UNASKED: Pick<Receipt, 'asked' | 'reached' | 'members' | 'degraded'
 })
 
 export class AckGate<T> {
-  readonly #settings: AckSettings
+  #settings: AckSettings
+  /** What the rule is being changed to; its record is durable. */
+  #change: AckSettings | undefined
+  /** Grows with each policy. */
+  #era = 0
+  #plainAsk: Ask | undefined
   readonly #clock: Clock
   readonly #events: GateEvents
   readonly #node: string | undefined
@@ -97,13 +125,22 @@ export class AckGate<T> {
   /** The rules that were not satisfied when the rule was lowered; none while it is in force. */
   #lowered: readonly AckRule[] | undefined
   #isUnmet = false
-  /** The record that lowers the rule is being written. */
-  #isLowering = false
+  /** A record that ends the wait is being written. */
+  #isSettling = false
   #raises = false
   #timer: { readonly atMs: number; readonly timer: Timer } | undefined
 
-  constructor(policy: AckPolicy | undefined, node: string | undefined, clock: Clock, events: GateEvents) {
-    this.#settings = resolvePolicy(policy, node)
+  /** `before`: the rule that the log says was in force, while a change to that of the policy is under way. */
+  constructor(
+    policy: AckPolicy | undefined,
+    before: AckRule | undefined,
+    node: string | undefined,
+    clock: Clock,
+    events: GateEvents,
+  ) {
+    const settings = resolvePolicy(policy, node)
+    this.#settings = before === undefined ? settings : { ...settings, rule: before }
+    if (before !== undefined) this.#change = settings
     this.#node = node
     this.#clock = clock
     this.#events = events
@@ -112,6 +149,11 @@ export class AckGate<T> {
 
   get rule(): AckRule {
     return this.#settings.rule
+  }
+
+  /** Whether a change of the rule waits for acks. */
+  get isChanging(): boolean {
+    return this.#change !== undefined
   }
 
   /** Whether a group that waits is committed, and shown here, before it is acknowledged. */
@@ -142,11 +184,19 @@ export class AckGate<T> {
 
   /** Text of the rule in force. */
   get effective(): string {
+    if (this.#change !== undefined) return [this.rule, this.#change.rule].map(formatRule).join(' and ')
     return formatRule(this.isDegraded ? LOCAL : this.rule)
   }
 
-  /** The rule of one write; `undefined` for the leader's own. Throws `INVALID_ARGUMENT`. */
-  ruleOf(options: WriteOptions | undefined): AckRule | undefined {
+  /** What a write asks for now. Throws `INVALID_ARGUMENT`. */
+  ask(options: WriteOptions | undefined): Ask {
+    if (options?.ack !== undefined || options?.of !== undefined)
+      return { rule: this.#ruleOf(options), options, era: this.#era }
+    return (this.#plainAsk ??= { rule: this.#ruleOf(undefined), options: undefined, era: this.#era })
+  }
+
+  /** `undefined` for the leader's own. */
+  #ruleOf(options: WriteOptions | undefined): AckRule | undefined {
     const { rule } = this.#settings
     if (options?.ack === undefined && options?.of === undefined)
       return rule.of === undefined ? undefined : rule
@@ -159,8 +209,12 @@ export class AckGate<T> {
   /** The rules that a group must satisfy; none when it need not wait. */
   rulesOf(group: readonly PendingWrite<T>[]): readonly AckRule[] {
     let rules: AckRule[] | undefined
-    for (const { rule, threw, body } of group) {
-      if (isRaise(body)) return this.raised
+    for (const write of group) {
+      const { threw, body } = write
+      if (body === RAISE) return this.raised
+      if (isAcks(body)) return asking(body.acceptLoss ? [body.acks.rule] : [this.rule, body.acks.rule])
+      if (write.asks !== undefined && write.asks.era !== this.#era) this.#askAgain(write)
+      const { rule } = write
       if (rule === undefined || threw || this.isDegraded) continue
       if (rules === undefined) rules = [rule]
       else if (!rules.some((known) => known === rule || formatRule(known) === formatRule(rule)))
@@ -169,17 +223,108 @@ export class AckGate<T> {
     return rules ?? []
   }
 
+  /** The policy changed while it was queued. */
+  #askAgain(write: PendingWrite<T>): void {
+    try {
+      write.rule = this.#ruleOf(write.asks?.options)
+    } catch {
+      // A level without a set, in a cluster that has none any more: it was valid when it was asked for, and is kept.
+    }
+  }
+
   /** What the records of a group say of its acks. */
-  flagsOf(group: readonly PendingWrite<T>[]): number {
+  asksOf(group: readonly PendingWrite<T>[]): GroupAsks {
     const rules = this.rulesOf(group)
-    if (rules.length === 0) return this.isDegraded && asksInVain(group) ? FLAG_UNMET : 0
-    return FLAG_AWAITS_ACKS | (rules.some(({ level }) => level === 'received') ? FLAG_ASKS_RECEIVED : 0)
+    const [first] = rules
+    if (first === undefined)
+      return this.isDegraded && asksInVain(group) ? { flags: FLAG_UNMET, own: undefined } : ASKS_NOTHING
+    const asksReceived = rules.some(({ level }) => level === 'received')
+    const flags = FLAG_AWAITS_ACKS | (asksReceived ? FLAG_ASKS_RECEIVED : 0)
+    const isOfCluster = rules.length === 1 && isSameRule(first, this.rule)
+    return { flags, own: isOfCluster || isRule(group[0]?.body) ? undefined : formatGroupRules(rules) }
   }
 
   /** What is durable here. */
   durable(point: LogPoint): void {
     this.#tracker.advance(point.lsn, this.#clock.monotonic())
   }
+
+  // Changes of the policy
+
+  /** Checks a policy for this node. Throws `INVALID_ARGUMENT`. */
+  resolve(policy: AckPolicy): AckSettings {
+    return resolvePolicy(policy, this.#node)
+  }
+
+  /** Why a change is not taken on at the moment. */
+  refusesChange({ rule }: AckSettings, acceptLoss: boolean): UnderstudyError | undefined {
+    if (this.#change !== undefined && !acceptLoss)
+      return changeRefused(`the change to '${formatRule(this.#change.rule)}' is under way`)
+    for (const each of asking(acceptLoss ? [rule] : [this.rule, rule])) {
+      const missing = this.#tracker.absent(each)
+      if (missing.length > 0)
+        return changeRefused(`of '${formatRule(each)}' these do not stream: ${missing.join(', ')}`)
+    }
+    return undefined
+  }
+
+  /** Whether a policy has another rule than the one in force. */
+  isOther({ rule }: AckSettings): boolean {
+    return this.isDegraded || this.#change !== undefined || !isSameRule(rule, this.rule)
+  }
+
+  /** Texts of the records that begin a change. */
+  changeTexts({ acks: { rule }, acceptLoss }: AcksRequest): string[] {
+    if (!acceptLoss || this.rule.of === undefined) return [formatAckRecord(changeRecord(this.rule, rule))]
+    return [...new Set([formatRule(LOCAL), formatRule(rule)])]
+  }
+
+  /** The record of the change is durable. When a loss was accepted, it says that the old rule is over. */
+  changing({ acks, acceptLoss }: AcksRequest): void {
+    this.#change = acks
+    if (acceptLoss) this.#settings = { ...this.#settings, rule: LOCAL }
+  }
+
+  /** What the rule is being changed to. */
+  get changesTo(): AckRule | undefined {
+    return this.#change?.rule
+  }
+
+  /** The rule that a change under way ends with a record of, because the old one asks for acks, too. */
+  get endsWith(): AckRule | undefined {
+    const { rule } = this
+    const to = this.#change?.rule
+    return to === undefined || changeRecord(rule, to).kind === 'rule' ? undefined : to
+  }
+
+  /** The change is over, as its record says, or nothing but the times of the policy changed. */
+  adopt(settings: AckSettings): void {
+    this.#settings = settings
+    this.#change = undefined
+    this.#lowered = undefined
+    this.#raises = false
+    this.#era += 1
+    this.#plainAsk = undefined
+    this.#tracker.limits = settings
+    const pending = this.#pending
+    if (pending === undefined) return
+    pending.policyAtMs = pending.sinceMs + settings.ackTimeoutMs
+    pending.expiresAtMs = this.#firstExpiry(pending)
+    this.#isUnmet = false
+    this.look()
+  }
+
+  /** The change that is under way ends as it was asked for. */
+  changed(): void {
+    if (this.#change !== undefined) this.adopt(this.#change)
+  }
+
+  /** The change that is under way is given up. */
+  dropChange(): void {
+    this.#change = undefined
+  }
+
+  // What waits
 
   /** A group waits from now on. */
   wait(
@@ -190,7 +335,7 @@ export class AckGate<T> {
   ): void {
     const sinceMs = this.#clock.monotonic()
     const policyAtMs = sinceMs + this.#settings.ackTimeoutMs
-    const pending = { point, rules, group, sinceMs, recovers, policyAtMs, expiresAtMs: 0 }
+    const pending = { point, rules, group, sinceMs, recovers, policyAtMs, expiresAtMs: 0, notBeforeMs: 0 }
     pending.expiresAtMs = this.#firstExpiry(pending)
     this.#pending = pending
     // The caller may have given up meanwhile.
@@ -208,9 +353,9 @@ export class AckGate<T> {
     const nowMs = this.#clock.monotonic()
     const pending = this.#pending
     if (pending === undefined) return this.#lookForReturn(nowMs)
-    if (this.#isLowering) return
+    if (this.#isSettling) return
+    if (nowMs < pending.notBeforeMs) return this.#schedule(pending.notBeforeMs, nowMs)
     if (pending.rules.every((rule) => this.#tracker.satisfied(rule, nowMs) >= pending.point.lsn)) {
-      this.end()
       this.#isUnmet = false
       return this.#events.met()
     }
@@ -219,10 +364,15 @@ export class AckGate<T> {
     if (this.#pending === pending) this.#schedule(this.#nextMs(pending, nowMs), nowMs)
   }
 
+  /** A record that ends the wait is being written: acks that come meanwhile change nothing. */
+  settling(): void {
+    this.#isSettling = true
+  }
+
   /** The group does not wait any more. */
   end(): void {
     this.#pending = undefined
-    this.#isLowering = false
+    this.#isSettling = false
   }
 
   /** Nothing waits any more. */
@@ -253,8 +403,16 @@ export class AckGate<T> {
     const pending = this.#pending
     if (pending === undefined) return
     this.#isUnmet = false
-    this.#isLowering = false
+    this.#isSettling = false
     pending.policyAtMs = this.#clock.monotonic() + this.#settings.ackTimeoutMs
+    this.look()
+  }
+
+  /** The record that ends a change could not be written: it is tried again after a while. */
+  retryEnd(): void {
+    const pending = this.#pending
+    if (pending === undefined) return
+    pending.notBeforeMs = this.#clock.monotonic() + this.#settings.settleMs
     this.look()
   }
 
@@ -279,14 +437,16 @@ export class AckGate<T> {
     const pending = this.#pending
     if (pending === undefined) return false
     const nowMs = this.#clock.monotonic()
-    return pending.rules.some((rule) => {
-      const state = this.#tracker.syncState(rule, name, nowMs)
-      return state === 'sync' || state === 'quorum'
-    })
+    return pending.rules.some((rule) => counts(this.#tracker.syncState(rule, name, nowMs)))
   }
 
+  /** Of both rules while one becomes the other. */
   syncState(name: string): SyncState {
-    return this.#tracker.syncState(this.rule, name, this.#clock.monotonic())
+    const nowMs = this.#clock.monotonic()
+    const state = this.#tracker.syncState(this.rule, name, nowMs)
+    if (this.#change === undefined || counts(state)) return state
+    const next = this.#tracker.syncState(this.#change.rule, name, nowMs)
+    return next === 'async' ? state : next
   }
 
   status(): AckStatus {
@@ -295,6 +455,7 @@ export class AckGate<T> {
     return {
       rule: formatRule(this.rule),
       effective: this.effective,
+      change: this.#change && { to: formatRule(this.#change.rule), missing: this.#missing() },
       degraded: this.isDegraded,
       onUnmet,
       visibility,
@@ -302,6 +463,12 @@ export class AckGate<T> {
       pendingMs: pending === undefined ? 0 : this.#clock.monotonic() - pending.sinceMs,
       recovering: pending?.recovers === true,
     }
+  }
+
+  #missing(): string[] {
+    const pending = this.#pending
+    if (pending === undefined) return []
+    return [...new Set(pending.rules.flatMap((rule) => this.#tracker.lacking(rule, pending.point.lsn)))]
   }
 
   /** What a receipt says of acks, when the write is answered. */
@@ -329,7 +496,9 @@ export class AckGate<T> {
       const isLate = nowMs >= this.#expiryOf(write, pending.sinceMs)
       if (write.settled || write.threw || !(isLate || write.aborted)) continue
       write.settled = true
-      write.reject(writtenNotAcked(pending.point, write.aborted ? 'aborted' : 'deadline'))
+      const reason = write.aborted ? 'aborted' : 'deadline'
+      const describe = isAcks(write.body) ? changeNotAcked : writtenNotAcked
+      write.reject(describe(pending.point, reason))
     }
     pending.expiresAtMs = this.#firstExpiry(pending)
   }
@@ -351,8 +520,8 @@ export class AckGate<T> {
   #unmet(pending: Pending<T>): void {
     this.#isUnmet = true
     pending.policyAtMs = Number.NEGATIVE_INFINITY
-    const { onUnmet } = this.#settings
-    this.#isLowering = onUnmet === 'degrade'
+    // Both rules hold until the change has ended: it is not the policy's to lower one of them.
+    const onUnmet = this.isChanging && this.#settings.onUnmet === 'degrade' ? 'block' : this.#settings.onUnmet
     if (onUnmet === 'degrade') this.#events.degrade()
     if (onUnmet === 'fail') this.#events.refuse()
   }
@@ -385,6 +554,11 @@ export class AckGate<T> {
     })
     this.#timer = { atMs, timer }
   }
+}
+
+/** Whether an ack of a member in this state counts now. */
+function counts(state: SyncState): boolean {
+  return state === 'sync' || state === 'quorum'
 }
 
 function asksInVain<T>(group: readonly PendingWrite<T>[]): boolean {

@@ -51,12 +51,16 @@ interface Standing {
 const STANDINGS_MAX = 64
 
 export class AckTracker {
-  readonly #limits: TrackerLimits
+  #limits: TrackerLimits
   readonly #members = new Map<string, Member>()
   readonly #standings = new Map<string, Standing>()
   #end: Lsn = 0
 
   constructor(limits: TrackerLimits) {
+    this.#limits = limits
+  }
+
+  set limits(limits: TrackerLimits) {
     this.#limits = limits
   }
 
@@ -119,6 +123,23 @@ export class AckTracker {
       found.push(isDurable ? { name, durableAt: member.durableAt as number } : { name })
     }
     return found
+  }
+
+  /** Members of the rule's set that do not stream, when fewer than it asks for do. */
+  absent({ of }: AckRule): string[] {
+    if (of === undefined) return []
+    const absent = of.names.filter((name) => this.#members.get(name)?.streams !== true)
+    return of.names.length - absent.length < of.count ? absent : []
+  }
+
+  /** Members of the rule's set that lack `lsn` at its level, when fewer than it asks for have it. */
+  lacking({ of, level }: AckRule, lsn: Lsn): string[] {
+    if (of === undefined) return []
+    const lacking = of.names.filter((name) => {
+      const member = this.#members.get(name)
+      return member?.streams !== true || levelOf(member, level) < lsn
+    })
+    return of.names.length - lacking.length < of.count ? lacking : []
   }
 
   syncState(rule: AckRule, name: string, nowMs: number): SyncState {

@@ -15,8 +15,8 @@
  * 6. When a record cannot be applied, every record before it is, nothing of it is, and the loop takes no more.
  */
 import {
-  CONTROL_ACKS_LOWERED,
   CONTROL_EPOCH,
+  CONTROL_GROUP_ACKS,
   CONTROL_MARKER,
   FORMAT_CONTROL,
   UnderstudyError,
@@ -368,7 +368,7 @@ function isMarker(transaction: WholeTransaction): boolean {
 
 function checkControl({ payload }: WholeTransaction): void {
   const kind = payload[0]
-  if (kind !== undefined && kind >= CONTROL_EPOCH && kind <= CONTROL_ACKS_LOWERED) return
+  if (kind !== undefined && kind >= CONTROL_EPOCH && kind <= CONTROL_GROUP_ACKS) return
   throw new UnderstudyError(
     'FORMAT_VERSION',
     `It is a control record of kind ${String(kind)}, which only a newer version knows. Update this node.`,

@@ -21,6 +21,7 @@ import {
   CONTROL_ACKS,
   CONTROL_ACKS_LOWERED,
   CONTROL_FORMAT,
+  CONTROL_GROUP_ACKS,
   CONTROL_MARKER,
   FLAG_JOINS_GROUP,
   FORMAT_CONTROL,
@@ -39,7 +40,7 @@ import { formatRule, type AckRule } from './ack-rule.ts'
 import { asFailure, notWrittenInTime } from './failures.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
-import { MARKER, RAISE, type CaptureRequest, type PendingWrite, type WriteQueue } from './write-queue.ts'
+import type { CaptureRequest, PendingWrite, WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
   /**
@@ -56,6 +57,12 @@ export type GroupOutcome =
   /** The node must stop writing. With `position`, a record of this group may have reached the disk. */
   | { readonly kind: 'failed'; readonly failure: UnderstudyError; readonly position?: Position }
 
+/** What the records of a group get: flags, 0 for none, and one more at the end, when its rules are not those of the cluster. */
+export interface GroupRecords {
+  readonly flags: number
+  readonly own: RecordDraft | undefined
+}
+
 export interface GroupContext<C, T> {
   readonly storage: Storage<C, T>
   readonly log: Log
@@ -63,8 +70,8 @@ export interface GroupContext<C, T> {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly limits: PipelineLimits
-  /** Flags that the records of the group that was just run get: what it asks of acks, 0 for nothing. */
-  readonly ackFlags: () => number
+  /** What the group that was just run asks of acks. */
+  readonly asks: () => GroupRecords
 }
 
 /** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
@@ -72,7 +79,7 @@ export function runGroup<C, T>(
   context: GroupContext<C, T>,
   queue: WriteQueue<T>,
   group: PendingWrite<T>[],
-  raise: () => RecordDraft,
+  ruleDrafts: (body: PendingWrite<T>['body']) => RecordDraft[] | undefined,
 ): GroupOutcome {
   const { storage, recorder } = context
   try {
@@ -85,9 +92,10 @@ export function runGroup<C, T>(
   let drafts: RecordDraft[]
   try {
     const body = queue.peek()?.body
-    if (body === MARKER || body === RAISE) {
+    if (body !== undefined && typeof body !== 'function') {
+      const said = ruleDrafts(body) ?? [controlDraft(context.clock, CONTROL_MARKER)]
       group.push(queue.take() as PendingWrite<T>)
-      return appendControl(context, body === MARKER ? controlDraft(context.clock, CONTROL_MARKER) : raise())
+      return appendControl(context, said)
     }
     recorder.beginGroup()
     const returned = runWrites(context, queue, group)
@@ -111,7 +119,7 @@ export function runSwitch<C, T>(context: GroupContext<C, T>, formatId: number): 
   } catch (error) {
     return abandoned(error)
   }
-  return appendControl(context, controlDraft(context.clock, CONTROL_FORMAT, formatId & 0xff, formatId >> 8))
+  return appendControl(context, [controlDraft(context.clock, CONTROL_FORMAT, formatId & 0xff, formatId >> 8)])
 }
 
 /** A group without writes that logs what others committed; nothing to take in a format that is not physical. */
@@ -246,28 +254,26 @@ function draftsOf<C, T>({ recorder, format, clock, limits }: GroupContext<C, T>)
   return payloads.flatMap((payload) => draftParts(payload, id, committedAtMs, limits.recordBytesMax))
 }
 
-/** A record of the log itself. It changes no page, so that a physical storage is only told of its position. */
-function appendControl<C, T>(context: GroupContext<C, T>, draft: RecordDraft): GroupOutcome {
+/** Records of the log itself. They change no page, so that a physical storage is only told of their position. */
+function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly RecordDraft[]): GroupOutcome {
   const { storage, log } = context
-  if (!storage.physical) return appendDrafts(context, [draft])
+  if (!storage.physical) return appendDrafts(context, drafts)
   const { epoch, lsn } = log.end
   storage.rollback()
   try {
-    return { kind: 'appended', point: log.append(marked(context, [draft])), open: false }
+    return { kind: 'appended', point: log.append(marked(context, drafts)), open: false }
   } catch (error) {
     if (log.failure === undefined) return abandoned(error)
-    return { kind: 'failed', failure: log.failure, position: { epoch, lsn: lsn + 1 } }
+    return { kind: 'failed', failure: log.failure, position: { epoch, lsn: lsn + drafts.length } }
   }
 }
 
 /** Says of records what their group asks of acks. */
-function marked<C, T>(
-  { ackFlags }: GroupContext<C, T>,
-  drafts: readonly RecordDraft[],
-): readonly RecordDraft[] {
-  const flags = ackFlags()
+function marked<C, T>({ asks }: GroupContext<C, T>, drafts: readonly RecordDraft[]): readonly RecordDraft[] {
+  const { flags, own } = asks()
   if (flags === 0) return drafts
-  return drafts.map((draft, index) => ({
+  const all = own === undefined ? drafts : [...drafts, own]
+  return all.map((draft, index) => ({
     ...draft,
     flags: draft.flags | flags | (index === 0 ? 0 : FLAG_JOINS_GROUP),
   }))
@@ -282,17 +288,23 @@ export function ackRuleDraft(clock: Clock, rule: string): RecordDraft {
   return controlDraft(clock, CONTROL_ACKS, ...Buffer.from(rule))
 }
 
+/** The record that says which rules the group before it must satisfy. */
+export function groupRulesDraft(clock: Clock, rules: string): RecordDraft {
+  return controlDraft(clock, CONTROL_GROUP_ACKS, ...Buffer.from(rules))
+}
+
 /** The record that says that these rules are not waited for from there on. */
 export function loweredDraft(clock: Clock, rules: readonly AckRule[]): RecordDraft {
   return controlDraft(clock, CONTROL_ACKS_LOWERED, ...Buffer.from(rules.map(formatRule).join(' + ')))
 }
 
-function appendDrafts<C, T>(context: GroupContext<C, T>, drafts: RecordDraft[]): GroupOutcome {
+function appendDrafts<C, T>(context: GroupContext<C, T>, group: readonly RecordDraft[]): GroupOutcome {
   const { storage, log } = context
   const { epoch, lsn } = log.end
+  const drafts = marked(context, group)
   let point: LogPoint
   try {
-    point = log.append(marked(context, drafts))
+    point = log.append(drafts)
   } catch (error) {
     if (log.failure === undefined) return rollBack(context, abandoned(error))
     // A write that failed half-way may have left whole records behind, which the next start would find.

@@ -19,7 +19,9 @@
  *    to satisfy it, what is durable.
  * 7. A group that waits for acks is never given up while the node leads. One that waits when it stops is rolled back here,
  *    stays in the log, and is `OUTCOME_UNKNOWN`.
- * 8. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
+ * 8. A change of the ack rule is a group of its own. When its record satisfied both rules, a record of the new one alone follows,
+ *    durable before anyone is answered by it. Writes queue for so long.
+ * 9. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
  */
 import {
   UnderstudyError,
@@ -27,12 +29,13 @@ import {
   type LogPoint,
   type Lsn,
   type Position,
+  type RecordDraft,
   type RunResult,
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
 import { AckGate, refusedUntilAcked, type AckStatus } from './ack-gate.ts'
-import { formatRule, type AckRule } from './ack-rule.ts'
+import { formatRule, type AckPolicy, type AckRule } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
   ackRuleDraft,
@@ -44,6 +47,7 @@ import {
   type GroupContext,
   type GroupOutcome,
 } from './commit-group.ts'
+import { askForBase } from './base-first.ts'
 import {
   asFailure,
   closing,
@@ -51,13 +55,14 @@ import {
   notWrittenAborted,
   outcomeUnknown,
   overloaded,
-  replacedByBase,
   unknownWithoutAcks,
 } from './failures.ts'
 import { changeFormat } from './format-change.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
+import { refuseMarker, tellMarker } from './marker.ts'
 import { logBase } from './physical.ts'
 import type {
+  ChangeAcksOptions,
   CommitPipeline,
   CommitPipelineOptions,
   Defer,
@@ -66,17 +71,18 @@ import type {
   WriteResult,
 } from './pipeline-api.ts'
 import { answerGroup, countGroup } from './reply.ts'
+import { PolicyChanges, type Enqueued } from './policy-changes.ts'
 import { QueueDeadline } from './queue-deadline.ts'
 import { Recording } from './recording.ts'
 import type { ShadowReport } from './shadow.ts'
-import { runStatements, type Statement } from './statements.ts'
+import { callbackOf, type Statement } from './statements.ts'
 import { SyncPace } from './sync-pace.ts'
 import {
   MARKER,
   RAISE,
   WriteQueue,
+  isAcks,
   isCapture,
-  isMarker,
   isSwitch,
   pendingWrite,
   watchSignal,
@@ -111,6 +117,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #highWatermark: Lsn
   readonly #pace: SyncPace
   readonly #gate: AckGate<T>
+  readonly #policies: PolicyChanges<T>
   #awaiting: Awaiting | undefined
   #awaitedSinceMs = 0
   /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
@@ -129,15 +136,23 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
     this.#deadline = new QueueDeadline(this.#queue, clock)
+    const { acks, acksBefore, node } = options
     this.#pace = new SyncPace(log, clock, this.#limits, options.measures?.syncMs)
-    this.#gate = new AckGate(options.acks, options.node, clock, {
+    this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, {
       met: () => this.#met(),
       refuse: () => this.#rejectQueue(refusedUntilAcked),
       degrade: () => this.#degrade(),
-      raise: () => void this.#enqueue(RAISE, undefined, undefined).catch(() => this.#gate.raiseFailed()),
+      raise: () => void this.#enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
     })
-    const ackFlags = (): number => this.#gate.flagsOf(this.#group)
-    this.#context = recording.context(log, this.#limits, ackFlags)
+    const { onAckRule } = options
+    const lower = (): void => {
+      if (this.#awaiting !== undefined && !this.#isSettling) this.#degrade()
+    }
+    this.#policies = new PolicyChanges<T>(
+      { gate: this.#gate, clock, onAckRule, lower, enqueue: (body, asked) => this.#enqueue(body, asked) },
+      acksBefore?.ruleAt,
+    )
+    this.#context = recording.context(log, this.#limits, () => this.#policies.records(this.#group))
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
     this.#gate.durable(log.end)
     if (options.recovery !== undefined) this.#recover(options.recovery)
@@ -185,31 +200,35 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     body: ((tx: T) => unknown) | readonly Statement[],
     options?: WriteOptions,
   ): Promise<WriteResult<never>> {
-    // The types let a list in for every storage; one whose transactions have no `run` rejects it with its own error.
-    const run =
-      typeof body === 'function'
-        ? body
-        : (runStatements(body) as (tx: never) => unknown as (tx: T) => unknown)
-    let rule: AckRule | undefined
     try {
-      rule = this.#gate.ruleOf(options)
+      const asks = this.#gate.ask(options)
+      return this.#enqueue(callbackOf(body), { options, asks }) as Promise<WriteResult<never>>
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.#enqueue(run, options, rule) as Promise<WriteResult<never>>
   }
 
   mark(): Promise<LogPoint> {
-    return this.#enqueue(MARKER, undefined, this.#gate.ruleOf(undefined)) as Promise<LogPoint>
+    return this.#enqueue(MARKER, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
   }
 
   switchFormat(format: LogFormat<C>, { isUnacked = false } = {}): Promise<LogPoint> {
-    const rule = isUnacked ? undefined : this.#gate.ruleOf(undefined)
-    return this.#enqueue({ format }, undefined, rule) as Promise<LogPoint>
+    const asks = isUnacked ? undefined : this.#gate.ask(undefined)
+    return this.#enqueue({ format }, { asks }) as Promise<LogPoint>
   }
 
   capture(marker?: () => void): Promise<LogPoint> {
-    return this.#enqueue({ marker }, undefined, this.#gate.ruleOf(undefined)) as Promise<LogPoint>
+    return this.#enqueue({ marker }, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
+  }
+
+  async changeAcks(policy: AckPolicy, options: ChangeAcksOptions = {}): Promise<LogPoint> {
+    const refusal = this.#refusal(true)
+    if (refusal !== undefined) throw refusal
+    return this.#policies.begin(policy, options, () => this.#context.storage.applied)
+  }
+
+  keepsFrom(lsn: Lsn): Lsn {
+    return this.#policies.keepsFrom(lsn)
   }
 
   async close(): Promise<void> {
@@ -235,13 +254,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#giveUp()
   }
 
-  #enqueue(
-    body: PendingWrite<T>['body'],
-    options: WriteOptions | undefined,
-    rule: AckRule | undefined,
-  ): Promise<unknown> {
+  #enqueue(body: PendingWrite<T>['body'], { options, asks, isFirst }: Enqueued): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const refusal = this.#refusal()
+      const refusal = this.#refusal(isAcks(body))
       if (refusal !== undefined) {
         reject(refusal)
         return
@@ -250,8 +265,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       const sinceMs = this.#options.clock.monotonic()
       const deadlineMs = sinceMs + timeoutMs
       const { ackTimeoutMs } = options ?? {}
-      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, rule, ackTimeoutMs, resolve, reject })
-      this.#queue.push(write)
+      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, resolve, reject })
+      if (isFirst === true) this.#queue.unshift(write)
+      else this.#queue.push(write)
       this.#deadline.watch(deadlineMs)
       if (options?.signal !== undefined)
         watchSignal(write, options.signal, (signal) => this.#giveUpWrite(write, signal))
@@ -259,10 +275,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     })
   }
 
-  #refusal(): UnderstudyError | undefined {
+  #refusal(isChange = false): UnderstudyError | undefined {
     if (this.#failure !== undefined) return this.#failure
     if (this.#closed !== undefined) return closing()
-    if (this.#gate.refuses) return refusedUntilAcked()
+    if (this.#gate.refuses && !isChange) return refusedUntilAcked()
     return this.#queue.length < this.#limits.queueWritesMax ? undefined : overloaded(this.#queue.length)
   }
 
@@ -295,7 +311,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   #run(body: PendingWrite<T>['body']): GroupOutcome {
     if (!isSwitch(body) && !isCapture(body))
-      return runGroup(this.#context, this.#queue, this.#group, this.#raiseDraft)
+      return runGroup(this.#context, this.#queue, this.#group, (body) => this.#policies.drafts(body))
     const request = this.#queue.take() as PendingWrite<T>
     this.#group.push(request)
     if (isCapture(body)) return runCapture(this.#context, body)
@@ -309,7 +325,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     logBase({ log, storage, clock, recordBytesMax: limits.recordBytesMax }, format, recorder).then(
       (point) => {
         this.#options.onBase?.(point)
-        this.#refuseMarker()
+        refuseMarker(this.#group)
         this.#durable(point, false)
       },
       (error: unknown) =>
@@ -337,7 +353,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #durable(point: LogPoint, open: boolean): void {
     this.#gate.durable(point)
     const rules = this.#gate.rulesOf(this.#group)
+    this.#policies.said(this.#group[0]?.body, point)
     if (rules.length > 0) return this.#await(point, open, rules)
+    this.#policies.over()
     this.#acked(point, open)
     this.#options.onDurable?.(point)
   }
@@ -361,9 +379,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { failure } = this.#context.log
     // It may have failed while nothing was written: for a slot, or a segment that is no longer needed.
     if (failure !== undefined) return this.#syncFailed(awaiting.point, failure)
+    const end = this.#gate.endsWith
+    if (end !== undefined) return this.#endChange(awaiting, end)
+    this.#gate.end()
+    this.#policies.over()
     if (this.#group[0]?.body === RAISE) {
       this.#gate.restored()
-      this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: false })
+      this.#policies.tell()
     }
     const { measures, clock } = this.#options
     if (awaiting.recovery === undefined) measures?.ackWaitMs.observe(clock.monotonic() - this.#awaitedSinceMs)
@@ -378,7 +400,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#highWatermark = end.lsn
     if (open && !this.#makeVisible(point, true)) return
     if (end !== point && !this.#settleRecord(end)) return
-    this.#reply(point)
+    this.#reply(isAcks(this.#group[0]?.body) ? end : point)
     this.#options.onDurable?.(end)
   }
 
@@ -400,44 +422,61 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       return false
     }
     this.#recording.committed()
-    const first = this.#group[0]
-    if (first !== undefined && !first.threw && isMarker(first.body)) this.#tellMarker(first, point)
+    tellMarker(this.#group, point, this.#options.onMarker)
     this.#options.onVisible?.(point)
     return true
   }
 
   // Acks that do not come
 
-  /** The rule is lowered: first its record, which is durable before anything is answered by it. */
+  /** The rule is lowered: first its record. A change that waits is given up by that: a person accepted it. */
   #degrade(): void {
-    const { log, clock } = this.#context
     const awaiting = this.#awaiting
     if (awaiting === undefined) return
+    const draft = loweredDraft(this.#context.clock, this.#gate.unmet)
+    const later = (): void => this.#gate.postpone()
+    this.#settleWith(awaiting, draft, later, (record) => {
+      this.#policies.lowered(this.#group, awaiting.point, record)
+    })
+  }
+
+  /** The record of a change satisfied both rules: one of the new rule alone ends it. */
+  #endChange(awaiting: Awaiting, rule: AckRule): void {
+    const draft = ackRuleDraft(this.#context.clock, formatRule(rule))
+    const later = (): void => this.#gate.retryEnd()
+    this.#settleWith(awaiting, draft, later, (record) => {
+      this.#policies.ended(rule, record)
+    })
+  }
+
+  /** A record after what waits, durable before anything is answered by it, ends the wait. */
+  #settleWith(
+    awaiting: Awaiting,
+    draft: RecordDraft,
+    later: () => void,
+    settled: (record: LogPoint) => void,
+  ): void {
+    const { log } = this.#context
     let record: LogPoint
     try {
-      record = log.append([loweredDraft(clock, this.#gate.unmet)])
+      record = log.append([draft])
     } catch (error) {
       if (log.failure !== undefined) return this.#syncFailed(awaiting.point, error)
-      return this.#gate.postpone()
+      return later()
     }
     this.#isSettling = true
+    this.#gate.settling()
     log.sync().then(
       () => {
         this.#isSettling = false
         if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
-        const wasDegraded = this.#gate.isDegraded
-        this.#gate.lowered()
-        this.#gate.durable(record)
-        if (!wasDegraded) this.#options.onAckRule?.({ effective: this.#gate.effective, degraded: true })
+        settled(record)
+        this.#gate.end()
         this.#finish(awaiting, record)
       },
       (error: unknown) => this.#syncFailed(awaiting.point, error),
     )
   }
-
-  /** The set is back: a group of its own raises the rule, once the set has it. */
-  readonly #raiseDraft = (): ReturnType<typeof ackRuleDraft> =>
-    ackRuleDraft(this.#options.clock, formatRule(this.#gate.rule))
 
   /** A record of the log itself, above what is shown: the storage is told of it. */
   #settleRecord(point: LogPoint): boolean {
@@ -472,20 +511,22 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #recover(recovery: Recovery): void {
     this.#busy = true
     this.#awaiting = { point: recovery.point, open: false, recovery }
-    if (this.#gate.rule.level === 'applied') this.#highWatermark = recovery.point.lsn
-    this.#gate.wait(recovery.point, [this.#gate.rule], this.#group, true)
+    const { point, rules, isHidden } = recovery
+    const showsFirst = rules.some(({ level }) => level === 'applied')
+    if (showsFirst) this.#highWatermark = point.lsn
+    this.#gate.wait(point, rules, this.#group, isHidden)
     this.#defer(() => this.#gate.look())
   }
 
   #finishRecovery(recovery: Recovery, end: LogPoint): void {
     this.#isSettling = true
-    recovery.run().then(
+    recovery.run(end).then(
       () => {
         this.#isSettling = false
         this.#awaiting = undefined
         this.#highWatermark = end.lsn
         this.#recording.renew()
-        this.#beginWithBase()
+        if (this.#failure === undefined) askForBase(this.#context, this.#queue, this.#baseFailed)
         this.#options.onVisible?.(end)
         this.#endGroup()
         this.#options.onDurable?.(end)
@@ -498,40 +539,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     )
   }
 
-  /** A capture that ended in a base has no marker. */
-  #refuseMarker(): void {
-    const [capture] = this.#group
-    if (capture === undefined || !isMarker(capture.body)) return
-    capture.outcome = replacedByBase()
-    capture.threw = true
-  }
-
-  #tellMarker(marker: PendingWrite<T>, point: LogPoint): void {
-    try {
-      this.#options.onMarker?.(point)
-    } catch (error) {
-      marker.outcome = error
-      marker.threw = true
-    }
-  }
-
-  /** The end of the log was of another kind than the format that writes begin with: a base comes before any of them. */
-  #beginWithBase(): void {
-    const { format, storage } = this.#context
-    if (this.#failure !== undefined || format.physical !== true || storage.physical) return
-    const logged = new Promise((resolve, reject) => {
-      const whole = {
-        sinceMs: 0,
-        deadlineMs: Number.POSITIVE_INFINITY,
-        rule: undefined,
-        ackTimeoutMs: undefined,
-      }
-      this.#queue.unshift(pendingWrite<T>({ body: { format }, ...whole, resolve, reject }))
-    })
-    logged.catch((error: unknown) => {
-      if (this.#failure !== undefined) return
-      this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), undefined)
-    })
+  readonly #baseFailed = (error: unknown): void => {
+    if (this.#failure !== undefined) return
+    this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), undefined)
   }
 
   /** Fourth moment: the callers know. What changed nothing asked for no acks. */

@@ -75,6 +75,33 @@ export function writtenNotAcked(point: LogPoint, reason: 'deadline' | 'aborted')
   )
 }
 
+/** The record of a change of the ack rule is durable here, and members of the old rule or of the new one do not have it. */
+export function changeNotAcked(
+  point: LogPoint,
+  reason: 'deadline' | 'aborted' | 'replaced',
+): UnderstudyError {
+  const position = { epoch: point.epoch, lsn: point.lsn }
+  const what =
+    reason === 'replaced'
+      ? 'Another change took its place, which gave up the acks that it waited for.'
+      : 'Until members of both rules have it, no write is acknowledged; it goes on as soon as they do. The status says who is missing.'
+  return new UnderstudyError(
+    'WRITTEN_NOT_ACKED',
+    `The change of the ack rule is in the log of the leader at ${formatPosition(position)}. ${what}`,
+    { position, crc: point.crc, reason },
+  )
+}
+
+/** A change of the ack rule that would stop all writes is not begun. */
+export function changeRefused(why: string): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_WRITTEN',
+    `The ack rule was not changed: ${why}. Until a change has ended every write needs the acks of the old rule and of the new one. ` +
+      'Ask again once they stream, or accept the loss: then the old rule ends without its acks.',
+    { reason: 'acks' },
+  )
+}
+
 /** The write waited for acks when the node stopped, for a reason or because it was closed. */
 export function unknownWithoutAcks(point: LogPoint, isHidden: boolean, cause?: unknown): UnderstudyError {
   const position = { epoch: point.epoch, lsn: point.lsn }

@@ -1,5 +1,7 @@
 export { createCommitPipeline } from './commit-pipeline.ts'
 export type {
+  AcksBefore,
+  ChangeAcksOptions,
   CommitPipeline,
   CommitPipelineOptions,
   Defer,
@@ -25,6 +27,17 @@ export {
   type OnUnmet,
   type PolicyOptions,
 } from './ack-rule.ts'
+export {
+  changeRecord,
+  formatAckRecord,
+  parseAckRecord,
+  rulesInForce,
+  startFrom,
+  stateAfter,
+  type AckRecord,
+  type AckState,
+} from './ack-change.ts'
+export { ackStateOf } from './ack-log.ts'
 export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
 export { shownUpTo } from './shown.ts'
 export type { Statement } from './statements.ts'

@@ -7,13 +7,15 @@
  * 3. The new epoch is durable before the first write, and applied, so that every receipt carries it.
  * 4. With an ack rule, a group at the end of the log that may lack acks is not applied, and so shown to nobody, before the
  *    set has the whole log: the pipeline begins with that, and takes writes meanwhile, because followers start after it.
- * 5. With an ack rule, the rule is a record right after the epoch's, in the same sync.
+ * 5. With an ack rule, the rule is a record right after the epoch's, in the same sync. When the log says another rule than the options,
+ *    it is the record of a change: both hold until it satisfied both. Without a policy the log's rule goes on.
  * 6. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
  *    physical format begins with a base unless the file is kept page by page already.
  */
 import {
   randomId,
   type EpochEntry,
+  type Log,
   type LogFormat,
   type LogPoint,
   type Lsn,
@@ -21,7 +23,9 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { formatRule, resolvePolicy } from './ack-rule.ts'
+import { asking, formatAckRecord, rulesInForce, startFrom, type AckState } from './ack-change.ts'
+import { ackStateOf, groupRulesAt } from './ack-log.ts'
+import { resolvePolicy, type AckRule } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { ackRuleDraft, settleControl } from './commit-group.ts'
 import { createCommitPipeline } from './commit-pipeline.ts'
@@ -29,7 +33,7 @@ import type { CommitPipeline, CommitPipelineOptions, Recovery } from './pipeline
 import { PIPELINE_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
 import { logUnlogged } from './physical.ts'
 import { redo, type RedoResult } from './redo.ts'
-import { shownUpTo, unfinishedFrom } from './shown.ts'
+import { awaitingTail, unfinishedFrom } from './shown.ts'
 
 export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipelineOptions<C, T> {
   /** Every format that records of the log may name; `format` is the one of new records. */
@@ -55,30 +59,54 @@ export async function becomeLeader<C, T = WriteTransaction>(
   options: BecomeLeaderOptions<C, T>,
 ): Promise<Leadership<T, C>> {
   const { log, storage, formats, clock, random, node, format } = options
-  const { rule } = resolvePolicy(options.acks, node)
-  const isAcked = rule.of !== undefined
+  const wanted = options.acks && resolvePolicy(options.acks, node)
   await log.sync()
   const endBefore = log.end.lsn
-  // What is to be hidden is told by the last records, so that a torn transaction after them must go first.
-  const tornFrom = isAcked ? unfinishedFrom(log) : undefined
-  const shown = isAcked ? Math.min(shownUpTo(log), (tornFrom ?? Number.POSITIVE_INFINITY) - 1) : log.durable
-  if (tornFrom !== undefined) log.truncateAfter(tornFrom - 1)
-  const redone = await redoUpTo(options, Math.min(shown, log.durable))
+  const known = ackStateOf(log)
+  const { state, record } = startFrom(known, wanted?.rule)
+  const tail = hiddenTail(log, known, state)
+  const redone = await redoUpTo(options, tail?.shown ?? log.durable)
   if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
   const cutRecords = endBefore - log.end.lsn
   new ApplyLoop({ storage, formats, clock }).restore()
   const isWhole = storage.applied.lsn >= log.end.lsn || storage.ahead
   let point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
-  if (isAcked) point = log.append([ackRuleDraft(clock, formatRule(rule))])
+  if (record !== undefined) point = log.append([ackRuleDraft(clock, formatAckRecord(record))])
   await log.sync()
   if (isWhole) await enterEpoch(options, point)
-  const pipeline = createCommitPipeline(
-    isWhole ? options : { ...options, recovery: recoveryOf(options, point) },
-  )
+  const rules = isWhole || tail === undefined ? rulesInForce(state) : tail.rules
+  const waits = !isWhole || state.to !== undefined
+  const target = state.to ?? state.rule
+  const pipeline = createCommitPipeline({
+    ...options,
+    acks: options.acks ?? { level: target.level, ...(target.of && { of: target.of }) },
+    acksBefore: {
+      changing: state.to && state.rule,
+      ruleAt: record && point.lsn,
+    },
+    ...(waits && { recovery: recoveryOf(options, rules, isWhole) }),
+  })
   // Followers connect only after this: the base asks for no ack of theirs. During a recovery the pipeline sees to it.
-  if (isWhole && format.physical === true && !storage.physical)
+  if (!waits && format.physical === true && !storage.physical)
     await pipeline.switchFormat(format, { isUnacked: true })
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
+}
+
+/** A group at the end of the log that may lack acks: what may be shown before it, and what it must satisfy. A torn transaction there is cut off. */
+function hiddenTail(
+  log: Log,
+  known: AckState,
+  state: AckState,
+): { readonly shown: Lsn; readonly rules: readonly AckRule[] } | undefined {
+  const tail = awaitingTail(log)
+  const own = tail && groupRulesAt(log, tail.end)
+  const isAcked = tail !== undefined || asking([known.rule, state.rule]).length > 0
+  // What is hidden before a torn transaction must be told apart from it before redo, which would cut it off.
+  const tornFrom = isAcked ? unfinishedFrom(log) : undefined
+  if (tornFrom !== undefined) log.truncateAfter(tornFrom - 1)
+  const rules = tail && asking([...(own ?? [known.rule]), ...rulesInForce(state)])
+  if (tail === undefined || rules === undefined || rules.length === 0) return undefined
+  return { shown: Math.min(tail.from - 1, log.durable), rules }
 }
 
 function redoUpTo<C, T>(options: BecomeLeaderOptions<C, T>, upTo: Lsn): Promise<RedoResult> {
@@ -96,12 +124,19 @@ function redoUpTo<C, T>(options: BecomeLeaderOptions<C, T>, upTo: Lsn): Promise<
   })
 }
 
-/** The log to its end, this epoch's first records among it. */
-function recoveryOf<C, T>(options: BecomeLeaderOptions<C, T>, point: LogPoint): Recovery {
+/** The log to its end, this epoch's first records among it; with everything applied, only what comes after it. */
+function recoveryOf<C, T>(
+  options: BecomeLeaderOptions<C, T>,
+  rules: readonly AckRule[],
+  isWhole: boolean,
+): Recovery {
   const { log, storage, formats, clock } = options
   return {
-    point,
-    run: async () => {
+    point: log.end,
+    rules,
+    isHidden: !isWhole,
+    run: async (end) => {
+      if (isWhole) return settleControl(storage, end)
       await redoUpTo(options, log.durable)
       new ApplyLoop({ storage, formats, clock }).restore()
     },

@@ -14,19 +14,30 @@ import type {
   WriteTransaction,
 } from '@understudy/contracts'
 import type { AckStatus } from './ack-gate.ts'
-import type { AckPolicy, AckSet } from './ack-rule.ts'
+import type { AckPolicy, AckRule, AckSet } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import type { PipelineLimits } from './limits.ts'
 import type { CommitMeasures } from './measures.ts'
 import type { ShadowOptions, ShadowReport } from './shadow.ts'
 import type { Statement } from './statements.ts'
 
-/** What a former life left in the log, above what the storage shows. */
+/** What a leader begins with and must wait for: what a former life left in the log, or a change of the ack rule. */
 export interface Recovery {
-  /** End of the log: once the set has this, the tail may be shown. */
+  /** End of the log: once this satisfies the rules, all of it may be shown, and the change ends. */
   readonly point: LogPoint
-  /** Applies the log to its end. */
-  readonly run: () => Promise<void>
+  readonly rules: readonly AckRule[]
+  /** Whether something of it is above what the storage shows. */
+  readonly isHidden: boolean
+  /** Brings the storage to the end of the log. */
+  readonly run: (end: LogPoint) => Promise<void>
+}
+
+/** What the log says of the ack rule when leading begins. */
+export interface AcksBefore {
+  /** The rule before `acks`, which holds beside it: the record of the change is in the log. */
+  readonly changing: AckRule | undefined
+  /** The record of this epoch that says the rule; none for `local`. */
+  readonly ruleAt: Lsn | undefined
 }
 
 /** Runs a function in a later turn of the event loop, after what is due now. */
@@ -49,6 +60,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly defer?: Defer
   /** Whose acks a write needs. Default `async()`: nobody's. */
   readonly acks?: AckPolicy
+  /** See `becomeLeader`, which reads it in the log. */
+  readonly acksBefore?: AcksBefore
   /** Name of this node: it is no member of a set. */
   readonly node?: string
   /** What the log holds of a former life and nobody may see before the set has it; see `becomeLeader`. */
@@ -62,7 +75,7 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly onMarker?: (point: LogPoint) => void
   /** A base was logged: nobody can tell page by page what changed before it. */
   readonly onBase?: (point: LogPoint) => void
-  /** The ack rule in force is another one: `degraded` while the set does not answer. Its record is durable. */
+  /** The ack rule in force is another one, or two while it changes: `degraded` while the set does not answer. Its record is durable. */
   readonly onAckRule?: (rule: { readonly effective: string; readonly degraded: boolean }) => void
   /** Readers of this node see this position. */
   readonly onVisible?: (point: LogPoint) => void
@@ -80,6 +93,20 @@ export interface WriteOptions {
   /** How long it waits for acks, from when it is durable here. Default `ackTimeoutMs` of the policy. */
   readonly ackTimeoutMs?: number
   /** Gives up: `NOT_WRITTEN` before its turn, `WRITTEN_NOT_ACKED` while it waits for acks. What is written is never undone. */
+  readonly signal?: AbortSignal
+}
+
+export interface ChangeAcksOptions {
+  /**
+   * The old rule, and what waits for acks, end without them: for members that will not come back. Followers which know of the old
+   * rule only may miss what is acknowledged from then on. Default false.
+   */
+  readonly acceptLoss?: boolean
+  /** How long the change may wait for its turn. Default `writeTimeoutMs` of the limits. */
+  readonly timeoutMs?: number
+  /** How long it is waited for acks. Default `ackTimeoutMs` of the policy. The change goes on after that. */
+  readonly ackTimeoutMs?: number
+  /** Gives up waiting: `NOT_WRITTEN` before its turn, `WRITTEN_NOT_ACKED` after it; what is in the log goes on. */
   readonly signal?: AbortSignal
 }
 
@@ -111,6 +138,18 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
    * `isUnacked`: the record asks for no acks, whatever the rule.
    */
   switchFormat(format: LogFormat<C>, options?: { readonly isUnacked?: boolean }): Promise<LogPoint>
+  /**
+   * Another ack policy, from the position on that it resolves with. The change is a record, which must satisfy the old rule and
+   * the new one; until it does no write is acknowledged, whatever `onUnmet` says, but that writes are refused with `fail`. A policy
+   * of the same rule comes into force at once, without a record. `NOT_WRITTEN` with the reason `acks`: of a rule too few members
+   * stream, or another change is under way; nothing was changed. `WRITTEN_NOT_ACKED`: it is in the log and goes on.
+   */
+  changeAcks(policy: AckPolicy, options?: ChangeAcksOptions): Promise<LogPoint>
+  /**
+   * Where the log must be kept from, when all of the storage up to `lsn` is durable: the record of the ack rule is not let go of before
+   * it is repeated. To be asked before the node's own slot is moved.
+   */
+  keepsFrom(lsn: Lsn): Lsn
   /** The format in force. */
   readonly format: LogFormat<C>
   /** What the shadow and the format in force have measured since this one came into force; `undefined` without a shadow. */

@@ -8,7 +8,7 @@
  * 2. A shadow survives a change of format, unless it cannot be beside the new one.
  */
 import type { Clock, Log, LogFormat, Recorder, Storage } from '@understudy/contracts'
-import type { GroupContext } from './commit-group.ts'
+import type { GroupContext, GroupRecords } from './commit-group.ts'
 import type { PipelineLimits } from './limits.ts'
 import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
 
@@ -36,7 +36,7 @@ export class Recording<C, T> {
   }
 
   /** What groups run in, always by the format in force. */
-  context(log: Log, limits: PipelineLimits, ackFlags: () => number): GroupContext<C, T> {
+  context(log: Log, limits: PipelineLimits, asks: () => GroupRecords): GroupContext<C, T> {
     const format = (): LogFormat<C> => this.#format
     const recorder = (): Recorder => this.#recorder
     return {
@@ -44,7 +44,7 @@ export class Recording<C, T> {
       log,
       clock: this.#clock,
       limits,
-      ackFlags,
+      asks,
       get format() {
         return format()
       },

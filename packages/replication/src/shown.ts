@@ -22,14 +22,20 @@ import {
 
 /** The last LSN of a log that may be shown without asking anybody. */
 export function shownUpTo(log: Log): Lsn {
+  const tail = awaitingTail(log)
+  return tail === undefined ? log.durable : tail.from - 1
+}
+
+/** The group that may lack acks; records of epochs that began after it may follow. */
+export function awaitingTail(log: Log): { readonly from: Lsn; readonly end: Lsn } | undefined {
   let end = log.durable
   for (const { firstLsn } of log.history.toReversed()) {
     if (firstLsn > end) continue
     if (end > firstLsn + 1 || (end === firstLsn + 1 && !isAckRule(recordAt(log, end)))) break
     end = firstLsn - 1
   }
-  const begin = beginOfAwaiting(log, end)
-  return begin === undefined ? log.durable : begin - 1
+  const from = beginOfAwaiting(log, end)
+  return from === undefined ? undefined : { from, end }
 }
 
 /** First LSN of a chain that the log ends in the middle of. */

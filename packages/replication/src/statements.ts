@@ -17,8 +17,14 @@ export interface Statement {
   readonly expect?: number
 }
 
+/** A write as a callback. The types let a list in for every storage; one whose transactions have no `run` rejects it with its own error. */
+export function callbackOf<T>(body: ((tx: T) => unknown) | readonly Statement[]): (tx: T) => unknown {
+  if (typeof body === 'function') return body
+  return runStatements(body) as (tx: never) => unknown as (tx: T) => unknown
+}
+
 /** The callback that runs the list in order and returns each statement's result. */
-export function runStatements(statements: readonly Statement[]): (tx: WriteTransaction) => RunResult[] {
+function runStatements(statements: readonly Statement[]): (tx: WriteTransaction) => RunResult[] {
   return (tx) =>
     statements.map((statement, index) => {
       const result = tx.run(statement.sql, statement.params)

@@ -4,7 +4,8 @@
  * Decides: order (first in, first out), the limit on the length, which deadlines have passed. Leaves to others: timers,
  * execution, settling.
  */
-import type { AckRule } from './ack-rule.ts'
+import type { Ask } from './ack-gate.ts'
+import type { AckRule, AckSettings } from './ack-rule.ts'
 
 /** Asks for a marker record. */
 export const MARKER = 'marker'
@@ -23,10 +24,29 @@ export interface CaptureRequest {
 /** Asks for the record that raises the ack rule again. */
 export const RAISE = 'raise'
 
+/** Asks that the ack rule in force is said again, because the log will not keep the place where it was said. */
+export const REPEAT = 'repeat'
+
+/** Asks for another ack policy. */
+export interface AcksRequest {
+  readonly acks: AckSettings
+  /** The old rule ends without its acks. */
+  readonly acceptLoss: boolean
+}
+
+export type Body<T> =
+  | ((tx: T) => unknown)
+  | typeof MARKER
+  | typeof RAISE
+  | typeof REPEAT
+  | SwitchRequest
+  | CaptureRequest
+  | AcksRequest
+
 /** One write, from the call to its reply. */
 export interface PendingWrite<T> {
   /** A write, or something else that waits for its turn among writes and shares a group with nobody. */
-  readonly body: ((tx: T) => unknown) | typeof MARKER | typeof RAISE | SwitchRequest | CaptureRequest
+  readonly body: Body<T>
   /** Monotonic time at which it was asked for, in milliseconds. */
   readonly sinceMs: number
   /** Monotonic time at which the write stops waiting, in milliseconds. */
@@ -34,8 +54,10 @@ export interface PendingWrite<T> {
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
   /** Whose acks it needs, and how long it waits for them; `undefined`: nobody's, and as long as the policy says. */
-  readonly rule: AckRule | undefined
+  rule: AckRule | undefined
   readonly ackTimeoutMs: number | undefined
+  /** How it asked for that, and under which policy; without it the rule stays what it is. */
+  readonly asks: Ask | undefined
   /** What the callback returned or threw. */
   outcome: unknown
   threw: boolean
@@ -47,12 +69,19 @@ export interface PendingWrite<T> {
 
 type Asked<T> = Pick<
   PendingWrite<T>,
-  'body' | 'sinceMs' | 'deadlineMs' | 'rule' | 'ackTimeoutMs' | 'resolve' | 'reject'
+  'body' | 'sinceMs' | 'deadlineMs' | 'ackTimeoutMs' | 'asks' | 'resolve' | 'reject'
 >
 
 /** A write that nothing was done with yet. */
 export function pendingWrite<T>(asked: Asked<T>): PendingWrite<T> {
-  return { ...asked, outcome: undefined, threw: false, aborted: false, settled: false }
+  return {
+    ...asked,
+    rule: asked.asks?.rule,
+    outcome: undefined,
+    threw: false,
+    aborted: false,
+    settled: false,
+  }
 }
 
 /** Calls once when the caller gives up before the write is answered. */
@@ -142,8 +171,13 @@ export class WriteQueue<T> {
   }
 }
 
-export function isRaise(body: unknown): boolean {
-  return body === RAISE
+/** Whether it says something of the rule of the cluster. */
+export function isRule(body: unknown): boolean {
+  return body === RAISE || body === REPEAT || isAcks(body)
+}
+
+export function isAcks(body: unknown): body is AcksRequest {
+  return typeof body === 'object' && body !== null && 'acks' in body
 }
 
 export function isSwitch(body: unknown): body is SwitchRequest {

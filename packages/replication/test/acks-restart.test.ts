@@ -1,7 +1,7 @@
 /** What a leader that restarts does with what it had not been acknowledged. */
 import { CONTROL_ACKS, FORMAT_CONTROL, UnderstudyError } from '@understudy/contracts'
 import { describe, expect, test } from 'vitest'
-import { any, redo, semiSync, shownUpTo, sync, type AckPolicy } from '../src/index.ts'
+import { any, async, redo, semiSync, shownUpTo, sync, type AckPolicy } from '../src/index.ts'
 import { outcomeOf } from './support/pipeline.ts'
 import { FORMAT, World, emptyDisk, type Disk, type TestLeader } from './support/world.ts'
 
@@ -74,11 +74,20 @@ describe.each(['process', 'machine'] as const)('a leader that restarts after a c
     await world.clock.complete(next.set('4', '4'))
   })
 
-  test('shows all of it when its rule is its own log now', async () => {
+  test.each([
+    ['without a policy', undefined],
+    ['with the policy of an asynchronous cluster', async()],
+  ] as const)('%s, still hides it until the old set has it', async (_, acks) => {
     const world = new World(3)
-    const { disk } = await withTail(world, POLICY, of)
-    const leader = await world.leader('a', disk)
-    expect(keysOf(leader).sort()).toEqual(['acked', 'tail'])
+    const { disk, follower } = await withTail(world, POLICY, of)
+    const leader = await world.leader('a', disk, acks === undefined ? {} : { acks })
+    const { pipeline } = leader.leadership
+    await world.clock.advance(3000)
+    expect([keysOf(leader), pipeline.acks.recovering]).toEqual([['acked'], true])
+    world.follower('b', 'a', follower)
+    await world.clock.complete(leader.set('new', '1'))
+    expect(keysOf(leader).sort()).toEqual(['acked', 'new', 'tail'])
+    expect(pipeline.acks.effective).toBe(acks === undefined ? 'durable FIRST 1 (b, c)' : 'local')
   })
 
   test('several times in a row, still hides it', async () => {

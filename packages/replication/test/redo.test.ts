@@ -1,5 +1,5 @@
 import {
-  CONTROL_ACKS_LOWERED,
+  CONTROL_GROUP_ACKS,
   CONTROL_MARKER,
   FLAG_CONTINUES,
   FORMAT_CONTROL,
@@ -142,7 +142,7 @@ describe('applying', () => {
         format: FORMAT_CONTROL,
         flags: 0,
         committedAtMs: 0,
-        payload: Uint8Array.of(CONTROL_ACKS_LOWERED + 1),
+        payload: Uint8Array.of(CONTROL_GROUP_ACKS + 1),
       },
     ])
     log.syncNow()

@@ -91,8 +91,8 @@ export const ACK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/shown.ts`,
-        find: 'return begin === undefined ? log.durable : begin - 1',
-        replace: 'return begin === undefined ? log.durable : log.durable',
+        find: 'return from === undefined ? undefined : { from, end }',
+        replace: 'return from === undefined ? undefined : undefined',
       },
     ],
   },

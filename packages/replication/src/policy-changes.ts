@@ -1,0 +1,134 @@
+/**
+ * Changes of the ack policy while a leader runs: what is asked for, what the log says of it, who is told.
+ *
+ * Decides: whether a change is taken on, with which records it begins, whether the newest record of the rule must be repeated before the
+ * log lets go of it. Leaves to others: which rules hold meanwhile (ack-gate), groups and their order (commit-pipeline), what the
+ * records mean (ack-change).
+ */
+import type { Clock, LogPoint, Lsn, RecordDraft } from '@understudy/contracts'
+import type { AckGate, Ask } from './ack-gate.ts'
+import { formatRule, type AckPolicy, type AckRule } from './ack-rule.ts'
+import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from './commit-group.ts'
+import { changeNotAcked } from './failures.ts'
+import type { ChangeAcksOptions, CommitPipelineOptions, WriteOptions } from './pipeline-api.ts'
+import { RAISE, REPEAT, isAcks, isRule, type Body, type PendingWrite } from './write-queue.ts'
+
+/** What goes with a request into the queue; without `asks` it needs nobody's acks. */
+export interface Enqueued {
+  readonly options?: WriteOptions | undefined
+  readonly asks?: Ask | undefined
+  /** Before all that wait. */
+  readonly isFirst?: boolean
+}
+
+interface Around<T> {
+  readonly gate: AckGate<T>
+  readonly clock: Clock
+  readonly enqueue: (body: Body<T>, enqueued: Enqueued) => Promise<unknown>
+  /** What waits now is not waited for any more, after a record says so. */
+  readonly lower: () => void
+  readonly onAckRule: CommitPipelineOptions<never>['onAckRule']
+}
+
+export class PolicyChanges<T> {
+  readonly #around: Around<T>
+  /** The newest record of a rule that asks for acks; `undefined` when the rule is `local`. */
+  #ruleAt: Lsn | undefined
+  #isRepeating = false
+
+  constructor(around: Around<T>, ruleAt: Lsn | undefined) {
+    this.#around = around
+    this.#ruleAt = ruleAt
+  }
+
+  /** `now`: what a policy of the same rule resolves with. */
+  async begin(policy: AckPolicy, options: ChangeAcksOptions, now: () => LogPoint): Promise<LogPoint> {
+    const { gate, enqueue, lower } = this.#around
+    const { acceptLoss = false, ackTimeoutMs } = options
+    const acks = gate.resolve(policy)
+    if (!gate.isOther(acks)) {
+      gate.adopt(acks)
+      return now()
+    }
+    const refusal = gate.refusesChange(acks, acceptLoss)
+    if (refusal !== undefined) throw refusal
+    const asked = { ...options, ackTimeoutMs: ackTimeoutMs ?? acks.ackTimeoutMs }
+    const change = enqueue({ acks, acceptLoss }, { options: asked, isFirst: acceptLoss })
+    if (acceptLoss) lower()
+    return (await change) as LogPoint
+  }
+
+  /** What the records of a group that waits for acks get. */
+  records(group: readonly PendingWrite<T>[]): GroupRecords {
+    const { gate, clock } = this.#around
+    const { flags, own } = gate.asksOf(group)
+    return { flags, own: own === undefined ? undefined : groupRulesDraft(clock, own) }
+  }
+
+  /** What waits is not waited for any more, as a record says: the rule is lowered, and a change given up, which a person accepted. */
+  lowered([first]: readonly PendingWrite<T>[], point: LogPoint, record: LogPoint): void {
+    const { gate } = this.#around
+    const wasDegraded = gate.isDegraded
+    gate.dropChange()
+    if (first !== undefined && isAcks(first.body)) {
+      first.outcome = changeNotAcked(point, 'replaced')
+      first.threw = true
+    }
+    gate.lowered()
+    gate.durable(record)
+    if (!wasDegraded) this.tell()
+  }
+
+  /** Records of a group that says something of the rule: that it is raised once the set has it, still the same, or to be another one. */
+  drafts(body: Body<T>): RecordDraft[] | undefined {
+    const { gate, clock } = this.#around
+    const said = (): RecordDraft => ackRuleDraft(clock, formatRule(gate.rule))
+    if (body === RAISE) return [said()]
+    // While the rule is lowered, that is repeated, too.
+    if (body === REPEAT) return gate.isDegraded ? [said(), loweredDraft(clock, gate.unmet)] : [said()]
+    return isAcks(body) ? gate.changeTexts(body).map((text) => ackRuleDraft(clock, text)) : undefined
+  }
+
+  /** The group that begins with this is durable. */
+  said(body: Body<T> | undefined, { lsn }: LogPoint): void {
+    if (!isRule(body)) return
+    const { gate } = this.#around
+    const asks = gate.rule.of !== undefined || (isAcks(body) && body.acks.rule.of !== undefined)
+    // The second one of a repetition says that the rule is lowered.
+    this.#ruleAt = asks ? (body === REPEAT ? lsn - 1 : lsn) : undefined
+    if (!isAcks(body)) return
+    gate.changing(body)
+    this.tell()
+  }
+
+  /** The record that ends a change is durable. */
+  ended(rule: AckRule, record: LogPoint): void {
+    this.#ruleAt = rule.of === undefined ? undefined : record.lsn
+    this.#around.gate.durable(record)
+    this.over()
+  }
+
+  /** The change that was under way, if there was one, is over. */
+  over(): void {
+    const { gate } = this.#around
+    if (!gate.isChanging) return
+    if (gate.endsWith === undefined && gate.changesTo?.of === undefined) this.#ruleAt = undefined
+    gate.changed()
+    this.tell()
+  }
+
+  tell(): void {
+    const { gate, onAckRule } = this.#around
+    onAckRule?.({ effective: gate.effective, degraded: gate.isDegraded })
+  }
+
+  keepsFrom(lsn: Lsn): Lsn {
+    if (this.#ruleAt === undefined || lsn < this.#ruleAt) return lsn
+    if (!this.#isRepeating) {
+      this.#isRepeating = true
+      const isOver = (): void => void (this.#isRepeating = false)
+      this.#around.enqueue(REPEAT, {}).then(isOver, isOver)
+    }
+    return this.#ruleAt - 1
+  }
+}
