@@ -49,8 +49,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: `${REPLICATION}/sender.ts`,
-        find: "limits.heartbeatMs, () => this.#step({ kind: 'tick' }))",
-        replace: "limits.heartbeatMs, () => {\n      this.wake()\n      this.#step({ kind: 'tick' })\n    })",
+        find: "limits.heartbeatMs, () => {\n      this.#step({ kind: 'tick' })",
+        replace: "limits.heartbeatMs, () => {\n      this.wake()\n      this.#step({ kind: 'tick' })",
       },
     ],
   },
