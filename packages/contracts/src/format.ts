@@ -25,6 +25,11 @@ export interface LogFormat<C> {
    * keys). Between the two the connection is the applier's, and no recorder of it begins a group.
    */
   applier(connection: C): Applier
+  /**
+   * Why what a payload did cannot be undone from the payload alone, in a few words, so that a node has to be made equal page
+   * by page; `undefined` when `Applier.undo` can. Throws what `apply` throws for a payload that is none. Default: no payload of this format can be undone.
+   */
+  needsPages?(payload: Uint8Array): string | undefined
   /** Decodes a payload for people and tools: plain data that JSON can carry (bigints as strings, blobs as hex). */
   describe?(payload: Uint8Array): unknown
   /**
@@ -95,6 +100,11 @@ export interface Applier {
   prepare(): void
   /** Does to this storage what the payload's group did on the leader, exactly, or throws `DIVERGED`, `SCHEMA_MISMATCH`, `RECORD_CORRUPT`; the caller then rolls back and stops. */
   apply(payload: Uint8Array): void
+  /**
+   * The way back from `apply`: the storage is, up to what `prepare` took out, as it was before this payload, the last one
+   * applied. The same errors; `SNAPSHOT_REQUIRED` for a payload that `LogFormat.needsPages`, with nothing changed.
+   */
+  undo?(payload: Uint8Array): void
   /** Undoes `prepare`: the storage is as the leader's was after the last applied record. In a transaction of the caller. Idempotent. */
   restore(): void
   /** Physical: whether the file is exactly as this payload, the last one applied, left it. */

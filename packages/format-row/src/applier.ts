@@ -19,11 +19,13 @@ import { diverged, refused, schemaMismatch } from './divergence.ts'
 import type { PlainValue, Sequences } from './payload.ts'
 import type { DecodedTable } from './row-decoder.ts'
 import { readSchema, type Schema } from './schema.ts'
-import { number, runWhole } from './sql.ts'
+import { number, plainRows, runWhole } from './sql.ts'
 import { replaceSavedTriggers, restoreTriggers, saveTriggers, triggersAreSaved } from './triggers.ts'
+import { cannotUndo, countersBefore, inverseOf, notUndoable } from './undo.ts'
 
 // Missing in the types of Node 24.
 const SQLITE_CHANGESET_CONSTRAINT = 4
+const COUNTERS_SQL = 'select name, seq from main.sqlite_sequence order by rowid'
 const { SQLITE_CHANGESET_ABORT, SQLITE_CHANGESET_REPLACE, SQLITE_CHANGESET_CONFLICT } = constants
 
 export class RowApplier implements Applier {
@@ -83,6 +85,13 @@ export class RowApplier implements Applier {
     })
   }
 
+  undo(payload: Uint8Array): void {
+    const plan = this.#decoder.decode(payload)
+    const why = cannotUndo(plan)
+    if (why !== undefined) throw notUndoable(why)
+    this.#connection.internal(() => this.#undo(plan))
+  }
+
   apply(payload: Uint8Array): void {
     const plan = this.#decoder.decode(payload)
     this.#connection.internal(() => this.#run(plan))
@@ -118,6 +127,38 @@ export class RowApplier implements Applier {
     if (plan.applicationId !== undefined) database.exec(`pragma main.application_id = ${plan.applicationId}`)
     if (plan.statistics !== undefined) this.#applyStatistics(plan.statistics)
     if (plan.triggers !== undefined) replaceSavedTriggers(database, plan.triggers)
+  }
+
+  #undo(plan: Plan): void {
+    const { database } = this.#connection
+    const { sequences, userVersion, applicationId, statistics, before } = plan
+    if (!this.#prepared) this.#checkPrepared()
+    this.#checkSchema(plan.schema)
+    const hasCounters = (this.#schema as Schema).counted.has('sqlite_sequence')
+    const counters = hasCounters ? plainRows(database, COUNTERS_SQL) : []
+    for (const step of plan.steps.toReversed()) if (step.kind === 'rows') this.#undoRows(step)
+    // Rows that came back may have moved them as well.
+    if (hasCounters) {
+      const due = countersBefore(counters, sequences, before?.sequences ?? [])
+      if (!sameCounters(plainRows(database, COUNTERS_SQL), due))
+        this.#applySequences({
+          all: true,
+          sequences: due.map(([name, value]) => ({ name: name ?? null, value: value ?? null })),
+        })
+    }
+    if (userVersion !== undefined) database.exec(`pragma main.user_version = ${before?.userVersion}`)
+    if (applicationId !== undefined) database.exec(`pragma main.application_id = ${before?.applicationId}`)
+    if (statistics !== undefined) this.#applyStatistics(before?.statistics ?? [])
+  }
+
+  #undoRows(step: RowsStep): void {
+    for (const table of step.tables) this.#checkTable(table)
+    const { changeset, changes, updates } = inverseOf(step)
+    const before = this.#changesSoFar()
+    this.#applyChangeset(step, changeset, this.#onStrict)
+    const actual = this.#changesSoFar() - before
+    if (actual < changes || actual > changes + updates)
+      throw diverged(`${actual} rows changed instead of ${changes}`, { expected: changes, actual })
   }
 
   #applyRows(step: RowsStep): void {
@@ -242,6 +283,10 @@ function ownObjects(database: DatabaseSync, prefix: string): string {
     )
     .all(prefix.length, prefix)
   return JSON.stringify(rows)
+}
+
+function sameCounters(a: readonly (readonly PlainValue[])[], b: readonly (readonly PlainValue[])[]): boolean {
+  return a.length === b.length && a.every((row, index) => sameList(row, b[index] ?? []))
 }
 
 function sameList<T>(a: readonly T[], b: readonly T[]): boolean {

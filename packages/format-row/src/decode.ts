@@ -8,6 +8,7 @@ import { UnderstudyError } from '@understudy/contracts'
 import { ChangesetWriter } from '@understudy/changeset'
 import {
   PAYLOAD_VERSION,
+  type Before,
   type Extras,
   type PlainValue,
   type Sequences,
@@ -26,6 +27,8 @@ export interface RowsStep {
   readonly strict: Uint8Array
   /** Tables with `replace`, in the order of `tables`; may be empty. */
   readonly replacing: Uint8Array
+  /** Inserts of the rows that those replaced, in the order of `tables`; may be empty. */
+  readonly replaced: Uint8Array
 }
 
 export interface SchemaStep {
@@ -45,19 +48,27 @@ export interface Plan extends Extras {
 
 interface OpenRows {
   readonly tables: DecodedTable[]
-  readonly strictStart: number
-  readonly replacingStart: number
+  readonly starts: Lengths
+}
+
+/** Of the three changesets. */
+interface Lengths {
+  readonly strict: number
+  readonly replacing: number
+  readonly replaced: number
 }
 
 /** Decodes payloads with buffers that are reused. */
 export class PayloadDecoder {
   readonly #strict = new ChangesetWriter()
   readonly #replacing = new ChangesetWriter()
-  readonly #rows = new RowDecoder(this.#strict, this.#replacing)
+  readonly #replaced = new ChangesetWriter()
+  readonly #rows = new RowDecoder(this.#strict, this.#replacing, this.#replaced)
 
   decode(payload: Uint8Array): Plan {
     this.#strict.reset()
     this.#replacing.reset()
+    this.#replaced.reset()
     const reader = new ProtoReader(payload)
     const limit = payload.length
     checkVersion(required(reader, limit, 1))
@@ -71,6 +82,7 @@ export class PayloadDecoder {
       userVersion: sint32(reader, limit, 8),
       applicationId: sint32(reader, limit, 9),
       statistics: this.#message(reader, limit, 10, (end) => this.#statistics(reader, end)),
+      before: this.#message(reader, limit, 11, (end) => this.#before(reader, end)),
     }
     if (reader.offset !== limit) throw corrupt('an unknown or misplaced field', reader.offset)
     let counted = 0
@@ -83,27 +95,23 @@ export class PayloadDecoder {
   }
 
   #steps(reader: ProtoReader, limit: number): (RowsStep | SchemaStep)[] {
-    const closed: (
-      | (OpenRows & { readonly strictEnd: number; readonly replacingEnd: number })
-      | SchemaStep
-    )[] = []
+    const closed: ((OpenRows & { readonly ends: Lengths }) | SchemaStep)[] = []
     let open: OpenRows | undefined
-    const close = (strictEnd: number, replacingEnd: number): void => {
-      if (open !== undefined) closed.push({ ...open, strictEnd, replacingEnd })
+    const close = (ends: Lengths): void => {
+      if (open !== undefined) closed.push({ ...open, ends })
       open = undefined
     }
     while (take(reader, limit, (5 << 3) | BYTES)) {
       const end = reader.span(limit)
-      const strictStart = this.#strict.length
-      const replacingStart = this.#replacing.length
+      const starts = this.#lengths()
       if (take(reader, end, (1 << 3) | BYTES)) {
         const table = this.#rows.table(reader, reader.span(end))
         // Tables of one step are applied in any order, so each may come once.
-        if (open?.tables.some(({ name }) => name === table.name) === true) close(strictStart, replacingStart)
-        open ??= { tables: [], strictStart, replacingStart }
+        if (open?.tables.some(({ name }) => name === table.name) === true) close(starts)
+        open ??= { tables: [], starts }
         open.tables.push(table)
       } else if (take(reader, end, (2 << 3) | BYTES)) {
-        close(strictStart, replacingStart)
+        close(starts)
         const inner = reader.span(end)
         const sql = this.#text(reader, inner, 1)
         if (!isSchemaChange(sql)) throw corrupt('a schema change that is none', reader.offset)
@@ -111,20 +119,30 @@ export class PayloadDecoder {
       }
       if (reader.offset !== end) throw corrupt('a step of an unknown kind', reader.offset)
     }
-    close(this.#strict.length, this.#replacing.length)
+    close(this.#lengths())
     // Only now, because the buffers may have moved while they grew.
     const strict = this.#strict.bytes()
     const replacing = this.#replacing.bytes()
+    const replaced = this.#replaced.bytes()
     return closed.map((step) =>
       'sql' in step
         ? step
         : {
             kind: 'rows',
             tables: step.tables,
-            strict: strict.subarray(step.strictStart, step.strictEnd),
-            replacing: replacing.subarray(step.replacingStart, step.replacingEnd),
+            strict: strict.subarray(step.starts.strict, step.ends.strict),
+            replacing: replacing.subarray(step.starts.replacing, step.ends.replacing),
+            replaced: replaced.subarray(step.starts.replaced, step.ends.replaced),
           },
     )
+  }
+
+  #lengths(): Lengths {
+    return {
+      strict: this.#strict.length,
+      replacing: this.#replacing.length,
+      replaced: this.#replaced.length,
+    }
   }
 
   #message<T>(reader: ProtoReader, limit: number, field: number, read: (end: number) => T): T | undefined {
@@ -137,14 +155,27 @@ export class PayloadDecoder {
 
   #sequences(reader: ProtoReader, limit: number): Sequences {
     const all = take(reader, limit, (1 << 3) | VARINT) && reader.varint(limit) !== 0
+    return { all, sequences: this.#sequenceList(reader, limit, 2) }
+  }
+
+  #sequenceList(reader: ProtoReader, limit: number, field: number): SequenceValue[] {
     const sequences: SequenceValue[] = []
     for (;;) {
-      const item = this.#message(reader, limit, 2, (end) => ({
+      const item = this.#message(reader, limit, field, (end) => ({
         name: this.#value(reader, end, 1),
         value: this.#value(reader, end, 2),
       }))
-      if (item === undefined) return { all, sequences }
+      if (item === undefined) return sequences
       sequences.push(item)
+    }
+  }
+
+  #before(reader: ProtoReader, limit: number): Before {
+    return {
+      sequences: this.#sequenceList(reader, limit, 1),
+      userVersion: sint32(reader, limit, 2),
+      applicationId: sint32(reader, limit, 3),
+      statistics: this.#message(reader, limit, 4, (end) => this.#statistics(reader, end)),
     }
   }
 

@@ -34,6 +34,17 @@ export interface Extras {
   readonly userVersion: number | undefined
   readonly applicationId: number | undefined
   readonly statistics: readonly (readonly PlainValue[])[] | undefined
+  /** What stood where the others say what stands now; `undefined` when it is not known, or nothing needs it. */
+  readonly before: Before | undefined
+}
+
+/** What undoing needs beside the rows. */
+export interface Before {
+  /** Of `Sequences.all`: every counter, in order. Else those that existed of the ones named. */
+  readonly sequences: readonly SequenceValue[]
+  readonly userVersion: number | undefined
+  readonly applicationId: number | undefined
+  readonly statistics: readonly (readonly PlainValue[])[] | undefined
 }
 
 export interface Head {
@@ -75,13 +86,23 @@ export function writeSchemaStep(out: ProtoWriter, sql: string, fingerprint: Uint
 }
 
 function encodeExtras(extras: Extras): Uint8Array {
-  const { sequences, triggers, userVersion, applicationId, statistics } = extras
+  const { sequences, triggers, userVersion, applicationId, statistics, before } = extras
   const writer = new ProtoWriter(0)
   if (sequences !== undefined) writer.append((6 << 3) | BYTES, encodeSequences(sequences))
   if (triggers !== undefined) writer.append((7 << 3) | BYTES, encodeTriggers(triggers))
   if (userVersion !== undefined) writeSint32(writer, (8 << 3) | VARINT, userVersion)
   if (applicationId !== undefined) writeSint32(writer, (9 << 3) | VARINT, applicationId)
   if (statistics !== undefined) writer.append((10 << 3) | BYTES, encodeStatistics(statistics))
+  if (before !== undefined) writer.append((11 << 3) | BYTES, encodeBefore(before))
+  return writer.bytes()
+}
+
+function encodeBefore({ sequences, userVersion, applicationId, statistics }: Before): Uint8Array {
+  const writer = new ProtoWriter(64)
+  for (const sequence of sequences) writer.append((1 << 3) | BYTES, encodeSequence(sequence))
+  if (userVersion !== undefined) writeSint32(writer, (2 << 3) | VARINT, userVersion)
+  if (applicationId !== undefined) writeSint32(writer, (3 << 3) | VARINT, applicationId)
+  if (statistics !== undefined) writer.append((4 << 3) | BYTES, encodeStatistics(statistics))
   return writer.bytes()
 }
 
@@ -98,12 +119,14 @@ function encodeSequences({ all, sequences }: Sequences): Uint8Array {
     writer.byte((1 << 3) | VARINT)
     writer.byte(1)
   }
-  for (const { name, value } of sequences) {
-    const item = new ProtoWriter(64)
-    item.append((1 << 3) | BYTES, encodeValue(name))
-    item.append((2 << 3) | BYTES, encodeValue(value))
-    writer.append((2 << 3) | BYTES, item.bytes())
-  }
+  for (const sequence of sequences) writer.append((2 << 3) | BYTES, encodeSequence(sequence))
+  return writer.bytes()
+}
+
+function encodeSequence({ name, value }: SequenceValue): Uint8Array {
+  const writer = new ProtoWriter(64)
+  writer.append((1 << 3) | BYTES, encodeValue(name))
+  writer.append((2 << 3) | BYTES, encodeValue(value))
   return writer.bytes()
 }
 

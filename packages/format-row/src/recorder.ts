@@ -13,7 +13,7 @@
  * 4. Unapplied: no TEMP trigger is made or dropped, nothing is run that writes, no statement is refused; what a recorder
  *    in force would have refused is thrown at the end of the group. Rows with NULL in their key are not measured.
  */
-import type { Session } from 'node:sqlite'
+import type { Session, StatementSync } from 'node:sqlite'
 import type { Recorder, SqliteConnection, StatementInfo, StatementObserver } from '@understudy/contracts'
 import { UnderstudyError } from '@understudy/contracts'
 import { registerNullKeyGuard, syncNullKeyTriggers } from './null-keys.ts'
@@ -52,6 +52,13 @@ export class RowRecorder implements Recorder, StatementObserver {
   #writes = 0
   #payloads: Uint8Array[] = []
   #closed = false
+  /** A statement that may write is running, or did not end well. */
+  #running = false
+  /** Something of the open group, or write, was undone: a key that it spelled otherwise may still be in the session. */
+  #undone = false
+  #totalChanges: StatementSync | undefined
+  /** Rows changed on this connection when the open group, or write, began; `undefined` when no key can be spelled otherwise. */
+  #changesAtOpen: number | undefined
   /** Unapplied: what would have been refused, in the open group and before the open write. */
   #refusal: unknown
   #refusalBefore: unknown
@@ -100,6 +107,7 @@ export class RowRecorder implements Recorder, StatementObserver {
   }
 
   endWrite(): void {
+    this.#settleStatement()
     if (this.#segments.schemaTouched) this.#refusing(() => refuseKeyless(this.#current.keyless))
     this.#segments.endWrite()
     this.#writes += 1
@@ -108,6 +116,8 @@ export class RowRecorder implements Recorder, StatementObserver {
 
   abandonWrite(): void {
     this.#refusal = this.#refusalBefore
+    this.#undone = true
+    this.#running = false
     const touched = this.#segments.schemaTouched
     if (touched || this.#syncedInGroup) this.#connection.internal(() => this.#reload())
     this.#objects = undefined
@@ -133,6 +143,7 @@ export class RowRecorder implements Recorder, StatementObserver {
     // The schema may be an older one again, and TEMP triggers made in the group are gone.
     this.#schema = undefined
     this.#syncedInGroup = false
+    this.#running = false
   }
 
   close(): void {
@@ -147,6 +158,8 @@ export class RowRecorder implements Recorder, StatementObserver {
 
   before(statement: StatementInfo): void {
     if (statement.effect === 'read') return
+    this.#settleStatement()
+    this.#running = true
     if (statement.effect === 'schema') {
       this.#connection.internal(() => {
         this.#side.touchAll(this.#current)
@@ -162,10 +175,13 @@ export class RowRecorder implements Recorder, StatementObserver {
     }
     if (this.#refusing(() => this.#verdicts.judge(statement.writes)) === true)
       this.#connection.internal(() => this.#side.touchSequences())
+    if (statement.writes.has('sqlite_stat1'))
+      this.#connection.internal(() => this.#side.touchStatistics(this.#current))
     this.#segments.touch()
   }
 
   after(statement: StatementInfo): void {
+    if (statement.effect !== 'read') this.#running = false
     if (statement.effect !== 'schema') return
     this.#connection.internal(() => {
       const before = this.#objects ?? new Map<string, string>()
@@ -197,6 +213,12 @@ export class RowRecorder implements Recorder, StatementObserver {
     }
   }
 
+  /** A statement that began and of which no end was told failed, and SQLite undid what it had done. */
+  #settleStatement(): void {
+    if (this.#running) this.#undone = true
+    this.#running = false
+  }
+
   get #current(): Schema {
     if (this.#schema === undefined) throw new TypeError('no group is open')
     return this.#schema
@@ -206,6 +228,8 @@ export class RowRecorder implements Recorder, StatementObserver {
     this.#segments.open()
     this.#opening = this.#current
     this.#writes = 0
+    this.#undone = false
+    this.#changesAtOpen = this.#current.hasSoftKeys ? this.#readChanges() : undefined
   }
 
   #finish(): void {
@@ -219,11 +243,37 @@ export class RowRecorder implements Recorder, StatementObserver {
         this.#current,
         this.#encoder,
         segments.some((segment) => segment.kind === 'schema'),
+        this.#knowsReplaced(),
       ),
     )
     if (this.#steps.length === 0 && isEmpty(extras)) return
     const head = { writes: this.#writes, changes: this.#encoder.changes, schema: opening.fingerprint }
     this.#payloads.push(encodePayload(head, this.#steps.bytes(), extras))
+  }
+
+  /**
+   * Whether every row whose place an insert took is in the payload. An insert of a row that was there all along takes two
+   * changes at least and shows as one; each other row of a payload takes one at least. Deletes spoil the count (REPLACE does
+   * not count those that it makes), and so do virtual tables.
+   */
+  #knowsReplaced(): boolean {
+    const { replaced, placeless, replacedUnknown, deletes, changes } = this.#encoder
+    if (!replaced) return true
+    if (replacedUnknown) return false
+    if (!placeless) return true
+    if (this.#undone || deletes > 0 || this.#current.hasVirtualTables || this.#changesAtOpen === undefined)
+      return false
+    return this.#readChanges() - this.#changesAtOpen <= changes
+  }
+
+  #readChanges(): number {
+    return this.#connection.internal(() => {
+      if (this.#totalChanges === undefined) {
+        this.#totalChanges = this.#connection.database.prepare('select total_changes()')
+        this.#totalChanges.setReturnArrays(true)
+      }
+      return Number((this.#totalChanges.get() as unknown as unknown[])[0])
+    })
   }
 
   #encode(segment: Segment): void {

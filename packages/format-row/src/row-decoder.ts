@@ -2,7 +2,8 @@
  * TableChanges to changesets: the way back of `row-encoder.ts`.
  *
  * 1. Every byte is checked before any of the resulting changeset may be used: field order, counts, types, limits.
- * 2. Rows of tables with `replace` go to a changeset of their own, because conflicts in it are answered differently.
+ * 2. Rows of tables with `replace` go to a changeset of their own, because conflicts in it are answered differently; so do
+ *    those that they replaced, which only undoing needs.
  */
 import { COLUMNS_MAX, OP_DELETE, OP_INSERT, OP_UPDATE, type ChangesetWriter } from '@understudy/changeset'
 import { BYTES, corrupt, FIXED64, VARINT, type ProtoReader } from './wire.ts'
@@ -35,12 +36,14 @@ const TAG_VALUE = (1 << 3) | BYTES
 const TAG_CHANGED = (2 << 3) | BYTES
 const TAG_OLD = (3 << 3) | BYTES
 const TAG_NEW = (4 << 3) | BYTES
+const TAG_REPLACED = (8 << 3) | BYTES
 
 /** Decodes TableChanges messages. */
 export class RowDecoder {
   readonly #utf8 = new TextDecoder('utf-8', STRATEGY)
   readonly #strict: ChangesetWriter
   readonly #replacing: ChangesetWriter
+  readonly #replaced: ChangesetWriter
   #reader!: ProtoReader
   #out!: ChangesetWriter
   #columns = 0
@@ -53,10 +56,11 @@ export class RowDecoder {
   #new: Uint32Array = new Uint32Array(0)
   #changed: number[] = []
 
-  /** Changesets go to `strict`, those of tables with `replace` to `replacing`. */
-  constructor(strict: ChangesetWriter, replacing: ChangesetWriter) {
+  /** Changesets go to `strict`, those of tables with `replace` to `replacing`, inserts of the rows replaced to `replaced`. */
+  constructor(strict: ChangesetWriter, replacing: ChangesetWriter, replaced: ChangesetWriter) {
     this.#strict = strict
     this.#replacing = replacing
+    this.#replaced = replaced
   }
 
   /** Reads the TableChanges that ends at `limit`. */
@@ -69,6 +73,12 @@ export class RowDecoder {
     const deletes = this.#rows(limit, (5 << 3) | BYTES, OP_DELETE)
     const updates = this.#updates(limit)
     const inserts = this.#rows(limit, (7 << 3) | BYTES, OP_INSERT)
+    if (replace && reader.offset < limit && reader.bytes[reader.offset] === TAG_REPLACED) {
+      this.#out = this.#replaced
+      this.#out.table(header.nameBytes, header.key)
+      if (this.#rows(limit, TAG_REPLACED, OP_INSERT) > inserts)
+        throw corrupt('more rows replaced than inserted', reader.offset)
+    }
     if (reader.offset !== limit) throw corrupt('an unknown or misplaced field', reader.offset)
     if (deletes + updates + inserts === 0) throw corrupt('a table without changes', limit)
     return {

@@ -7,7 +7,10 @@
  * 3. A write that gives a key another spelling and is rolled back leaves that spelling in the session, which then finds
  *    the row under it and reports an insert of a row that was always there. Where the row is also updated, the insert is
  *    left out: SQLite may retry the update after it, and would find the new values where the old ones are due.
- * 4. Changes of `sqlite_stat1` are left out and reported by `sawStatistics`.
+ * 4. The row whose place an insert takes is put together from that update and the insert, for undoing. An insert without such an
+ *    update is of a new row, or of one whose key was spelled otherwise for a while (3, or there and back again): the
+ *    changeset does not tell which, the recorder may.
+ * 5. Changes of `sqlite_stat1` are left out and reported by `sawStatistics`.
  */
 import { UnderstudyError } from '@understudy/contracts'
 import {
@@ -22,7 +25,7 @@ import {
   type ChangesetCursor,
 } from '@understudy/changeset'
 import { isSoft, REPLACE_FIELD, type Schema, type TableSchema } from './schema.ts'
-import { BYTES, FIXED64, ProtoWriter, VARINT, varintSize, zigzagSize } from './wire.ts'
+import { BYTES, FIXED64, ProtoReader, ProtoWriter, VARINT, varintSize, zigzagSize } from './wire.ts'
 
 const STATISTICS_TABLE = 'sqlite_stat1'
 const TAG_STEP = (5 << 3) | BYTES
@@ -30,6 +33,7 @@ const TAG_ROWS = (1 << 3) | BYTES
 const TAG_DELETE = (5 << 3) | BYTES
 const TAG_UPDATE = (6 << 3) | BYTES
 const TAG_INSERT = (7 << 3) | BYTES
+const TAG_REPLACED = (8 << 3) | BYTES
 const TAG_ROW_VALUE = (1 << 3) | BYTES
 const TAG_UPDATE_KEY = (1 << 3) | BYTES
 const TAG_UPDATE_CHANGED = (2 << 3) | BYTES
@@ -46,6 +50,14 @@ export class RowEncoder {
   /** Rows written since `begin`. */
   changes = 0
   sawStatistics = false
+  /** Rows deleted, of the `changes`. */
+  deletes = 0
+  /** A table has `replace`. */
+  replaced = false
+  /** One of its inserts took no place that is known of. */
+  placeless = false
+  /** A row whose place an insert takes is not known. */
+  replacedUnknown = false
   /**
    * Tables that got rows: an insert on a follower raises an AUTOINCREMENT counter also where it was an update of the key
    * on the leader, which does not. SQLite may take updates of several rows apart as well.
@@ -59,12 +71,17 @@ export class RowEncoder {
   #replace = false
   /** Of rows whose keys can equal others: see 3. */
   readonly #updatedKeys: Set<string> = new Set()
+  readonly #movedRows: MovedRow[] = []
   readonly #insertedRows: { readonly key: string; readonly from: number; readonly to: number }[] = []
 
   /** Forgets what was counted and seen: a new payload begins. */
   begin(): void {
     this.changes = 0
     this.sawStatistics = false
+    this.deletes = 0
+    this.replaced = false
+    this.placeless = false
+    this.replacedUnknown = false
     this.inserted.clear()
     // What a group that could not be encoded left must not travel with the next one.
     this.#reset()
@@ -110,6 +127,7 @@ export class RowEncoder {
       this.#insertedRows.push({ key, from, to: this.#inserts.length })
     } else if (cursor.operation === OP_DELETE) {
       this.#row(this.#deletes, TAG_DELETE, cursor, 0)
+      this.deletes += 1
     } else {
       this.#update(cursor, table)
     }
@@ -128,7 +146,11 @@ export class RowEncoder {
 
   #update(cursor: ChangesetCursor, table: TableSchema): void {
     const { columns, types } = cursor
-    for (const index of table.key) if (types[columns + index] !== TYPE_ABSENT) return
+    for (const index of table.key) {
+      if (types[columns + index] === TYPE_ABSENT) continue
+      this.#movedRows.push(movedRow(cursor, table))
+      return
+    }
     const changed = this.#changed
     changed.length = 0
     let size = 0
@@ -179,11 +201,13 @@ export class RowEncoder {
   }
 
   #flush(table: TableSchema | undefined, out: ProtoWriter): void {
-    const parts = [this.#deletes, this.#updates, this.#inserts]
+    const replaced = this.#replacedRows(table)
+    const parts = [this.#deletes, this.#updates, this.#inserts, replaced]
     if (this.#insertedRows.length > 0) {
       this.#replace = true
       this.#dropRepeated()
     }
+    this.replaced ||= this.#replace
     const rowBytes = parts.reduce((sum, part) => sum + part.length, 0)
     if (table !== undefined && rowBytes > 0) {
       const size = table.header.length + (this.#replace ? REPLACE_FIELD.length : 0) + rowBytes
@@ -201,13 +225,76 @@ export class RowEncoder {
     this.#reset()
   }
 
+  /** The rows whose place inserts take, as they were. Before repeated inserts are dropped: it reads them. */
+  #replacedRows(table: TableSchema | undefined): ProtoWriter {
+    const out = new ProtoWriter(0)
+    if (this.#movedRows.length === 0) {
+      this.placeless ||= this.#insertedRows.length > 0 && table?.isShadow === false
+      return out
+    }
+    const inserts = new Map(this.#insertedRows.map((row) => [row.key, row]))
+    const rows = this.#inserts.bytes()
+    for (const { key, old } of this.#movedRows) {
+      const insert = inserts.get(key)
+      if (insert === undefined || this.#updatedKeys.has(key)) {
+        this.replacedUnknown = true
+        continue
+      }
+      const now = fieldsOf(rows.subarray(insert.from, insert.to))
+      const fields = old.map((field, index) => field ?? (now[index] as Uint8Array))
+      const size = fields.reduce((sum, field) => sum + field.length, 0)
+      out.reserve(size + 12)
+      out.byte(TAG_REPLACED)
+      out.varint(size)
+      for (const field of fields) out.copy(field, 0, field.length)
+      inserts.delete(key)
+    }
+    this.placeless ||= inserts.size > 0
+    return out
+  }
+
   #reset(): void {
     for (const part of [this.#deletes, this.#updates, this.#inserts]) part.reset()
     this.#updateCount = 0
     this.#replace = false
     this.#updatedKeys.clear()
     this.#insertedRows.length = 0
+    this.#movedRows.length = 0
   }
+}
+
+/** A row that is under another spelling of its key now. */
+interface MovedRow {
+  /** The key that it has now. */
+  readonly key: string
+  /** Its old values as fields of a Row; `undefined` where they did not change. */
+  readonly old: readonly (Uint8Array | undefined)[]
+}
+
+function movedRow(cursor: ChangesetCursor, table: TableSchema): MovedRow {
+  const { columns, types } = cursor
+  const old = Array.from({ length: columns }, (_, index) => {
+    if (types[index] === TYPE_ABSENT) return undefined
+    const writer = new ProtoWriter(fieldSize(cursor, index) + 12)
+    writeField(writer, TAG_ROW_VALUE, cursor, index)
+    return writer.bytes()
+  })
+  return { key: keyOf(cursor, table, columns, 0), old }
+}
+
+/** The values of an encoded Row, each with its tag and length. */
+function fieldsOf(row: Uint8Array): Uint8Array[] {
+  const reader = new ProtoReader(row)
+  reader.offset = 1
+  reader.varint(row.length)
+  const fields: Uint8Array[] = []
+  while (reader.offset < row.length) {
+    const from = reader.offset
+    reader.offset += 1
+    reader.offset = reader.span(row.length)
+    fields.push(row.subarray(from, reader.offset))
+  }
+  return fields
 }
 
 /** `base`: where the values of the row begin, 0 for old ones. */
@@ -221,11 +308,11 @@ function hasSoftKey(cursor: ChangesetCursor, table: TableSchema, base: number): 
   return false
 }
 
-/** A key as it is spelled: equal for equal bytes and types alone. */
-function keyOf(cursor: ChangesetCursor, table: TableSchema, base: number): string {
+/** A key as it is spelled: equal for equal bytes and types alone. `fallback`: where values stand that `base` lacks. */
+function keyOf(cursor: ChangesetCursor, table: TableSchema, base: number, fallback: number = base): string {
   let key = ''
   for (const column of table.key) {
-    const index = base + column
+    const index = (cursor.types[base + column] === TYPE_ABSENT ? fallback : base) + column
     const start = cursor.starts[index] as number
     const length = cursor.lengths[index] as number
     const { buffer, byteOffset } = cursor.bytes

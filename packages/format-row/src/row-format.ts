@@ -2,10 +2,12 @@
 import type { LogFormat, SqliteConnection } from '@understudy/contracts'
 import { UnderstudyError } from '@understudy/contracts'
 import { RowApplier } from './applier.ts'
+import { PayloadDecoder } from './decode.ts'
 import { describePayload, type DescribedPayload } from './describe.ts'
 import { inspectDatabase } from './inspect.ts'
 import { PAYLOAD_VERSION } from './payload.ts'
 import { RowRecorder, type Boundaries } from './recorder.ts'
+import { cannotUndo } from './undo.ts'
 
 export interface RowFormatOptions {
   /**
@@ -19,6 +21,7 @@ export interface RowFormatOptions {
 export interface RowFormat extends LogFormat<SqliteConnection> {
   describe(payload: Uint8Array): DescribedPayload
   inspect(connection: SqliteConnection): void
+  needsPages(payload: Uint8Array): string | undefined
 }
 
 /**
@@ -39,6 +42,7 @@ export function rowFormat(options: RowFormatOptions = {}): RowFormat {
     version: PAYLOAD_VERSION,
     recorder: (connection, { unapplied = false } = {}) => new RowRecorder(connection, boundaries, unapplied),
     applier: (connection) => new RowApplier(connection),
+    needsPages: (payload) => cannotUndo(new PayloadDecoder().decode(payload)),
     describe: describePayload,
     inspect: inspectDatabase,
   }

@@ -27,6 +27,8 @@ export interface TableSchema {
   readonly key: readonly number[]
   /** For each stored column: whether two keys can be equal and yet differ there. */
   readonly softness: Uint8Array
+  /** Of a virtual table, whose code alone writes to it: no key is ever spelled otherwise. */
+  readonly isShadow: boolean
   /** The fields `table`, `columns` and `key` of TableChanges, encoded. */
   readonly header: Uint8Array
   /** Key columns that can hold NULL. */
@@ -45,6 +47,9 @@ export interface Schema {
   readonly counted: ReadonlySet<string>
   readonly hasStatistics: boolean
   readonly hasForeignKeys: boolean
+  readonly hasVirtualTables: boolean
+  /** A table has keys that can be equal and yet differ. */
+  readonly hasSoftKeys: boolean
 }
 
 interface ColumnRow {
@@ -130,6 +135,10 @@ export function readSchema(database: DatabaseSync, ownPrefix: string): Schema {
     ),
     hasStatistics: others.some((row) => row.name === 'sqlite_stat1'),
     hasForeignKeys: rows(database, FOREIGN_SQL).length > 0,
+    hasVirtualTables: virtual.length > 0,
+    hasSoftKeys: [...tables.values()].some(
+      ({ softness, isShadow }) => !isShadow && softness.some((kind) => kind !== HARD),
+    ),
   }
 }
 
@@ -168,6 +177,7 @@ function tableSchema(name: string, all: readonly ColumnRow[], indexes: readonly 
     columns,
     key,
     softness,
+    isShadow: all[0]?.kind === 'shadow',
     header: tableHeader(name, columns, key),
     nullableKey: nullable.map((row) => row.column),
   }

@@ -7,7 +7,7 @@
  * 2. The values at the end decide: a change that was rolled back leaves no difference.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { Extras, PlainValue, Sequences, TriggerDefinition } from './payload.ts'
+import type { Before, Extras, PlainValue, Sequences, SequenceValue, TriggerDefinition } from './payload.ts'
 import type { RowEncoder } from './row-encoder.ts'
 import type { Schema } from './schema.ts'
 import { number, plainRows, plainStatement } from './sql.ts'
@@ -49,13 +49,18 @@ export class SideState {
     this.#pragmas ??= this.#readPragmas()
   }
 
+  /** Before a statement that writes to the table of statistics itself. */
+  touchStatistics(schema: Schema): void {
+    this.#statistics ??= schema.hasStatistics ? plainRows(this.#database, STATISTICS_SQL) : []
+  }
+
   /** Before a schema change. */
   touchAll(schema: Schema): void {
     this.#schemaTouched = true
     this.#sequencesTouched = true
     this.#sequences ??= schema.counted.has(SEQUENCES) ? this.#readSequences() : []
     this.#triggers ??= readTriggers(this.#database)
-    this.#statistics ??= schema.hasStatistics ? plainRows(this.#database, STATISTICS_SQL) : []
+    this.touchStatistics(schema)
   }
 
   /** The group was rolled back, or something else changed the database: nothing remembered holds. */
@@ -64,19 +69,37 @@ export class SideState {
     this.#begin()
   }
 
-  /** What changed, and forgets what the group began with. `schemaChanged`: the payload has a schema change. */
-  collect(schema: Schema, rows: RowEncoder, schemaChanged: boolean): Extras {
+  /**
+   * What changed, and forgets what the group began with. `schemaChanged`: the payload has a schema change. `rowsKnown`: the
+   * payload has every row as it was.
+   */
+  collect(schema: Schema, rows: RowEncoder, schemaChanged: boolean, rowsKnown: boolean): Extras {
     const old = this.#pragmas
     const pragmas = old === undefined ? undefined : this.#readPragmas()
-    const extras: Extras = {
+    const counters = this.#sequences
+    const statisticsBefore = this.#statistics
+    const changed: Omit<Extras, 'before'> = {
       sequences: this.#sequenceChanges(schema, rows.inserted),
       triggers: this.#schemaTouched ? this.#triggerChanges(schemaChanged) : undefined,
       userVersion: pragmas?.userVersion === old?.userVersion ? undefined : pragmas?.userVersion,
       applicationId: pragmas?.applicationId === old?.applicationId ? undefined : pragmas?.applicationId,
       statistics: this.#statisticsChanges(schema, rows.sawStatistics),
     }
+    const { sequences, userVersion, applicationId, statistics } = changed
+    const needed = Object.values(changed).some((value) => value !== undefined) || rows.replaced
+    // Rows of the table of statistics that a user wrote are not in the payload, so neither is what they were.
+    const known = rowsKnown && !schemaChanged && (statistics === undefined || statisticsBefore !== undefined)
+    const before: Before | undefined =
+      needed && known
+        ? {
+            sequences: countersBefore(sequences, counters ?? this.#sequences ?? []),
+            userVersion: userVersion === undefined ? undefined : old?.userVersion,
+            applicationId: applicationId === undefined ? undefined : old?.applicationId,
+            statistics: statistics === undefined ? undefined : statisticsBefore,
+          }
+        : undefined
     this.#begin()
-    return extras
+    return { ...changed, before }
   }
 
   #begin(): void {
@@ -148,6 +171,15 @@ export class SideState {
       applicationId: number(this.#database, 'pragma main.application_id'),
     }
   }
+}
+
+/** What the counters were that a payload names. Where nothing touched them, they are what they were. */
+function countersBefore(changed: Sequences | undefined, before: PlainRows): SequenceValue[] {
+  if (changed === undefined) return []
+  const named = new Set(changed.sequences.map(({ name }) => name))
+  return before
+    .filter(([name]) => changed.all || named.has(name ?? null))
+    .map(([name, value]) => ({ name: name ?? null, value: value ?? null }))
 }
 
 function sameRow(a: readonly PlainValue[], b: readonly PlainValue[] | undefined): boolean {

@@ -3,7 +3,8 @@
  *
  * For each feature a leader runs groups of writes; their records go to a follower, and to a copy of the leader from
  * before (its own redo after a crash). All three must end alike, before and after triggers are restored, and the
- * follower must be able to lead: what it then writes must reach the copy. Files of a physical format must end equal byte
+ * follower must be able to lead: what it then writes must reach the copy. Where the format undoes payloads, each is undone
+ * on another copy, one by one and all the way back. Files of a physical format must end equal byte
  * for byte, too.
  */
 import type { DatabaseSync } from 'node:sqlite'

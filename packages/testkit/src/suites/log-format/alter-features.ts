@@ -4,6 +4,7 @@ import type { Feature } from './types.ts'
 export const ALTER_FEATURES: readonly Feature[] = [
   {
     name: 'ALTER TABLE ADD COLUMN',
+    undo: 'pages',
     given:
       'create table t (id integer primary key); insert into t values (1); create table p (id integer primary key)',
     groups: [
@@ -23,6 +24,7 @@ export const ALTER_FEATURES: readonly Feature[] = [
   },
   {
     name: 'ALTER TABLE DROP COLUMN',
+    undo: 'pages',
     given: 'create table t (id integer primary key, a, b, c); insert into t values (1, 2, 3, 4)',
     groups: [
       ['update t set c = 5; alter table t drop column b; update t set c = 6; insert into t values (2, 7, 8)'],
@@ -37,6 +39,7 @@ export const ALTER_FEATURES: readonly Feature[] = [
   },
   {
     name: 'ALTER TABLE RENAME COLUMN with views and triggers that refer to it',
+    undo: 'pages',
     given: `create table t (id integer primary key, a); create table log (id integer primary key, v); create view w as select a from t;
       create trigger tr after update of a on t begin insert into log (v) values (new.a); end; create index ti on t (a); insert into t values (1, 1)`,
     groups: [
@@ -47,6 +50,7 @@ export const ALTER_FEATURES: readonly Feature[] = [
   },
   {
     name: 'ALTER TABLE RENAME with views, triggers and foreign keys that refer to it',
+    undo: 'pages',
     given: `create table t (id integer primary key autoincrement, a); create table c (id integer primary key, t references t on delete cascade); create view w as select a from t;
       create trigger tr after insert on c begin update t set a = a + 1 where id = new.t; end; insert into t values (1, 1)`,
     groups: [
@@ -64,6 +68,7 @@ export const ALTER_FEATURES: readonly Feature[] = [
   },
   {
     name: 'DROP TABLE with foreign-key actions that fire triggers',
+    undo: 'pages',
     given: `create table p (id integer primary key); create table c (id integer primary key, p references p on delete cascade); create table n (id integer primary key, p references p on delete set null);
       create table log (id integer primary key, v); create trigger ct after delete on c begin insert into log (v) values (old.id); end;
       insert into p values (1), (2); insert into c values (10, 1), (20, 2); insert into n values (1, 1), (2, null)`,
@@ -75,6 +80,7 @@ export const ALTER_FEATURES: readonly Feature[] = [
   },
   {
     name: 'DROP TABLE, DROP INDEX, DROP VIEW, DROP TRIGGER and making them anew',
+    undo: 'pages',
     given: `create table t (id integer primary key autoincrement, a); create index i on t (a); create view v as select 1; create trigger r after insert on t begin select 1; end;
       create table keep (id integer primary key, a); create trigger k after insert on keep begin update keep set a = 5 where id = new.id; end; insert into t values (7, 7)`,
     groups: [

@@ -6,7 +6,7 @@ import { expect } from 'vitest'
 import { isUnderstudyError } from '@understudy/contracts'
 import type { LogFormatSuiteOptions } from '../log-format.ts'
 import { nextSecond } from './next-second.ts'
-import { SuiteNode } from './node.ts'
+import { SuiteNode, type SuiteRecord } from './node.ts'
 import type { Feature, LogFormatSupport, Refusal } from './types.ts'
 
 /** The nodes of one test, in a folder of their own. */
@@ -43,6 +43,10 @@ export class Bench {
     const copy = this.open('copy', feature)
     copy.settle()
     const records = feature.groups.flatMap((group) => leader.group(group))
+    if (format.needsPages !== undefined) {
+      await copy.copyTo(this.path('undone'))
+      this.#undoes(this.open('undone', feature), records, feature.undo === 'pages')
+    }
 
     if (feature.isAppliedLater === true) await nextSecond()
     for (const record of [...given, ...records]) follower.apply(record)
@@ -67,6 +71,37 @@ export class Bench {
       expect(copy.dump(all)).toEqual(follower.dump(all))
     }
     if (this.#supports.equalFiles) await this.#expectEqualFiles()
+  }
+
+  /**
+   * Applying a record and undoing it must leave everything as it was; so must going all the way forth and back. A record that
+   * needs pages ends the way back, and may come only where the feature says so.
+   */
+  #undoes(node: SuiteNode, records: readonly SuiteRecord[], mayNeedPages: boolean): void {
+    const data = { triggers: false, statistics: true, rowids: this.#supports.hiddenRowids }
+    const before: string[][] = []
+    for (const record of records) {
+      before.push(node.dump(data))
+      node.apply(record)
+      // Large ones go forth and back once, below.
+      if (record.payload.length > 1 << 20 || node.needsPages(record) !== undefined) continue
+      const after = node.dump(data)
+      node.undo(record)
+      expect(node.dump(data)).toEqual(before.at(-1))
+      node.apply(record)
+      expect(node.dump(data)).toEqual(after)
+    }
+    const reasons: string[] = []
+    for (const record of records.toReversed()) {
+      const why = node.needsPages(record)
+      if (why !== undefined) reasons.push(why)
+      const dump = before.pop()
+      if (reasons.length > 0) continue
+      node.undo(record)
+      expect(node.dump(data)).toEqual(dump)
+    }
+    if (!mayNeedPages) expect(reasons).toEqual([])
+    node.stop()
   }
 
   refuses({ setup, given, run, code }: Refusal): void {

@@ -143,6 +143,26 @@ export class SuiteNode {
       throw new Error('the file is not what the record that was just applied says')
   }
 
+  /** Why the record cannot be undone from itself; `undefined` when it can. */
+  needsPages({ formatId, payload }: SuiteRecord): string | undefined {
+    const format = this.#formats.find(({ id }) => id === formatId)
+    if (format?.needsPages === undefined) return 'its format undoes nothing'
+    return format.needsPages(payload)
+  }
+
+  /** Undoes the record, the last one applied. */
+  undo({ formatId, payload }: SuiteRecord): void {
+    const engaged = this.#engage(formatId)
+    const undo = engaged.applier.undo?.bind(engaged.applier)
+    if (undo === undefined)
+      throw new Error('the format says that the record can be undone, and its applier cannot')
+    this.#inTransaction(false, () => {
+      if (!engaged.isPrepared) engaged.applier.prepare()
+      undo(payload)
+    })
+    engaged.isPrepared = true
+  }
+
   /** Writes the database file as it stands to `path`, page by page. */
   async copyTo(path: string): Promise<void> {
     const snapshot = await this.#storage.snapshot()

@@ -86,6 +86,8 @@ export const ROW_FEATURES: readonly Feature[] = [
   },
   {
     name: 'NOCASE keys that change case',
+    // A key that changes there and back looks as if it were new.
+    undo: 'pages',
     given: `create table t (k text collate nocase primary key, v); insert into t values ('abc', 1), ('def', 2), ('ghi', 3), ('jkl', 4)`,
     groups: [
       [`update t set k = 'ABC' where k = 'abc'`, `update t set k = 'DEF', v = 9 where k = 'def'`],

@@ -21,6 +21,8 @@ export interface Feature {
   readonly groups: readonly (readonly (string | FeatureWrite)[])[]
   /** Followers apply in another second of the wall clock than the leader wrote in. */
   readonly isAppliedLater?: boolean
+  /** Some of it cannot be undone from the records alone, in a format that undoes any. */
+  readonly undo?: 'pages'
   /** What the follower does once it leads. */
   readonly promoted?: string
   /** A query whose rows must be these on every database: so that a feature which did nothing is noticed. */

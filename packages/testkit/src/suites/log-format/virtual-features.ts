@@ -67,6 +67,7 @@ export const VIRTUAL_FEATURES: readonly Feature[] = [
   },
   {
     name: 'CREATE, ALTER and DROP of virtual tables',
+    undo: 'pages',
     groups: [
       [
         `create virtual table f using fts5 (a); insert into f values ('hello world'); create virtual table r using rtree (id, a, b); insert into r values (1, 2, 3)`,
