@@ -63,6 +63,37 @@ assert(limits.rowsMax > 0 && typeof serveClient === 'function')
 const status: ClientHandlers['status'] = () => ({ role: 'leader' })
 void status
 `,
+  '@understudy/coordination': `
+import { coordinatorOn, decodeState, encodeState, keepLeases, processClock, type CoordinatorStore, type LeaseKeeper } from '@understudy/coordination'
+import type { PublishedState } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+const state: PublishedState = { cluster: 'c', epoch: 1, runId: 'r', acks: { rule: { level: 'local' } }, ceilings: new Map([['note', 9n]]), paused: false }
+assert.deepEqual(decodeState(encodeState({ state, token: 't' })).state, state)
+assert(processClock().monotonic() > 0 && typeof coordinatorOn === 'function')
+const keep: (options: Parameters<typeof keepLeases>[0]) => Promise<LeaseKeeper> = keepLeases
+const kind = (store: CoordinatorStore): string => store.kind
+void [keep, kind]
+`,
+  '@understudy/coordinator-sqlite': `
+import { keepLeases } from '@understudy/coordination'
+import { sqliteCoordinator } from '@understudy/coordinator-sqlite'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+const coordinator = await sqliteCoordinator({ path: join(folder, 'coordinator.db') })
+// On a thread of the packages: both files have to be where the packed code looks for them.
+const keeper = await keepLeases({ coordinator, ttlMs: 5000 })
+const lease = await keeper.acquire({ holder: 'a', epoch: 1 })
+assert(lease.isValid())
+assert.equal((await coordinator.observe()).lease?.holder, 'a')
+await lease.release()
+assert(!lease.isValid())
+await keeper.close()
+await coordinator.close()
+rmSync(folder, { recursive: true })
+`,
   '@understudy/testkit': `
 import { SeededRandom, SimulatedClock } from '@understudy/testkit'
 import assert from 'node:assert/strict'

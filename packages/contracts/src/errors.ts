@@ -100,6 +100,16 @@ export const ERROR_CODES = {
   SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',
   SNAPSHOT_ENDED: 'The leader ended the snapshot; it can be resumed.',
   DIRECTORY_OF_LEADER: 'A bootstrap would wipe a directory that is or was a leader.',
+  // coordinators
+  COORDINATOR_UNAVAILABLE:
+    'The coordinator cannot be reached, or did not answer in time; nothing was changed there.',
+  COORDINATOR_UNCERTAIN:
+    'A change at the coordinator may or may not have happened; observe before relying on either.',
+  COORDINATOR_CONFLICT:
+    'The coordinator holds another state than the one to be replaced; nothing was changed.',
+  COORDINATOR_UNSUITABLE: 'A coordinator cannot keep its promises where it was put.',
+  LEASE_HELD: 'Another node has the lease, or may still have it; nothing was changed.',
+  LEASE_LOST: 'The lease ran out, was taken or was given back; its holder must not go on as leader.',
 } as const
 
 /** A stable error code. */

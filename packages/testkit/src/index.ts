@@ -24,3 +24,9 @@ export {
   type MemoryStorageOptions,
 } from './memory/storage.ts'
 export { SimulatedMachine, type MachineLife, type SimulatedMachineOptions } from './machine.ts'
+export {
+  SimulatedCoordinator,
+  type SimulatedCoordinatorClient,
+  type SimulatedCoordinatorOptions,
+} from './coordinator/coordinator.ts'
+export type { LinkFaults } from './coordinator/link.ts'

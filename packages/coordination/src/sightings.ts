@@ -1,0 +1,31 @@
+/**
+ * When each beat of the lease was first seen: what a taker waits from.
+ *
+ * 1. A beat counts from when an answer with it came, not from when it was asked for: its holder may have written it meanwhile.
+ * 2. Seeing the same beat again changes nothing. Only the newest is kept.
+ */
+import type { SeenLease } from '@understudy/contracts'
+import type { StoredLease } from './store.ts'
+
+export class Sightings {
+  #last: SeenLease | undefined
+
+  /** `nowMs`: when the answer with `lease` came. */
+  note(lease: StoredLease, nowMs: number): SeenLease {
+    const { grant, beat, holder, epoch, ttlMs, released, ageMs = 0 } = lease
+    const seenAtMs = Math.min(nowMs - ageMs, this.#knownSince(grant, beat) ?? Infinity)
+    const freeAtMs = released ? seenAtMs : seenAtMs + ttlMs
+    this.#last = { grant, beat, holder, epoch, ttlMs, released, seenAtMs, freeAtMs }
+    return this.#last
+  }
+
+  /** Takes over what somebody else on the same clock has seen. */
+  learn(seen: SeenLease): void {
+    const known = this.#knownSince(seen.grant, seen.beat)
+    if (this.#last === undefined || (known !== undefined && seen.seenAtMs < known)) this.#last = seen
+  }
+
+  #knownSince(grant: string, beat: string): number | undefined {
+    return this.#last?.grant === grant && this.#last.beat === beat ? this.#last.seenAtMs : undefined
+  }
+}

@@ -1,0 +1,2 @@
+export { sqliteCoordinator, type SqliteCoordinatorOptions } from './sqlite-coordinator.ts'
+export type { Machine } from './machine.ts'
