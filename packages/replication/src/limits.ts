@@ -66,6 +66,8 @@ export interface ApplyLimits {
   readonly queueBytesMax: number
   /** Payload bytes of one transaction in parts; a longer chain is `RECORD_CORRUPT`. */
   readonly transactionBytesMax: number
+  /** What the leader waits for is synced on this thread while syncs take less than so many milliseconds. */
+  readonly syncHereMsMax: number
 }
 
 export const APPLY_LIMITS: ApplyLimits = Object.freeze({
@@ -74,6 +76,7 @@ export const APPLY_LIMITS: ApplyLimits = Object.freeze({
   batchMsMax: 10,
   queueBytesMax: 16 * 1024 * 1024,
   transactionBytesMax: 1024 * 1024 * 1024,
+  syncHereMsMax: 0.5,
 })
 
 export interface LinkLimits {

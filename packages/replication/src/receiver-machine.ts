@@ -54,6 +54,8 @@ export type ReceiverEvent =
       readonly highWatermark: Lsn
       /** The leader waits for what is received here, durable or not. */
       readonly asksReceived?: boolean
+      /** The leader waits for acks of its last record, maybe not for this follower's. */
+      readonly awaitsAcks?: boolean
     }
   | { readonly kind: 'synced'; readonly durable: Lsn }
   | { readonly kind: 'applied'; readonly applied: Lsn }
@@ -68,7 +70,8 @@ export type ReceiverEvent =
 export type ReceiverAction =
   | { readonly kind: 'dial'; readonly delayMs: number }
   | { readonly kind: 'truncate'; readonly after: Lsn }
-  | { readonly kind: 'sync' }
+  /** `isAwaited`: the leader does nothing else until it is told of it. */
+  | { readonly kind: 'sync'; readonly isAwaited?: boolean }
   | { readonly kind: 'apply'; readonly upTo: Lsn }
   | { readonly kind: 'send'; readonly message: Message }
   | { readonly kind: 'pause' }
@@ -130,6 +133,8 @@ export class ReceiverMachine {
   #highWatermark: Lsn = 0
   #leaderLsn: Lsn = 0
   #isSyncing = false
+  /** Last record whose acks the leader waits for. */
+  #awaited: Lsn = 0
   #isPaused = false
   #unsynced: { readonly last: Lsn; readonly bytes: number }[] = []
   #unsyncedBytes = 0
@@ -255,6 +260,7 @@ export class ReceiverMachine {
     this.#phase = 'dialling'
     this.#received = after
     this.#durable = Math.min(this.#durable, after)
+    this.#awaited = 0
     this.#highWatermark = 0
     return [
       { kind: 'close', error: undefined },
@@ -321,6 +327,7 @@ export class ReceiverMachine {
     this.#learnOf(event.last, nowMs)
     this.#unsynced.push({ last: event.last, bytes: event.bytes })
     this.#unsyncedBytes += event.bytes
+    if (event.awaitsAcks === true) this.#awaited = event.last
     const actions: ReceiverAction[] = []
     if (!this.#isPaused && this.#unsyncedBytes > this.#options.unsyncedBytesMax) {
       this.#isPaused = true
@@ -345,7 +352,7 @@ export class ReceiverMachine {
   #sync(): ReceiverAction[] {
     if (this.#isSyncing || this.#received <= this.#durable) return []
     this.#isSyncing = true
-    return [{ kind: 'sync' }]
+    return [this.#awaited > this.#durable ? { kind: 'sync', isAwaited: true } : { kind: 'sync' }]
   }
 
   #onSynced(durable: Lsn): ReceiverAction[] {

@@ -6,11 +6,14 @@
  *
  * 1. Frames are appended as they come; one sync is under way at a time; a batch is applied per turn of the event loop, so
  *    that batch N is applied while the fdatasync of N+1 runs, and heartbeats are never far behind.
+ *    Records whose acks the leader waits for come before everything else: they may be synced on this thread, and their
+ *    ack is out before the next batch is applied.
  * 2. Records wait for applying in memory up to a limit; beyond it they are read back from this node's own log. So a slow
  *    apply neither grows memory nor keeps records from becoming durable here.
  */
 import {
   FLAG_ASKS_RECEIVED,
+  FLAG_AWAITS_ACKS,
   type Clock,
   type Log,
   type LogFormat,
@@ -30,9 +33,11 @@ import {
   type Records,
 } from '@understudy/protocol'
 import { ApplyLoop } from './apply-loop.ts'
+import { AwaitedSync } from './awaited-sync.ts'
 import type { Defer } from './pipeline-api.ts'
 import { asFailure } from './failures.ts'
 import {
+  APPLY_LIMITS,
   BACKOFF_LIMITS,
   LINK_LIMITS,
   withDefaults,
@@ -110,11 +115,16 @@ class ReceiverDriver<C, T> implements Following {
   readonly #machine: ReceiverMachine
   readonly #loop: ApplyLoop<C, T>
   readonly #waiters: AppliedWaiters
+  readonly #awaitedSync: AwaitedSync
+  /** Events that came while one is being worked on. */
+  readonly #events: ReceiverEvent[] = []
+  #isStepping = false
   readonly #abort = new AbortController()
   #link: Link | undefined
   #ticker: Ticker | undefined
   #dialTimer: Timer | undefined
   #applyUpTo: Lsn = 0
+  #isApplyWanted = false
   #isApplyDue = false
   #isOpen = true
   /** Work on the log and storage that is under way. */
@@ -143,6 +153,8 @@ class ReceiverDriver<C, T> implements Following {
       ...(options.onMarker && { onMarker: options.onMarker }),
     })
     this.#waiters = new AppliedWaiters(log, clock, () => storage.applied)
+    const { syncHereMsMax } = withDefaults(APPLY_LIMITS, options.applyLimits)
+    this.#awaitedSync = new AwaitedSync(log, clock, syncHereMsMax)
     this.#step({ kind: 'start' })
   }
 
@@ -189,9 +201,21 @@ class ReceiverDriver<C, T> implements Following {
     await this.close()
   }
 
+  /** What an action causes in the same turn comes after all actions of its own event. */
   #step(event: ReceiverEvent): void {
-    if (!this.#isOpen) return
-    for (const action of this.#machine.step(event, this.#options.clock.monotonic())) this.#act(action)
+    this.#events.push(event)
+    if (this.#isStepping) return
+    this.#isStepping = true
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        if (!this.#isOpen) continue
+        for (const action of this.#machine.step(next, this.#options.clock.monotonic())) this.#act(action)
+      }
+    } finally {
+      this.#isStepping = false
+    }
+    // Only now, so that what was sent in this turn leaves first.
+    if (this.#isApplyWanted) this.#scheduleApply()
   }
 
   #act(action: ReceiverAction): void {
@@ -203,10 +227,11 @@ class ReceiverDriver<C, T> implements Following {
       case 'truncate':
         return this.#truncate(action.after)
       case 'sync':
-        return this.#track(this.#sync())
+        return action.isAwaited === true ? this.#syncAwaited() : this.#track(this.#sync())
       case 'apply':
         this.#applyUpTo = action.upTo
-        return this.#scheduleApply()
+        this.#isApplyWanted = true
+        return
       case 'send':
         this.#link?.send(action.message)
         return
@@ -322,8 +347,29 @@ class ReceiverDriver<C, T> implements Following {
     }
     const { lsn, epoch } = log.end
     // Only the last group of a log can be one that waits.
-    const asksReceived = ((records.at(-1)?.flags ?? 0) & FLAG_ASKS_RECEIVED) !== 0
-    this.#step({ kind: 'appended', last: lsn, epoch, bytes: bytes.length, highWatermark, asksReceived })
+    const flags = records.at(-1)?.flags ?? 0
+    const asksReceived = (flags & FLAG_ASKS_RECEIVED) !== 0
+    const awaitsAcks = (flags & FLAG_AWAITS_ACKS) !== 0
+    this.#step({
+      kind: 'appended',
+      last: lsn,
+      epoch,
+      bytes: bytes.length,
+      highWatermark,
+      asksReceived,
+      awaitsAcks,
+    })
+  }
+
+  #syncAwaited(): void {
+    let durable: Lsn | undefined
+    try {
+      durable = this.#awaitedSync.syncHere()
+    } catch (error) {
+      return this.#syncFailed(error)
+    }
+    if (durable === undefined) return this.#track(this.#sync())
+    this.#step({ kind: 'synced', durable })
   }
 
   async #sync(): Promise<void> {
@@ -334,11 +380,15 @@ class ReceiverDriver<C, T> implements Following {
       measures?.syncMs.observe(clock.monotonic() - beganMs)
       this.#step({ kind: 'synced', durable })
     } catch (error) {
-      this.#step({
-        kind: 'failed',
-        error: asFailure(error, 'LOG_FAILED', 'The log could not be made durable'),
-      })
+      this.#syncFailed(error)
     }
+  }
+
+  #syncFailed(error: unknown): void {
+    this.#step({
+      kind: 'failed',
+      error: asFailure(error, 'LOG_FAILED', 'The log could not be made durable'),
+    })
   }
 
   #truncate(after: Lsn): void {
@@ -353,6 +403,7 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   #scheduleApply(): void {
+    this.#isApplyWanted = false
     if (this.#isApplyDue) return
     this.#isApplyDue = true
     this.#defer(this.#applyBatch)

@@ -81,6 +81,8 @@ function eventOf(command: Command): ReceiverEvent {
         epoch: command.number('epoch', 1),
         bytes: command.number('bytes', 100),
         highWatermark: command.number('highWatermark', command.number('last')),
+        awaitsAcks: command.words.includes('awaited'),
+        asksReceived: command.words.includes('asksReceived'),
       }
     case 'synced':
       return { kind: 'synced', durable: command.number('durable') }
