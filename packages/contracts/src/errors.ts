@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   WRITTEN_NOT_ACKED:
     'The write is durable in the leader’s log, but the set did not acknowledge it in time; it stays pending and may still be acknowledged.',
   OUTCOME_UNKNOWN: 'The write may or may not survive; the position names the record to look for.',
+  KEY_REUSED: 'The key of a write stands for another write already; nothing was changed.',
   NOT_LEADER: 'A write reached a node that does not lead.',
   WRITE_FORBIDDEN: 'A write callback ran a statement that replication reserves for itself.',
   EXPECTATION_FAILED:

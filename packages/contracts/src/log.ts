@@ -22,6 +22,9 @@ export const FLAG_ASKS_RECEIVED = 8
 /** Record flag: the group of this record asked for acks, and did not wait for them because the rule was lowered. */
 export const FLAG_UNMET = 16
 
+/** Record flag, beside `FLAG_AWAITS_ACKS`: followers show the record before the set has it, so that to show it proves nothing. */
+export const FLAG_ASKS_APPLIED = 32
+
 /** A record as it stands in the log. */
 export interface LogRecord extends LogPoint {
   readonly previousCrc: number

@@ -6,6 +6,7 @@
  * together with their positions. The log above `applied` repairs that.
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import type { KeyTable } from './keys.ts'
 import type { LogPoint } from './position.ts'
 import type { Recorder } from './format.ts'
 
@@ -47,6 +48,8 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   settle(point: LogPoint): void
   /** COMMIT. Not durable. A throw is fatal for the node: the log has what the database lacks. */
   commit(): void
+  /** Where the keys of writes are kept; missing in a storage that keeps none. */
+  readonly keys?: KeyTable
   /** ROLLBACK; no effect without a transaction. */
   rollback(): void
 
@@ -138,6 +141,8 @@ export interface Receipt {
   readonly cluster: string
   /** Position of the record that holds the write; the last part's for a large transaction. */
   readonly position: { readonly epoch: number; readonly lsn: number }
+  /** Run id of that epoch: two stretches of leading that took the same number are told apart by it. */
+  readonly runId: string
   /** Which write of the record it is, from 0: `3/1042#0`. */
   readonly index: number
   /** CRC of that record: a position whose CRC differs on a node was lost there. */
@@ -150,4 +155,23 @@ export interface Receipt {
   readonly members: readonly ReceiptMember[]
   /** Answered with less than was asked, because the policy says so while the set does not answer. */
   readonly degraded: boolean
+}
+
+/** What a node says of a receipt, by its own history. */
+export interface ReceiptVerdict {
+  /**
+   * `committed`: the record is in the history of this node and acknowledged, so that no later history lacks it as far as the rule of acks
+   * goes. `lost`: this node's history holds something else in its place. `unknown`: it may become either.
+   */
+  readonly verdict: 'committed' | 'lost' | 'unknown'
+  /** Of `lost`: the epoch that took its place. */
+  readonly epoch?: number
+  /** Why, for people. */
+  readonly reason: string
+}
+
+/** What a receipt must say to be checked or waited on: the rest is for people. */
+export type ReceiptReference = Pick<Receipt, 'cluster' | 'position' | 'crc'> & {
+  /** Missing in a receipt that was put together from an error: then only a log that holds the record can tell. */
+  readonly runId?: string
 }

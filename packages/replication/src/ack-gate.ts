@@ -15,6 +15,7 @@
  * 5. A write asks by the policy of the moment at which its group runs, not of the one at which it was queued.
  */
 import {
+  FLAG_ASKS_APPLIED,
   FLAG_ASKS_RECEIVED,
   FLAG_AWAITS_ACKS,
   FLAG_UNMET,
@@ -22,7 +23,9 @@ import {
   type AckLevel,
   type Clock,
   type LogPoint,
+  type Lsn,
   type Receipt,
+  type ReceiptMember,
   type Timer,
 } from '@understudy/contracts'
 import { asking, changeRecord, formatAckRecord, formatGroupRules, isSameRule } from './ack-change.ts'
@@ -156,6 +159,24 @@ export class AckGate<T> {
     return this.#change !== undefined
   }
 
+  get ackTimeoutMs(): number {
+    return this.#settings.ackTimeoutMs
+  }
+
+  /** Whether a commit has what a rule asks for; and when time alone may change that. */
+  isMet(rule: AckRule, lsn: Lsn): boolean {
+    return this.#tracker.satisfied(rule, this.#clock.monotonic()) >= lsn
+  }
+
+  dueMs(rule: AckRule): number {
+    return this.#tracker.dueMs(rule, this.#clock.monotonic())
+  }
+
+  /** Followers of whatever name that have a commit at a level and stream now. */
+  having(level: AckLevel, lsn: Lsn): ReceiptMember[] {
+    return this.#tracker.having(level, lsn)
+  }
+
   /** Whether a group that waits is committed, and shown here, before it is acknowledged. */
   get showsFirst(): boolean {
     return this.#settings.visibility === 'local'
@@ -238,8 +259,9 @@ export class AckGate<T> {
     const [first] = rules
     if (first === undefined)
       return this.isDegraded && asksInVain(group) ? { flags: FLAG_UNMET, own: undefined } : ASKS_NOTHING
-    const asksReceived = rules.some(({ level }) => level === 'received')
-    const flags = FLAG_AWAITS_ACKS | (asksReceived ? FLAG_ASKS_RECEIVED : 0)
+    const asks = (asked: AckLevel, flag: number): number =>
+      rules.some(({ level }) => level === asked) ? flag : 0
+    const flags = FLAG_AWAITS_ACKS | asks('received', FLAG_ASKS_RECEIVED) | asks('applied', FLAG_ASKS_APPLIED)
     const isOfCluster = rules.length === 1 && isSameRule(first, this.rule)
     return { flags, own: isOfCluster || isRule(group[0]?.body) ? undefined : formatGroupRules(rules) }
   }

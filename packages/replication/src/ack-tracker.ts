@@ -10,7 +10,7 @@
  * 3. FIRST n: the chosen are, of those that stream and do not lag, the first n by the order of the names, except that one that does not
  *    stream for `settleMs` yet takes no place of another. A member that lags is chosen only when no other is left.
  */
-import type { AckLevel, Lsn } from '@understudy/contracts'
+import type { AckLevel, Lsn, ReceiptMember } from '@understudy/contracts'
 import { formatRule, type AckRule, type AckSet } from './ack-rule.ts'
 
 /** How far a follower is, as it said itself. */
@@ -114,11 +114,20 @@ export class AckTracker {
   }
 
   /** Members of the rule's set that have `lsn`. */
-  holders(rule: AckRule, lsn: Lsn): { name: string; durableAt?: number }[] {
-    const found: { name: string; durableAt?: number }[] = []
-    for (const name of rule.of?.names ?? []) {
+  holders(rule: AckRule, lsn: Lsn): ReceiptMember[] {
+    return this.#having(rule.of?.names ?? [], 'received', lsn)
+  }
+
+  /** Followers of whatever name that stream and have `lsn` at a level. */
+  having(level: AckLevel, lsn: Lsn): ReceiptMember[] {
+    return this.#having(this.#members.keys(), level, lsn)
+  }
+
+  #having(names: Iterable<string>, level: AckLevel, lsn: Lsn): ReceiptMember[] {
+    const found: ReceiptMember[] = []
+    for (const name of names) {
       const member = this.#members.get(name)
-      if (member === undefined || !member.streams || member.received < lsn) continue
+      if (member === undefined || !member.streams || levelOf(member, level) < lsn) continue
       const isDurable = member.durable >= lsn && member.durableAt !== undefined
       found.push(isDurable ? { name, durableAt: member.durableAt as number } : { name })
     }

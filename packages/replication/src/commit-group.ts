@@ -37,7 +37,8 @@ import {
   type Storage,
 } from '@understudy/contracts'
 import { formatRule, type AckRule } from './ack-rule.ts'
-import { asFailure, notWrittenInTime } from './failures.ts'
+import { asFailure, notWritten, notWrittenInTime } from './failures.ts'
+import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
 import type { CaptureRequest, PendingWrite, WriteQueue } from './write-queue.ts'
@@ -70,6 +71,7 @@ export interface GroupContext<C, T> {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly limits: PipelineLimits
+  readonly keyed: KeyedWrites<T>
   /** What the group that was just run asks of acks. */
   readonly asks: () => GroupRecords
 }
@@ -98,7 +100,7 @@ export function runGroup<C, T>(
       return appendControl(context, said)
     }
     recorder.beginGroup()
-    const returned = runWrites(context, queue, group)
+    const returned = context.keyed.run(() => runWrites(context, queue, group))
     if (context.format.physical === true) {
       if (returned === 0 || recorder.changed?.() === false) return rollBack(context, { kind: 'rolledBack' })
       storage.markBefore(context.log.end)
@@ -172,7 +174,7 @@ export function settleControl<C, T>(storage: Storage<C, T>, point: LogPoint): vo
 
 /** Returns how many writes did not throw. */
 function runWrites<C, T>(
-  { storage, recorder, clock, limits }: GroupContext<C, T>,
+  { storage, recorder, clock, limits, keyed }: GroupContext<C, T>,
   queue: WriteQueue<T>,
   group: PendingWrite<T>[],
 ): number {
@@ -188,9 +190,10 @@ function runWrites<C, T>(
       write.reject(notWrittenInTime())
       continue
     }
+    if (write.keyed !== undefined && isRetry(keyed, write)) continue
     group.push(write)
     try {
-      write.outcome = storage.write(body, recorder, { alone })
+      write.outcome = storage.write(keyed.body(write, returned), recorder, { alone })
       returned++
     } catch (error) {
       if (endsGroup(error)) throw error
@@ -203,6 +206,16 @@ function runWrites<C, T>(
     nowMs = clock.monotonic()
   }
   return returned
+}
+
+/** Whether the write was done before, and is answered; also when that cannot be told. */
+function isRetry<T>(keyed: KeyedWrites<T>, write: PendingWrite<T>): boolean {
+  try {
+    return keyed.find(write)
+  } catch (error) {
+    write.reject(notWritten(error))
+    return true
+  }
 }
 
 /** Errors that are no matter of one write: the transaction of the group is gone, or the storage is. */
@@ -269,9 +282,13 @@ function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly Recor
 }
 
 /** Says of records what their group asks of acks. */
-function marked<C, T>({ asks }: GroupContext<C, T>, drafts: readonly RecordDraft[]): readonly RecordDraft[] {
+function marked<C, T>(
+  { asks, keyed }: GroupContext<C, T>,
+  drafts: readonly RecordDraft[],
+): readonly RecordDraft[] {
   const { flags, own } = asks()
-  if (flags === 0) return drafts
+  // Which record a group ends with may be asked for of a key.
+  if (flags === 0 && (drafts.length === 1 || !keyed.isInGroup)) return drafts
   const all = own === undefined ? drafts : [...drafts, own]
   return all.map((draft, index) => ({
     ...draft,

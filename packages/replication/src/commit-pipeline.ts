@@ -46,6 +46,7 @@ import {
   runGroup,
   type GroupContext,
   type GroupOutcome,
+  type GroupRecords,
 } from './commit-group.ts'
 import { askForBase } from './base-first.ts'
 import {
@@ -59,9 +60,11 @@ import {
 } from './failures.ts'
 import { changeFormat } from './format-change.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
+import { keyedWrites, type KeyedWrites } from './keyed-writes.ts'
 import { refuseMarker, tellMarker } from './marker.ts'
 import { logBase } from './physical.ts'
 import type {
+  Awaiting,
   ChangeAcksOptions,
   CommitPipeline,
   CommitPipelineOptions,
@@ -70,6 +73,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from './pipeline-api.ts'
+import type { Reached, Reaches } from './receipts.ts'
 import { answerGroup, countGroup } from './reply.ts'
 import { PolicyChanges, type Enqueued } from './policy-changes.ts'
 import { QueueDeadline } from './queue-deadline.ts'
@@ -95,15 +99,6 @@ export function createCommitPipeline<C, T = WriteTransaction>(
   return new GroupCommitPipeline(options)
 }
 
-/** A group that waits for acks, from when it is durable. */
-interface Awaiting {
-  readonly point: LogPoint
-  /** Its transaction waits for COMMIT; otherwise it is shown here. */
-  readonly open: boolean
-  /** It is what a former life left in the log. */
-  readonly recovery: Recovery | undefined
-}
-
 class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #options: CommitPipelineOptions<C, T>
   readonly #context: GroupContext<C, T>
@@ -115,9 +110,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #busy = false
   #group: PendingWrite<T>[] = []
   #highWatermark: Lsn
+  /** As the high watermark, but never above what is acked: for the level `applied` that one is. */
+  #acknowledged: Lsn
   readonly #pace: SyncPace
   readonly #gate: AckGate<T>
   readonly #policies: PolicyChanges<T>
+  readonly #keyed: KeyedWrites<T>
   #awaiting: Awaiting | undefined
   #awaitedSinceMs = 0
   /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
@@ -130,13 +128,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #deadline: QueueDeadline<T>
 
   constructor(options: CommitPipelineOptions<C, T>) {
-    const { storage, log, format, clock } = options
+    const { storage, log, format, clock, acks, acksBefore, node, onAckRule } = options
     this.#options = options
     this.#limits = pipelineLimits(options.limits)
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
     this.#deadline = new QueueDeadline(this.#queue, clock)
-    const { acks, acksBefore, node } = options
     this.#pace = new SyncPace(log, clock, this.#limits, options.measures?.syncMs)
     this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, {
       met: () => this.#met(),
@@ -144,7 +141,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       degrade: () => this.#degrade(),
       raise: () => void this.#enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
     })
-    const { onAckRule } = options
     const lower = (): void => {
       if (this.#awaiting !== undefined && !this.#isSettling) this.#degrade()
     }
@@ -152,8 +148,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       { gate: this.#gate, clock, onAckRule, lower, enqueue: (body, asked) => this.#enqueue(body, asked) },
       acksBefore?.ruleAt,
     )
-    this.#context = recording.context(log, this.#limits, () => this.#policies.records(this.#group))
+    const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
+    this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)
+    const asks = (): GroupRecords => this.#policies.records(this.#group)
+    this.#context = recording.context(log, this.#limits, asks, this.#keyed)
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
+    this.#acknowledged = options.acknowledged ?? this.#highWatermark
     this.#gate.durable(log.end)
     if (options.recovery !== undefined) this.#recover(options.recovery)
   }
@@ -170,12 +170,21 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#highWatermark
   }
 
+  get acknowledged(): Lsn {
+    return this.#acknowledged
+  }
+
   get acks(): AckStatus {
     return this.#gate.status()
   }
 
   follower(name: string, progress: MemberProgress | undefined): void {
     this.#gate.follower(name, progress)
+    this.#keyed.waits.look()
+  }
+
+  reach(...asked: Parameters<Reaches['reach']>): Promise<Reached> {
+    return this.#keyed.reach(...asked)
   }
 
   awaits(name: string): boolean {
@@ -202,7 +211,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   ): Promise<WriteResult<never>> {
     try {
       const asks = this.#gate.ask(options)
-      return this.#enqueue(callbackOf(body), { options, asks }) as Promise<WriteResult<never>>
+      const keyed = options && this.#keyed.request(body, options)
+      return this.#enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
     } catch (error) {
       return Promise.reject(error)
     }
@@ -247,6 +257,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#failure = failure
     this.#rejectQueue(() => notWritten(failure))
     this.#giveUp()
+    this.#keyed.waits.stop(failure)
   }
 
   #endWaits(): void {
@@ -254,23 +265,19 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#giveUp()
   }
 
-  #enqueue(body: PendingWrite<T>['body'], { options, asks, isFirst }: Enqueued): Promise<unknown> {
+  #enqueue(body: PendingWrite<T>['body'], { options, asks, keyed, isFirst }: Enqueued): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const refusal = this.#refusal(isAcks(body))
-      if (refusal !== undefined) {
-        reject(refusal)
-        return
-      }
-      const timeoutMs = options?.timeoutMs ?? this.#limits.writeTimeoutMs
+      const { timeoutMs = this.#limits.writeTimeoutMs, ackTimeoutMs, signal } = options ?? {}
       const sinceMs = this.#options.clock.monotonic()
       const deadlineMs = sinceMs + timeoutMs
-      const { ackTimeoutMs } = options ?? {}
-      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, resolve, reject })
+      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, keyed, resolve, reject })
+      if (keyed !== undefined && this.#keyed.begin(write)) return
+      const refusal = this.#refusal(isAcks(body))
+      if (refusal !== undefined) return write.reject(refusal)
       if (isFirst === true) this.#queue.unshift(write)
       else this.#queue.push(write)
       this.#deadline.watch(deadlineMs)
-      if (options?.signal !== undefined)
-        watchSignal(write, options.signal, (signal) => this.#giveUpWrite(write, signal))
+      if (signal !== undefined) watchSignal(write, signal, () => this.#giveUpWrite(write, signal))
       if (!this.#busy) this.#startGroup()
     })
   }
@@ -321,7 +328,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
   #logBase(): void {
     const { log, storage, clock, format, recorder, limits } = this.#context
-    const { epoch, lsn } = log.end
+    const position = { epoch: log.end.epoch, lsn: log.end.lsn + 1 }
     logBase({ log, storage, clock, recordBytesMax: limits.recordBytesMax }, format, recorder).then(
       (point) => {
         this.#options.onBase?.(point)
@@ -329,10 +336,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#durable(point, false)
       },
       (error: unknown) =>
-        this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), {
-          epoch,
-          lsn: lsn + 1,
-        }),
+        this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), position),
     )
   }
 
@@ -397,7 +401,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { point, open, recovery } = awaiting
     if (recovery !== undefined) return this.#finishRecovery(recovery, end)
     this.#awaiting = undefined
-    this.#highWatermark = end.lsn
+    this.#acknowledged = this.#highWatermark = end.lsn
     if (open && !this.#makeVisible(point, true)) return
     if (end !== point && !this.#settleRecord(end)) return
     this.#reply(isAcks(this.#group[0]?.body) ? end : point)
@@ -406,21 +410,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Second moment: the set has it. Without a rule the set is this node. */
   #acked(point: LogPoint, open: boolean): void {
-    this.#highWatermark = point.lsn
+    this.#acknowledged = this.#highWatermark = point.lsn
     if (this.#makeVisible(point, open)) this.#reply(point)
   }
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
   #makeVisible(point: LogPoint, open: boolean): boolean {
-    const { storage } = this.#context
-    try {
-      if (open) storage.commit()
-      else storage.settle(point)
-    } catch (error) {
-      rollBackGroup(this.#context)
-      this.#fail(asFailure(error, 'STORAGE_FAILED', 'A COMMIT failed after its record was durable'), point)
-      return false
-    }
+    const isVisible = this.#stored(point, 'A COMMIT failed after its record was durable', ({ storage }) =>
+      open ? storage.commit() : storage.settle(point),
+    )
+    if (!isVisible) return false
     this.#recording.committed()
     tellMarker(this.#group, point, this.#options.onMarker)
     this.#options.onVisible?.(point)
@@ -472,6 +471,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
         settled(record)
         this.#gate.end()
+        this.#keyed.waits.look()
         this.#finish(awaiting, record)
       },
       (error: unknown) => this.#syncFailed(awaiting.point, error),
@@ -480,12 +480,19 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** A record of the log itself, above what is shown: the storage is told of it. */
   #settleRecord(point: LogPoint): boolean {
+    return this.#stored(point, 'The position of a record could not be stored', ({ storage }) =>
+      settleControl(storage, point),
+    )
+  }
+
+  /** What must not fail once a record is durable. Whether it did not. */
+  #stored(point: LogPoint, failed: string, store: (context: GroupContext<C, T>) => void): boolean {
     try {
-      settleControl(this.#context.storage, point)
+      store(this.#context)
       return true
     } catch (error) {
       rollBackGroup(this.#context)
-      this.#fail(asFailure(error, 'STORAGE_FAILED', 'The position of a record could not be stored'), point)
+      this.#fail(asFailure(error, 'STORAGE_FAILED', failed), point)
       return false
     }
   }
@@ -494,9 +501,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #giveUp(): void {
     const awaiting = this.#awaiting
     if (awaiting === undefined || this.#isSettling) return
-    const failure = this.#failure
     const isHidden = awaiting.open || awaiting.recovery !== undefined
-    const error = unknownWithoutAcks(awaiting.point, isHidden, failure)
+    const error = unknownWithoutAcks(awaiting.point, isHidden, this.#failure)
     this.#awaiting = undefined
     this.#gate.close()
     if (awaiting.open) rollBackGroup(this.#context)
@@ -512,8 +518,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#busy = true
     this.#awaiting = { point: recovery.point, open: false, recovery }
     const { point, rules, isHidden } = recovery
-    const showsFirst = rules.some(({ level }) => level === 'applied')
-    if (showsFirst) this.#highWatermark = point.lsn
+    if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn
     this.#gate.wait(point, rules, this.#group, isHidden)
     this.#defer(() => this.#gate.look())
   }
@@ -524,7 +529,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       () => {
         this.#isSettling = false
         this.#awaiting = undefined
-        this.#highWatermark = end.lsn
+        this.#acknowledged = this.#highWatermark = end.lsn
         this.#recording.renew()
         if (this.#failure === undefined) askForBase(this.#context, this.#queue, this.#baseFailed)
         this.#options.onVisible?.(end)
@@ -548,7 +553,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #reply(point: LogPoint, asked = true): void {
     const { measures, clock } = this.#options
     if (measures !== undefined) countGroup(measures, this.#group, clock.monotonic())
-    answerGroup(this.#group, asked ? this.#gate : undefined, this.#options.cluster, point)
+    answerGroup(this.#group, asked ? this.#gate : undefined, this.#keyed.origin, point)
     this.#endGroup()
   }
 
@@ -575,6 +580,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#rejectGroup(position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
     this.#rejectQueue(() => notWritten(failure))
     this.#endGroup()
+    this.#keyed.waits.stop(failure)
     this.#options.onFailed?.(failure)
   }
 
@@ -583,6 +589,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#deadline.cancel()
     this.#graceTimer?.cancel()
     this.#gate.close()
+    this.#keyed.waits.stop(this.#failure ?? closing())
     this.#context.recorder.close()
     this.#closed.resolve()
   }

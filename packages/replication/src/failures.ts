@@ -64,13 +64,20 @@ export function outcomeUnknown(position: Position, cause: unknown): UnderstudyEr
 }
 
 /** The record is durable here; the set has not said that it has it. */
-export function writtenNotAcked(point: LogPoint, reason: 'deadline' | 'aborted'): UnderstudyError {
+export function writtenNotAcked(
+  point: LogPoint,
+  reason: 'deadline' | 'aborted' | 'stopped',
+): UnderstudyError {
   const position = { epoch: point.epoch, lsn: point.lsn }
-  const why = reason === 'aborted' ? 'the wait was aborted' : 'they did not in time'
+  const why = {
+    deadline: 'they did not in time',
+    aborted: 'the wait was aborted',
+    stopped: 'the node stopped leading before they did',
+  }[reason]
   return new UnderstudyError(
     'WRITTEN_NOT_ACKED',
     `The write is durable in the log of the leader at ${formatPosition(position)}; followers must acknowledge it, and ${why}. ` +
-      'It is kept and may still be acknowledged: look for that position before sending it again.',
+      'It is kept and may still be acknowledged: look for that position before sending it again, or send it with a key.',
     { position, crc: point.crc, reason },
   )
 }

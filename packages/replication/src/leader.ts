@@ -80,6 +80,8 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const pipeline = createCommitPipeline({
     ...options,
     acks: options.acks ?? { level: target.level, ...(target.of && { of: target.of }) },
+    // Pages are shown before they are acknowledged: that they are shown proves nothing.
+    ...(tail && { acknowledged: tail.shown }),
     acksBefore: {
       changing: state.to && state.rule,
       ruleAt: record && point.lsn,

@@ -29,6 +29,10 @@ export interface PipelineLimits {
   readonly recordBytesMax: number
   /** Payload bytes of one group; above it the group is `NOT_WRITTEN`. */
   readonly transactionBytesMax: number
+  /** How long a key of a write is kept, in milliseconds, unless `keysMax` newer ones come before. */
+  readonly keyKeepMs: number
+  /** Keys that are kept. */
+  readonly keysMax: number
   /** How long `close` waits for acks that are missing, in milliseconds. */
   readonly closeAckMs: number
 }
@@ -42,6 +46,8 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   loneSyncHereMsMax: 0.6,
   recordBytesMax: 4 * 1024 * 1024,
   transactionBytesMax: 1024 * 1024 * 1024,
+  keyKeepMs: 24 * 3_600_000,
+  keysMax: 100_000,
   closeAckMs: 1000,
 })
 

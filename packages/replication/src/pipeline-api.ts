@@ -6,7 +6,6 @@ import type {
   LogFormat,
   LogPoint,
   Lsn,
-  Receipt,
   RunResult,
   SqliteConnection,
   Storage,
@@ -18,6 +17,7 @@ import type { AckPolicy, AckRule, AckSet } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import type { PipelineLimits } from './limits.ts'
 import type { CommitMeasures } from './measures.ts'
+import type { Reaches, WriteReceipt } from './receipts.ts'
 import type { ShadowOptions, ShadowReport } from './shadow.ts'
 import type { Statement } from './statements.ts'
 
@@ -38,6 +38,15 @@ export interface AcksBefore {
   readonly changing: AckRule | undefined
   /** The record of this epoch that says the rule; none for `local`. */
   readonly ruleAt: Lsn | undefined
+}
+
+/** A group that waits for acks, from when it is durable. */
+export interface Awaiting {
+  readonly point: LogPoint
+  /** Its transaction waits for COMMIT; otherwise it is shown here. */
+  readonly open: boolean
+  /** It is what a former life left in the log. */
+  readonly recovery: Recovery | undefined
 }
 
 /** Runs a function in a later turn of the event loop, after what is due now. */
@@ -64,6 +73,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly acksBefore?: AcksBefore
   /** Name of this node: it is no member of a set. */
   readonly node?: string
+  /** Up to where the log is known to be acknowledged. Default: as far as it is durable, or shown with `recovery`. */
+  readonly acknowledged?: Lsn
   /** What the log holds of a former life and nobody may see before the set has it; see `becomeLeader`. */
   readonly recovery?: Recovery
   /**
@@ -92,6 +103,16 @@ export interface WriteOptions {
   readonly of?: AckSet
   /** How long it waits for acks, from when it is durable here. Default `ackTimeoutMs` of the policy. */
   readonly ackTimeoutMs?: number
+  /**
+   * Names this write, in at most 255 bytes, such as `order-17`. Sent again under the same key it is not done again: it is answered with
+   * the first receipt, also after a restart or by the next leader. Kept for `keyKeepMs`, or until `keysMax` newer ones.
+   */
+  readonly key?: string
+  /**
+   * What the key stands for, in any form, such as the JSON of an order: under the same key another one is `KEY_REUSED`. Of a list of
+   * statements the list itself is that.
+   */
+  readonly fingerprint?: string
   /** Gives up: `NOT_WRITTEN` before its turn, `WRITTEN_NOT_ACKED` while it waits for acks. What is written is never undone. */
   readonly signal?: AbortSignal
 }
@@ -112,13 +133,20 @@ export interface ChangeAcksOptions {
 
 export interface WriteResult<R> {
   readonly value: R
-  readonly receipt: Receipt
+  readonly receipt: WriteReceipt
+  /**
+   * It was done before, under this key: nothing was written now. `receipt` is of that write, with what it has reached by now, and `value` is
+   * what that one returned when it was JSON of at most 4 KiB, else `undefined`.
+   */
+  readonly replayed?: true
+  /** Of `replayed`: whether `value` is what the first write returned. */
+  readonly valueKept?: boolean
 }
 
-export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
+export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> extends Reaches {
   /**
    * Runs a synchronous callback in a transaction and resolves once it is durable and visible. Rejects with what the
-   * callback threw, `NOT_WRITTEN`, `WRITTEN_NOT_ACKED`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, or the failure that
+   * callback threw, `NOT_WRITTEN`, `WRITTEN_NOT_ACKED`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `CLOSED`, `KEY_REUSED`, or the failure that
    * stopped the pipeline.
    */
   write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
@@ -156,6 +184,8 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> {
   readonly shadow: ShadowReport | undefined
   /** Last LSN that satisfies the ack rule. */
   readonly highWatermark: Lsn
+  /** Last LSN that is acknowledged: below the high watermark while a group waits that followers must show first. */
+  readonly acknowledged: Lsn
   /** Why the pipeline stopped, if it did. */
   readonly failure: UnderstudyError | undefined
   /** Writes that wait for their turn. */

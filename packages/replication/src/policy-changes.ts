@@ -10,6 +10,7 @@ import type { AckGate, Ask } from './ack-gate.ts'
 import { formatRule, type AckPolicy, type AckRule } from './ack-rule.ts'
 import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from './commit-group.ts'
 import { changeNotAcked } from './failures.ts'
+import type { KeyRequest } from './keyed-writes.ts'
 import type { ChangeAcksOptions, CommitPipelineOptions, WriteOptions } from './pipeline-api.ts'
 import { RAISE, REPEAT, isAcks, isRule, type Body, type PendingWrite } from './write-queue.ts'
 
@@ -17,6 +18,7 @@ import { RAISE, REPEAT, isAcks, isRule, type Body, type PendingWrite } from './w
 export interface Enqueued {
   readonly options?: WriteOptions | undefined
   readonly asks?: Ask | undefined
+  readonly keyed?: KeyRequest | undefined
   /** Before all that wait. */
   readonly isFirst?: boolean
 }

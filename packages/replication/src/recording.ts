@@ -9,6 +9,7 @@
  */
 import type { Clock, Log, LogFormat, Recorder, Storage } from '@understudy/contracts'
 import type { GroupContext, GroupRecords } from './commit-group.ts'
+import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
 
@@ -36,7 +37,12 @@ export class Recording<C, T> {
   }
 
   /** What groups run in, always by the format in force. */
-  context(log: Log, limits: PipelineLimits, asks: () => GroupRecords): GroupContext<C, T> {
+  context(
+    log: Log,
+    limits: PipelineLimits,
+    asks: () => GroupRecords,
+    keyed: KeyedWrites<T>,
+  ): GroupContext<C, T> {
     const format = (): LogFormat<C> => this.#format
     const recorder = (): Recorder => this.#recorder
     return {
@@ -45,6 +51,7 @@ export class Recording<C, T> {
       clock: this.#clock,
       limits,
       asks,
+      keyed,
       get format() {
         return format()
       },

@@ -1,17 +1,19 @@
 /** Answers the writes of a group that is visible: each with its place in the record and, where acks are asked for, what the set has of it. */
-import type { LogPoint, Receipt } from '@understudy/contracts'
+import type { LogPoint } from '@understudy/contracts'
 import { UNASKED, type AckGate } from './ack-gate.ts'
 import type { AckRule } from './ack-rule.ts'
 import type { CommitMeasures } from './measures.ts'
+import { LeaderReceipt, runIdOf, type ReceiptOrigin } from './receipts.ts'
 import type { PendingWrite } from './write-queue.ts'
 
 export function answerGroup<T>(
   group: readonly PendingWrite<T>[],
   gate: AckGate<T> | undefined,
-  cluster: string,
+  { leader, cluster, history }: ReceiptOrigin,
   point: LogPoint,
 ): void {
   const position = { epoch: point.epoch, lsn: point.lsn }
+  const runId = runIdOf(history, point.epoch)
   let index = 0
   let rule: AckRule | undefined
   let verdict = gate?.verdict(rule, point) ?? UNASKED
@@ -23,8 +25,8 @@ export function answerGroup<T>(
     } else {
       // Mostly all writes of a group have one rule.
       if (gate !== undefined && write.rule !== rule) verdict = gate.verdict((rule = write.rule), point)
-      const receipt: Receipt = { cluster, position, index: index++, crc: point.crc, ...verdict }
-      write.resolve({ value: write.outcome, receipt })
+      const of = { cluster, runId, point, index: index++ }
+      write.resolve({ value: write.outcome, receipt: new LeaderReceipt(leader, of, verdict, position) })
     }
   }
 }

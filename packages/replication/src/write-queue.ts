@@ -6,6 +6,7 @@
  */
 import type { Ask } from './ack-gate.ts'
 import type { AckRule, AckSettings } from './ack-rule.ts'
+import type { KeyRequest } from './keyed-writes.ts'
 
 /** Asks for a marker record. */
 export const MARKER = 'marker'
@@ -58,6 +59,8 @@ export interface PendingWrite<T> {
   readonly ackTimeoutMs: number | undefined
   /** How it asked for that, and under which policy; without it the rule stays what it is. */
   readonly asks: Ask | undefined
+  /** Sent again under the same key it is answered as the first one was. */
+  readonly keyed: KeyRequest | undefined
   /** What the callback returned or threw. */
   outcome: unknown
   threw: boolean
@@ -70,11 +73,12 @@ export interface PendingWrite<T> {
 type Asked<T> = Pick<
   PendingWrite<T>,
   'body' | 'sinceMs' | 'deadlineMs' | 'ackTimeoutMs' | 'asks' | 'resolve' | 'reject'
->
+> & { readonly keyed?: KeyRequest | undefined }
 
 /** A write that nothing was done with yet. */
 export function pendingWrite<T>(asked: Asked<T>): PendingWrite<T> {
   return {
+    keyed: undefined,
     ...asked,
     rule: asked.asks?.rule,
     outcome: undefined,

@@ -12,9 +12,10 @@ describe('a group', () => {
     expect(log.counts).toMatchObject({ append: 1, sync: 1, syncNow: 0 })
     expect(results.map(({ value }) => value)).toEqual(Array.from({ length: 64 }, (_, i) => i))
     expect(results.map(({ receipt }) => receipt.index)).toEqual(Array.from({ length: 64 }, (_, i) => i))
-    expect(results[63]?.receipt).toEqual({
+    expect({ ...results[63]?.receipt }).toEqual({
       cluster: 'c',
       position: { epoch: 1, lsn: 2 },
+      runId: '0123456789abcdef',
       index: 63,
       crc: log.end.crc,
       asked: 'local',

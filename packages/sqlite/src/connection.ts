@@ -60,7 +60,7 @@ export class Connection implements SqliteConnection {
   }
 
   guarded<T>(run: () => T): T {
-    return this.guard.enforce(run)
+    return this.guard.keyed(run)
   }
 
   close(): void {

@@ -8,6 +8,7 @@
  * 1. Outside a user's callback everything is allowed, and only schema changes are noticed (`generation`), with one
  *    exception: no trigger or view, whoever wrote it and whatever fires it, changes the project's own tables or calls a
  *    function that loads code. Triggers travel in snapshots and records; the project has none of its own.
+ *    In turn the tables of keys may be changed by what `keyed` runs: the node's own statements, and those out of a record.
  * 2. SQLite compiles cached statements anew after a schema change, and runs statements of its own (FTS5, sessions);
  *    these are judged too, but belong to no analysis.
  * 3. An analysis is as good as the schema it was made with: a trigger made later adds tables. Whoever keeps one
@@ -16,8 +17,12 @@
 import { constants } from 'node:sqlite'
 import type { StatementInfo } from '@understudy/contracts'
 
-/** Prefix of the project's own tables. */
+/** Prefix of the project's own tables that no format replicates. */
 export const OWN_TABLE_PREFIX = '_understudy_'
+/** Every name that begins like this is the project's: the tables above, and those of keys, which are replicated like the user's. */
+export const RESERVED_PREFIX = '_understudy'
+/** Prefix of the tables of keys, and of what hangs on them. */
+export const KEY_TABLE_PREFIX = '_understudykey'
 
 /** What SQLite's compiler said about one statement. */
 export interface Analysis {
@@ -120,6 +125,8 @@ export class Guard {
   refusal: string | undefined
   /** True while a user's callback has the connection. */
   #enforcing = false
+  /** The tables of keys may be changed. */
+  #keyed = false
   #analysis: Analysis | undefined
   /** A schema change was compiled since the transaction began. */
   #schemaChanged = false
@@ -146,6 +153,17 @@ export class Guard {
       this.#enforcing = before
       // Statements compiled between the compilation of a schema change and its end may still have seen the old schema.
       if (generation !== this.generation) this.generation++
+    }
+  }
+
+  /** Runs `run` as a user's callback that may change the tables of keys. */
+  keyed<T>(run: () => T): T {
+    const before = this.#keyed
+    this.#keyed = true
+    try {
+      return this.enforce(run)
+    } finally {
+      this.#keyed = before
     }
   }
 
@@ -205,7 +223,7 @@ export class Guard {
   }
 
   #rows(table: string, trigger: string | null): number {
-    if ((this.#enforcing || trigger !== null) && isOwnTable(table))
+    if ((this.#enforcing || trigger !== null) && this.#isReserved(table, trigger === null))
       return this.#refuse(`a change of ${table}, which belongs to the node`, trigger !== null)
     const analysis = this.#analysis
     if (analysis === undefined || isSchemaTable(table)) return SQLITE_OK
@@ -242,13 +260,18 @@ export class Guard {
     this.#schemaChanged = true
     // ANALYZE and REINDEX go over every table, and change none.
     const harmless = action === SQLITE_ANALYZE || action === SQLITE_REINDEX
-    if (this.#enforcing && !harmless && (isOwnTable(first ?? '') || isOwnTable(second ?? '')))
-      return this.#refuse(`a change of ${OWN_TABLE_PREFIX}*, which belongs to the node`)
+    if (this.#enforcing && !harmless && (this.#isReserved(first ?? '') || this.#isReserved(second ?? '')))
+      return this.#refuse(`a change of ${RESERVED_PREFIX}*, which belongs to the node`)
     if (this.#analysis !== undefined) {
       this.#analysis.effect = 'schema'
       if (action === SQLITE_ALTER_TABLE) this.#analysis.alters = true
     }
     return SQLITE_OK
+  }
+
+  #isReserved(name: string, mayBeKeyed = true): boolean {
+    if (!beginsWith(name, RESERVED_PREFIX)) return false
+    return !(mayBeKeyed && this.#keyed && beginsWith(name, KEY_TABLE_PREFIX))
   }
 
   #refuse(what: string, always = false): number {
@@ -258,11 +281,8 @@ export class Guard {
   }
 }
 
-function isOwnTable(name: string): boolean {
-  return (
-    name.length >= OWN_TABLE_PREFIX.length &&
-    name.slice(0, OWN_TABLE_PREFIX.length).toLowerCase() === OWN_TABLE_PREFIX
-  )
+function beginsWith(name: string, prefix: string): boolean {
+  return name.length >= prefix.length && name.slice(0, prefix.length).toLowerCase() === prefix
 }
 
 function isSchemaTable(name: string): boolean {

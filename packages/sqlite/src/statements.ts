@@ -21,7 +21,7 @@ import {
   type TableLimits,
 } from '@understudy/contracts'
 import { invalidArgument, isSqlite, SQLITE_CODES } from './errors.ts'
-import { OWN_TABLE_PREFIX, type Analysis, type Guard } from './guard.ts'
+import { RESERVED_PREFIX, type Analysis, type Guard } from './guard.ts'
 
 interface Entry {
   readonly statement: StatementSync
@@ -45,6 +45,8 @@ export class Statements {
   readonly #guard: Guard
   readonly #entries = new Map<string, Entry>()
   readonly #entriesMax: number
+  /** Of `runKeyed`: a handful of texts. */
+  readonly #keyed = new Map<string, Entry>()
   readonly #lastRowid: StatementSync
 
   constructor(database: DatabaseSync, guard: Guard, entriesMax: number) {
@@ -99,6 +101,21 @@ export class Statements {
     }
   }
 
+  /**
+   * Runs a statement of the node's own on the tables of keys; observers are told of it as of a user's. It is compiled apart: a user's
+   * same text must not find it.
+   */
+  runKeyed(sql: string, parameters: Parameters = NO_PARAMETERS): RunResult {
+    return this.#guard.keyed(() => {
+      let entry = this.#keyed.get(sql)
+      if (entry === undefined || entry.generation !== this.#guard.generation) {
+        entry = this.#compile(sql) as Entry
+        this.#keyed.set(sql, entry)
+      }
+      return this.#observed(entry, parameters, (own) => this.#run(own, parameters))
+    })
+  }
+
   /** Tells `observer` of each statement, after those that observe already; returns how to end that. */
   observe(observer: StatementObserver): () => void {
     this.#observers = [...this.#observers, observer]
@@ -110,6 +127,7 @@ export class Statements {
   /** Forgets every compiled statement. */
   clear(): void {
     this.#entries.clear()
+    this.#keyed.clear()
   }
 
   #run(entry: Entry, parameters: Parameters): RunResult {
@@ -179,8 +197,8 @@ export class Statements {
     const generation = this.#guard.generation
     try {
       const { prepared, analysis } = this.#guard.analyse(() => this.#database.prepare(sql))
-      if (analysis.alters && prepared.sourceSQL.toLowerCase().includes(OWN_TABLE_PREFIX))
-        throw forbidden(`ALTER TABLE with a name that begins with ${OWN_TABLE_PREFIX}`)
+      if (analysis.alters && prepared.sourceSQL.toLowerCase().includes(RESERVED_PREFIX))
+        throw forbidden(`ALTER TABLE with a name that begins with ${RESERVED_PREFIX}`)
       const bigints = analysis.effect !== 'read'
       const returnsRows = bigints && prepared.columns().length > 0
       if (returnsRows) prepared.setReadBigInts(true)

@@ -11,6 +11,7 @@
  * 4. After a failed COMMIT or sync nothing is written any more.
  */
 import type {
+  KeyTable,
   LogPoint,
   ReadTransaction,
   Recorder,
@@ -29,6 +30,7 @@ import { openPin, openReader, openWriter, type ConnectionOptions } from './conne
 import { Descriptors } from './descriptors.ts'
 import { closedError, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
+import { Keys } from './keys.ts'
 import { withDefaults, type Settings, type StorageOptions } from './options.ts'
 import { Pages } from './pages.ts'
 import { ReaderPool } from './readers.ts'
@@ -52,6 +54,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   readonly #descriptors: Descriptors
   readonly #pages: Pages
   readonly #shared: SharedLog | undefined
+  readonly #keys: Keys
   readonly #readers: ReaderPool
   /** For SQL of others. */
   readonly #foreignReaders: ReaderPool
@@ -87,6 +90,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       void descriptors?.close()
       throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
     }
+    this.#keys = new Keys(connection)
     const { readers, trustSchema } = this.#options
     this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), readers)
     this.#foreignReaders = new ReaderPool(
@@ -98,6 +102,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   get connection(): SqliteConnection {
     return this.#writer.connection
+  }
+
+  get keys(): KeyTable {
+    return this.#keys
   }
 
   get applied(): LogPoint {
