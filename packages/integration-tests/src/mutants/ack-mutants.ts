@@ -65,8 +65,8 @@ export const ACK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: "if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn",
-        replace: 'this.#highWatermark = point.lsn',
+        find: "if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn\n    this.#awaiting",
+        replace: 'this.#highWatermark = point.lsn\n    this.#awaiting',
       },
     ],
   },

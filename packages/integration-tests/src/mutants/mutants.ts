@@ -127,8 +127,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: '      if (open) storage.commit()\n      else storage.settle(point)\n',
-        replace: '      if (!open) storage.settle(point)\n',
+        find: 'open ? storage.commit() : storage.settle(point)',
+        replace: 'open ? undefined : storage.settle(point)',
       },
     ],
   },
