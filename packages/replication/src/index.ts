@@ -39,6 +39,15 @@ export {
 } from './ack-change.ts'
 export { ackStateOf } from './ack-log.ts'
 export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
+export { EXPOSED_RANGES_MAX, type Coverage, type ExposedRange } from './exposure.ts'
+export { ExposureLedger } from './exposure-ledger.ts'
+export {
+  reportExposure,
+  type Exposure,
+  type ExposureEntry,
+  type ExposureOptions,
+  type Whereabouts,
+} from './exposure-report.ts'
 export { shownUpTo } from './shown.ts'
 export { acknowledgedOnFollower } from './acknowledged.ts'
 export { checkedReceipt, verdictOf, type VerdictView } from './verdict.ts'
