@@ -44,6 +44,8 @@ export interface NodeStatus {
   readonly format?: string
   /** Leader: the ack rule, what of it is in force, and what waits for acks. */
   readonly acks?: AckReport
+  /** Leader: writes that wait for their turn, and for how long the oldest one that was not answered waits. */
+  readonly writes?: { readonly queued: number; readonly waitingMs: number }
   /** Leader with a shadow format: what it and the format in force have measured. */
   readonly shadow?: ShadowReport
   /** Leader: each follower that is gone and whose slot is kept. */
@@ -151,11 +153,15 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<NodeStatus, 'acks' | 'format' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
-  const { acks, shadow } = leading.pipeline
+): Pick<
+  NodeStatus,
+  'acks' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'
+> {
+  const { acks, shadow, queued, waitingMs } = leading.pipeline
   return {
     format: leading.format,
     acks: { ...acks, pending: acks.pending && formatPosition(acks.pending) },
+    writes: { queued, waitingMs },
     ...(shadow && { shadow }),
     followers: leading.followers(),
     absentFollowers: absentFollowers(leading),

@@ -203,6 +203,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#queue.length
   }
 
+  get waitingMs(): number {
+    const oldest = this.#group[0] ?? this.#queue.peek()
+    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.sinceMs
+  }
+
   write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
   write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
   write(

@@ -38,6 +38,8 @@ interface StartOptions extends AccessOptions {
   readonly credentials?: string
   readonly tlsClientCertificates?: ClientCertificates
   readonly insecure?: boolean
+  readonly monitor?: string
+  readonly monitorInsecure?: boolean
   readonly untilInputEnds?: boolean
   readonly json?: boolean
 }
@@ -51,6 +53,7 @@ Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks semi-sync:b,c
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks 'any 1 (b, c) applied' --on-unmet fail
   $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401
+  $ understudy start --name b --directory data/b --leader tcp://127.0.0.1:7401 --monitor http://127.0.0.1:9100
   $ understudy start --name a --directory data/a --listen tls://0.0.0.0:7401 --tls-cert a.crt --tls-key a.key --credentials all.json
   $ understudy start --name b --directory data/b --leader tls://db-a.example:7401 --tls-ca ca.crt --credential b.json`
 
@@ -100,6 +103,14 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option(
       '--insecure',
       'listen where other machines can connect, without both TLS and authentication: whoever reaches the port may read and write everything',
+    )
+    .option(
+      '--monitor <address>',
+      'answer operators here: /metrics for Prometheus, /health, /ready, /status, /events; such as http://127.0.0.1:9100',
+    )
+    .option(
+      '--monitor-insecure',
+      'with --monitor: answer other machines too, without encryption or authentication',
     )
     .option(
       '--until-input-ends',
