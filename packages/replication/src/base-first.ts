@@ -4,14 +4,14 @@ import { pendingWrite, type WriteQueue } from './write-queue.ts'
 
 /** Asks for the base, where one is needed, before all that wait. */
 export function askForBase<C, T>(
-  { format, storage }: GroupContext<C, T>,
+  { format, storage, clock }: GroupContext<C, T>,
   queue: WriteQueue<T>,
   failed: (error: unknown) => void,
 ): void {
   if (format.physical !== true || storage.physical) return
   const logged = new Promise((resolve, reject) => {
     const deadlineMs = Number.POSITIVE_INFINITY
-    const whole = { sinceMs: 0, deadlineMs, asks: undefined, ackTimeoutMs: undefined }
+    const whole = { sinceMs: clock.monotonic(), deadlineMs, asks: undefined, ackTimeoutMs: undefined }
     queue.unshift(pendingWrite<T>({ body: { format }, ...whole, resolve, reject }))
   })
   logged.catch(failed)

@@ -11,6 +11,7 @@ import {
   type OnUnmet,
   type UnderstudyNode,
 } from '@understudy/node'
+import type { Monitor } from '@understudy/monitor'
 import { readGrants } from '@understudy/credentials'
 import type { ClientCertificates } from '@understudy/sockets'
 import { accessOf, addAccessOptions, ADDRESSES, authenticationOf, type AccessOptions } from '../access.ts'
@@ -19,6 +20,7 @@ import { bytes, describeError, errorFields, json, type Output } from '../output.
 import { positive } from '../arguments.ts'
 import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
+import { openMonitor } from '../monitor.ts'
 
 interface StartOptions extends AccessOptions {
   readonly name: string
@@ -142,6 +144,9 @@ function addAckOptions(command: Command): Command {
 }
 
 async function runNode(options: StartOptions, context: CommandContext): Promise<void> {
+  // Before the node: a bootstrap or a redo is what operators want to watch.
+  await using monitor = await openMonitor(options.monitor, options.monitorInsecure === true)
+  if (monitor !== undefined) announceMonitor(monitor, options, context.output)
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
   process.once('SIGINT', onSignal)
@@ -161,6 +166,7 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
           failed.resolve()
         },
         (report) => showDivergence(report, context.output, options.json === true),
+        monitor,
       ),
     )
     announce(node, options, context.output)
@@ -181,6 +187,7 @@ function nodeOptions(
   signal: AbortSignal,
   onEvent: (event: NodeEvent) => void,
   onDivergence: (report: DivergenceReport) => void,
+  monitor: Monitor | undefined,
 ): NodeOptions {
   const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
   const { credentials, tlsClientCertificates, insecure } = options
@@ -203,6 +210,7 @@ function nodeOptions(
     ...(credentials !== undefined && { credentials: readGrants(credentials) }),
     signal,
     onEvent,
+    ...(monitor !== undefined && { observe: monitor.observe }),
     ...(shadow !== undefined && { shadow }),
     ...(listen !== undefined && { listen }),
     ...(leader !== undefined && { leader }),
@@ -229,6 +237,10 @@ function acksOf({ acks, onUnmet, ackTimeout }: StartOptions): Pick<NodeOptions, 
     ...(ackTimeout !== undefined && { ackTimeoutMs: ackTimeout }),
   })
   return { acks: policy }
+}
+
+function announceMonitor({ address }: Monitor, { json: asJson }: StartOptions, output: Output): void {
+  output.out(asJson === true ? json({ kind: 'monitor', address }) : `monitor at ${address}`)
 }
 
 function announce(node: UnderstudyNode, options: StartOptions, output: Output): void {
