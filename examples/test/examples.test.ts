@@ -78,6 +78,18 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^the leader turned somebody away: AUTHENTICATION_FAILED$/,
     /^the dashboard is not known any more: AUTHENTICATION_FAILED$/,
   ],
+  '12-watch-a-cluster.ts': [
+    /^before it starts: 503$/,
+    /^follower, reads at most 5 s old: 200$/,
+    /^follower, writes: 503$/,
+    /^leader, writes: 200$/,
+    /^lag: 0 records, 0 bytes, 0 ms$/,
+    /^understudy_commit_duration_seconds_count 2$/,
+    /^event: b left$/,
+    /^b is gone, its slot holds the log from \d+$/,
+    /^slots: local$/,
+    /^after it closed: 503$/,
+  ],
 }
 
 test('every program is listed in the README, and has its lines here', () => {

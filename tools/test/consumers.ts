@@ -94,6 +94,18 @@ await keeper.close()
 await coordinator.close()
 rmSync(folder, { recursive: true })
 `,
+  '@understudy/monitor': `
+import { readinessOf, startMonitor, type Monitor } from '@understudy/monitor'
+import assert from 'node:assert/strict'
+const monitor: Monitor = await startMonitor({ listen: 'http://127.0.0.1:0' })
+const health = await fetch(monitor.address + '/health')
+assert.deepEqual([health.status, await health.json()], [200, { healthy: true, state: 'starting', reasons: [], warnings: [] }])
+assert.equal((await fetch(monitor.address + '/ready')).status, 503)
+const text = await (await fetch(monitor.address + '/metrics')).text()
+assert(text.includes('# TYPE understudy_commit_duration_seconds histogram'))
+assert.equal(readinessOf(undefined, { for: 'reads', stalenessMsMax: 1, waitMsMax: 1 }).ready, false)
+await monitor.close()
+`,
   '@understudy/testkit': `
 import { SeededRandom, SimulatedClock } from '@understudy/testkit'
 import assert from 'node:assert/strict'

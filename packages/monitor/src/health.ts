@@ -7,7 +7,7 @@
 import type { NodeStatus } from '@understudy/node'
 
 export interface Reason {
-  /** Stable, for machines: a code of an error, or `NOT_STARTED`, `CLOSED`, `WRITES_STALLED`. */
+  /** Stable, for machines: a code of an error, or `NODE_CLOSED`, `WRITES_STALLED`. */
   readonly code: string
   readonly message: string
 }
@@ -41,7 +41,7 @@ export function healthOf(status: NodeStatus | undefined, nowMs: number): Health 
 
 function reasonsOf({ state, failure, writes, acks }: NodeStatus): Reason[] {
   if (failure !== undefined) return [{ code: failure.code, message: failure.message }]
-  if (state === 'closed') return [{ code: 'CLOSED', message: 'The node is closed.' }]
+  if (state === 'closed') return [{ code: 'NODE_CLOSED', message: 'The node is closed.' }]
   const waitsForAcks = acks?.pending !== undefined
   if (writes === undefined || writes.waitingMs <= STALL_MS_MAX || waitsForAcks) return []
   return [
@@ -69,7 +69,7 @@ function warningsOf(status: NodeStatus, nowMs: number): Reason[] {
   for (const { name, slot } of absentFollowers)
     if (slot.state === 'lost')
       found.push({
-        code: 'SLOT_LOST',
+        code: 'FOLLOWER_LOST_SLOT',
         message: `The log is no longer kept for ${name}: it must bootstrap again.`,
       })
   return found

@@ -68,12 +68,12 @@ export function stalenessOf({ role, following }: NodeStatus): number | undefined
 
 function stopped({ failure, state }: NodeStatus): Reason[] {
   if (failure !== undefined) return [{ code: failure.code, message: failure.message }]
-  if (state === 'closed') return [{ code: 'CLOSED', message: 'The node is closed.' }]
+  if (state === 'closed') return [{ code: 'NODE_CLOSED', message: 'The node is closed.' }]
   return state === 'starting' ? notStarted('reads').reasons.slice() : []
 }
 
 function unwritable({ role, state, writes, acks }: NodeStatus, { waitMsMax }: ReadinessQuestion): Reason[] {
-  if (role !== 'leader') return [{ code: 'NOT_LEADER', message: 'This node is a follower.' }]
+  if (role !== 'leader') return [{ code: 'IS_FOLLOWER', message: 'This node is a follower.' }]
   if (state === 'recovering')
     return [{ code: 'RECOVERING', message: 'The end of the log waits for acks since the last start.' }]
   if ((acks?.pendingMs ?? 0) > waitMsMax)

@@ -153,7 +153,7 @@ describe('/health and /ready', () => {
     expect(await ask(`${ofB.address}/ready`)).toMatchObject({ status: 200, json: { for: 'reads' } })
     expect(await ask(`${ofB.address}/ready?for=writes`)).toMatchObject({
       status: 503,
-      json: { ready: false, reasons: [{ code: 'NOT_LEADER' }] },
+      json: { ready: false, reasons: [{ code: 'IS_FOLLOWER' }] },
     })
     for (const query of [
       'for=both',
@@ -181,7 +181,7 @@ describe('/health and /ready', () => {
     await a.close()
     expect(await ask(`${ofA.address}/health`)).toMatchObject({
       status: 503,
-      json: { reasons: [{ code: 'CLOSED' }] },
+      json: { reasons: [{ code: 'NODE_CLOSED' }] },
     })
     expect((await ask(`${ofA.address}/ready`)).status).toBe(503)
   })

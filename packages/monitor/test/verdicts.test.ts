@@ -67,7 +67,7 @@ describe('health', () => {
       'CERTIFICATE_EXPIRES',
       'CERTIFICATE_NOT_TAKEN',
       'CREDENTIALS_INVALID',
-      'SLOT_LOST',
+      'FOLLOWER_LOST_SLOT',
     ])
   })
 })
@@ -79,8 +79,8 @@ describe('ready for writes', () => {
     expect(codes(leader({ acks: { ...ACKS, pending: '1/5', pendingMs: 1001 } }))).toEqual(['ACKS_MISSING'])
     expect(codes(leader({ acks: { ...ACKS, pending: '1/5', pendingMs: 999 } }))).toEqual([])
     expect(codes(leader({ writes: { queued: 1, waitingMs: 1001 } }))).toEqual(['WRITES_WAIT'])
-    expect(codes(leader({ state: 'closed' }))).toEqual(['CLOSED'])
-    expect(codes(follower({ lag: LAG, heardMs: 1 }), { for: 'writes' })).toEqual(['NOT_LEADER'])
+    expect(codes(leader({ state: 'closed' }))).toEqual(['NODE_CLOSED'])
+    expect(codes(follower({ lag: LAG, heardMs: 1 }), { for: 'writes' })).toEqual(['IS_FOLLOWER'])
   })
 })
 

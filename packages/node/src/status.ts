@@ -153,10 +153,7 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<
-  NodeStatus,
-  'acks' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'
-> {
+): Pick<NodeStatus, 'acks' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
   const { acks, shadow, queued, waitingMs } = leading.pipeline
   return {
     format: leading.format,
