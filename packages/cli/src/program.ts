@@ -10,6 +10,7 @@ import { addBenchCommand } from './commands/bench.ts'
 import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addForgetCommand } from './commands/forget.ts'
+import { addExposureCommand } from './commands/exposure.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -51,6 +52,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addLogCommand,
     addSlotsCommand,
     addForgetCommand,
+    addExposureCommand,
     addSwitchFormatCommand,
     addCredentialCommand,
     addBenchCommand,

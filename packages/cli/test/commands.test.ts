@@ -213,6 +213,32 @@ describe('a leader and a follower', () => {
     expect((await run('status', a.address)).out.join('\n')).not.toContain('gone')
   })
 
+  test('exposure lists what was committed while followers did not acknowledge, on every node', async () => {
+    const folder = temporaryFolder()
+    const rule = ['--acks', 'semi-sync:b', '--on-unmet', 'degrade', '--ack-timeout', '50']
+    const a = await startNode('a', join(folder, 'a'), ...rule)
+    for (const sql of [NOTES, "insert into note (body) values ('exposed')"])
+      expect((await run('sql', a.address, sql)).code).toBe(0)
+    const machine = await run('exposure', a.address, '--json')
+    expect(machine.code).toBe(1)
+    expect(machine.json).toMatchObject({ ok: false, knownFrom: 1, forgotten: 0 })
+    const [range] = list(machine.json['ranges'])
+    expect(range).toMatchObject({
+      why: 'lowered',
+      commits: 2,
+      asked: 'durable FIRST 1 (b)',
+      isOpen: true,
+      state: 'exposed',
+      holders: [],
+    })
+    const shown = await run('exposure', a.address, '--since', '1h')
+    expect(shown.out.join('\n')).toMatch(/durable FIRST 1 \(b\) +local .* exposed/)
+    const b = await startNode('b', join(folder, 'b'), '--leader', a.address)
+    const later = await run('exposure', b.address, '--since', '9/999999', '--json')
+    expect([later.code, later.error]).toEqual([0, []])
+    expect((await run('exposure', a.address, '--since', 'yesterday')).error[0]).toMatch(/^INVALID_ARGUMENT /)
+  })
+
   test('log prints every record with its rows while the node runs, also for a machine', async () => {
     const { folder, a } = await cluster()
     await run('sql', a.address, NOTES)
@@ -249,7 +275,17 @@ describe('mistakes', () => {
   })
 
   test('every command shows examples, and its version', async () => {
-    for (const command of ['demo', 'start', 'status', 'sql', 'verify', 'log', 'slots', 'forget']) {
+    for (const command of [
+      'demo',
+      'start',
+      'status',
+      'sql',
+      'verify',
+      'log',
+      'slots',
+      'forget',
+      'exposure',
+    ]) {
       const { code, out } = await run(command, '--help')
       expect(code).toBe(0)
       expect(out.join('\n')).toMatch(/Examples:\n +\$ understudy /)
@@ -267,6 +303,7 @@ describe('mistakes', () => {
         ['sql', address, 'select 1'],
         ['verify', address],
         ['slots', address],
+        ['exposure', address],
       ]) {
         const result = await run(...command)
         expect(result.code).toBe(1)

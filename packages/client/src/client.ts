@@ -1,5 +1,5 @@
 /** One connection to one node, as a caller sees it. */
-import type { Position, Slot } from '@understudy/contracts'
+import type { Exposure, ExposureOptions, Position, Slot } from '@understudy/contracts'
 import type { ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
 
 export interface CallOptions {
@@ -18,6 +18,8 @@ export interface DigestOptions extends CallOptions {
   /** The node keeps its view for `rows`, until `release` or for a minute in which nobody asks. */
   readonly keep?: boolean
 }
+
+export interface ExposureCallOptions extends CallOptions, ExposureOptions {}
 
 /** One statement of a write. */
 export interface ClientStatement {
@@ -70,6 +72,8 @@ export interface Client extends AsyncDisposable {
   rows(at: Position, table: string, offset: number, options?: CallOptions): Promise<TableRows>
   /** Lets go of the view that `digest` kept. */
   release(at: Position, options?: CallOptions): Promise<void>
+  /** The positions that were committed with less protection than was asked for, by what the node's log holds. */
+  exposure(options?: ExposureCallOptions): Promise<Exposure>
   /** The node's retention slots. */
   slots(options?: CallOptions): Promise<readonly Slot[]>
   dropSlot(name: string, options?: CallOptions): Promise<void>

@@ -10,6 +10,7 @@ import {
   systemClock,
   systemRandom,
   type Clock,
+  type Exposure,
   type Position,
   type Random,
   type Slot,
@@ -35,6 +36,7 @@ import type {
   ClientStatement,
   DigestOptions,
   DigestReply,
+  ExposureCallOptions,
   ReadOptions,
   ReadReply,
   WriteReply,
@@ -216,6 +218,20 @@ class NodeClient implements Client {
     const slots = this.#parse(text)
     if (!Array.isArray(slots)) throw this.#violation('a list of slots that is no list')
     return slots as Slot[]
+  }
+
+  async exposure(options: ExposureCallOptions = {}): Promise<Exposure> {
+    const { after, sinceMs, byChoice = false } = options
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    const asked = {
+      ...(after && { after }),
+      ...(sinceMs !== undefined && { sinceMs: Math.max(0, Math.trunc(sinceMs)) }),
+    }
+    const body = { kind: 'exposure', ...asked, ...(byChoice && { byChoice }), timeoutMs } as const
+    const { text } = await this.#ask('json', body, options)
+    const exposure = this.#parse(text) as Exposure | null
+    if (!Array.isArray(exposure?.ranges)) throw this.#violation('an exposure without ranges')
+    return exposure
   }
 
   async dropSlot(name: string, options: CallOptions = {}): Promise<void> {

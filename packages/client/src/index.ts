@@ -4,6 +4,7 @@ export type {
   ClientStatement,
   DigestOptions,
   DigestReply,
+  ExposureCallOptions,
   ReadOptions,
   ReadReply,
   WriteReply,

@@ -107,6 +107,10 @@ describe('calls', () => {
         rows: (at, table, offset) => ({ key: [table], columns: ['', 'id'], rows: [['i', at.lsn + offset]] }),
         release: () => void seen.push('release'),
         slots: () => [{ name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 }],
+        exposure: ({ after, sinceMs, byChoice }) => {
+          seen.push([after, sinceMs, byChoice])
+          return { knownFrom: 1, upTo: POSITION, ranges: [], forgotten: 0 }
+        },
         dropSlot: (name) => void seen.push(name),
         forget: (name) => void seen.push(`forget ${name}`),
         switchFormat: (format) => (seen.push(format), { epoch: 3, lsn: 9 }),
@@ -132,6 +136,9 @@ describe('calls', () => {
     expect(await client.slots()).toEqual([
       { name: 'b', lsn: 1, state: 'reserved', heldBytes: 5, safeBytes: 6 },
     ])
+    const exposure = { knownFrom: 1, upTo: POSITION, ranges: [], forgotten: 0 }
+    expect(await client.exposure({ after: POSITION, sinceMs: 7.9, byChoice: true })).toEqual(exposure)
+    expect(seen.pop()).toEqual([POSITION, 7, true])
     expect(await client.dropSlot('b')).toBeUndefined()
     expect(await client.forget('c')).toBeUndefined()
     expect(await client.switchFormat('wal')).toEqual({ epoch: 3, lsn: 9 })
@@ -377,6 +384,8 @@ describe('a node that answers wrongly', () => {
     await expect(client.read('x')).rejects.toMatchObject({ code: 'PROTOCOL_VIOLATION' })
     const other = await against({ kind: 'json', text: '{}' })
     await expect(other.slots()).rejects.toMatchObject({ code: 'PROTOCOL_VIOLATION' })
+    const third = await against({ kind: 'json', text: '{}' })
+    await expect(third.exposure()).rejects.toMatchObject({ code: 'PROTOCOL_VIOLATION' })
   })
 
   test('an answer to what was never asked is a violation; a write that waits has an unknown outcome', async () => {

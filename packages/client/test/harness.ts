@@ -35,6 +35,7 @@ export class Cluster {
       rows: unexpectedCall,
       release: unexpectedCall,
       slots: unexpectedCall,
+      exposure: unexpectedCall,
       dropSlot: unexpectedCall,
       forget: unexpectedCall,
       switchFormat: unexpectedCall,

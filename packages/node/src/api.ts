@@ -1,5 +1,6 @@
 /** What a node is to its user. */
 import type {
+  Exposure,
   LogFormat,
   LogPoint,
   Position,
@@ -19,6 +20,7 @@ import type {
   WriteResult,
 } from '@understudy/replication'
 import type { EventsOptions, EventStream } from './events.ts'
+import type { NodeExposureOptions } from './exposure.ts'
 import type { Role } from './options.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -73,6 +75,12 @@ export interface UnderstudyNode extends AsyncDisposable {
    * files equal to the leader's. Of no effect when it is in force. The next start begins with the format of its options.
    */
   switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
+  /**
+   * The positions that were committed with less protection than was asked for, by what this node's log holds: a leader and its
+   * followers say the same of them. The first call reads the whole log that is kept, every further one what came since.
+   * Rejects as `read` does, and with `LOG_CORRUPT`.
+   */
+  exposure(options?: NodeExposureOptions): Promise<Exposure>
   slots(): Slot[]
   /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
   dropSlot(name: string): void

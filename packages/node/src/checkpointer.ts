@@ -28,6 +28,8 @@ export interface CheckpointerOptions {
   readonly intervalMs: number
   /** The log was cut as far as its slots allow. */
   readonly collected?: () => void
+  /** Before segments are deleted: what reads them has its turn. Must not reject. */
+  readonly beforeCollect?: () => Promise<void>
   /** A checkpoint failed: the node must stop trusting its disk. */
   readonly failed: (error: UnderstudyError) => void
 }
@@ -90,6 +92,8 @@ export class Checkpointer implements AsyncDisposable {
       const point = await storage.checkpoint()
       if (point === undefined || this.#closed || log.failure !== undefined) return
       log.slots.advance(LOCAL_SLOT, point.lsn)
+      await this.#options.beforeCollect?.()
+      if (this.#closed || log.failure !== undefined) return
       log.collect()
       this.#options.collected?.()
     } catch (error) {

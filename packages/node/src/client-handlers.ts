@@ -31,6 +31,7 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
     },
     rows: (at, table, offset) => node.rows(at, table, offset),
     release: (at) => node.release(at),
+    exposure: (options) => node.exposure(options),
     slots: () => node.slots(),
     dropSlot: (name) => node.dropSlot(name),
     forget: (name) => node.forget(name),

@@ -1,8 +1,8 @@
 /** The database and the log of one generation, opened together, with what keeps them in step. */
 import { LOCAL_SLOT, type Log, type UnderstudyError } from '@understudy/contracts'
 import { openLog } from '@understudy/log'
-import { adoptStorage } from '@understudy/replication'
 import { SlotWatch } from './slot-watch.ts'
+import { ExposureLedger, adoptStorage } from '@understudy/replication'
 import { lockDirectory, openStorage, type DirectoryLock, type SqliteStorage } from '@understudy/sqlite'
 import { Checkpointer } from './checkpointer.ts'
 import type { GenerationPaths } from './layout.ts'
@@ -12,6 +12,8 @@ export interface NodeData {
   readonly storage: SqliteStorage
   readonly log: Log
   readonly checkpointer: Checkpointer
+  /** What its log says of commits with less protection than asked. */
+  readonly exposure: ExposureLedger
   /** Closes all three; the database is checkpointed by SQLite itself when its last connection closes. */
   close(): Promise<void>
 }
@@ -70,6 +72,7 @@ class OpenNodeData implements NodeData {
   readonly storage: SqliteStorage
   readonly log: Log
   readonly checkpointer: Checkpointer
+  readonly exposure: ExposureLedger
   readonly #lock: DirectoryLock | undefined
 
   constructor(
@@ -83,6 +86,7 @@ class OpenNodeData implements NodeData {
     this.log = log
     this.#lock = lock
     const slots = new SlotWatch(({ name, state, lsn }) => settings.emit({ kind: 'slot', name, state, lsn }))
+    this.exposure = new ExposureLedger(log)
     this.checkpointer = new Checkpointer({
       storage,
       log,
@@ -91,6 +95,7 @@ class OpenNodeData implements NodeData {
       intervalMs: CHECKPOINT_INTERVAL_MS,
       collected: () => slots.look(log.slots.list()),
       failed,
+      beforeCollect: () => this.exposure.keepUp(),
     })
   }
 

@@ -15,6 +15,7 @@ import {
   ORIGIN,
   UnderstudyError,
   randomId,
+  type Exposure,
   type Listener,
   type LogFormat,
   type LogPoint,
@@ -36,6 +37,7 @@ import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/s
 import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
 import type { EventsOptions, EventStream } from './events.ts'
+import { exposureOf, type NodeExposureOptions } from './exposure.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
 import { checkSidecar, generationPaths, noteSidecar, removeOtherGenerations } from './layout.ts'
@@ -192,6 +194,10 @@ class ComposedNode implements UnderstudyNode {
 
   release(at: Position): void {
     this.#views.release(at)
+  }
+
+  exposure(options?: NodeExposureOptions): Promise<Exposure> {
+    return exposureOf(this.#source, () => this.#leading, options)
   }
 
   slots(): Slot[] {

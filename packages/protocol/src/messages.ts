@@ -230,6 +230,14 @@ export type RequestBody =
       readonly keep?: boolean
     }
   | { readonly kind: 'slots' }
+  /** What was committed with less protection than was asked for. `sinceMs`: wall clock, milliseconds since 1970. */
+  | {
+      readonly kind: 'exposure'
+      readonly after?: Position
+      readonly sinceMs?: number
+      readonly byChoice?: boolean
+      readonly timeoutMs: number
+    }
   | { readonly kind: 'dropSlot'; readonly name: string }
   | { readonly kind: 'forget'; readonly name: string }
   /** Leader: records are of the log format of this name from the position on that answers. */

@@ -54,6 +54,13 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
         writer.text(2, body.table, LIMITS.frameBytesMax)
         writer.u64(3, body.offset)
       })
+    case 'exposure':
+      return writer.message(20, () => {
+        if (body.after !== undefined) writePosition(writer, 1, body.after)
+        if (body.sinceMs !== undefined) writer.u64(2, body.sinceMs)
+        writer.u32(3, body.byChoice === true ? 1 : 0, 1)
+        writer.u32(4, body.timeoutMs, LIMITS.durationMsMax)
+      })
     case 'release':
       return writer.message(11, () => writePosition(writer, 1, body.at))
   }
@@ -97,6 +104,8 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return reader.message(readRowsRequest)
     case 11:
       return reader.message(readRelease)
+    case 20:
+      return reader.message(readExposure)
     default:
       reader.skip()
       return undefined
@@ -183,6 +192,27 @@ function readRelease(reader: FieldReader): RequestBody {
     else reader.skip()
   }
   return { kind: 'release', at }
+}
+
+function readExposure(reader: FieldReader): RequestBody {
+  let after: Position | undefined
+  let sinceMs: number | undefined
+  let byChoice = false
+  let timeoutMs = 0
+  while (reader.next()) {
+    if (reader.field === 1) after = reader.message(readPosition)
+    else if (reader.field === 2) sinceMs = reader.u64()
+    else if (reader.field === 3) byChoice = reader.u32(1) === 1
+    else if (reader.field === 4) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else reader.skip()
+  }
+  return {
+    kind: 'exposure',
+    ...(after !== undefined && { after }),
+    ...(sinceMs !== undefined && { sinceMs }),
+    ...(byChoice && { byChoice }),
+    timeoutMs,
+  }
 }
 
 function readName(reader: FieldReader): string {

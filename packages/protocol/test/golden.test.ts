@@ -151,6 +151,17 @@ const samples: Record<string, Message> = {
     id: 5,
     body: { kind: 'digest', at: { epoch: 2, lsn: 1044 }, timeoutMs: 1000 },
   },
+  'request-exposure': {
+    type: 'request',
+    id: 7,
+    body: {
+      kind: 'exposure',
+      after: { epoch: 3, lsn: 1042 },
+      sinceMs: 1_760_000_000_000,
+      byChoice: true,
+      timeoutMs: 5000,
+    },
+  },
   'request-slots': { type: 'request', id: 6, body: { kind: 'slots' } },
   'request-forget': { type: 'request', id: 7, body: { kind: 'forget', name: 'b' } },
   'request-dropSlot': { type: 'request', id: 7, body: { kind: 'dropSlot', name: 'b' } },

@@ -199,8 +199,7 @@ export class AckGate<T> {
   /** The rules that are not satisfied, or were not when the rule was lowered. */
   get unmet(): readonly AckRule[] {
     if (this.#lowered !== undefined) return this.#lowered
-    const rules = this.#pending?.rules ?? []
-    return this.rule.of === undefined || rules.includes(this.rule) ? rules : [this.rule, ...rules]
+    return asking([this.rule, ...(this.#pending?.rules ?? [])])
   }
 
   /** Text of the rule in force. */

@@ -282,7 +282,7 @@ function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly Recor
 }
 
 /** Says of records what their group asks of acks. */
-function marked<C, T>(
+export function marked<C, T>(
   { asks, keyed }: GroupContext<C, T>,
   drafts: readonly RecordDraft[],
 ): readonly RecordDraft[] {

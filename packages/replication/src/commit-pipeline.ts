@@ -40,6 +40,7 @@ import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
   ackRuleDraft,
   loweredDraft,
+  marked,
   rollBackGroup,
   runCapture,
   settleControl,
@@ -334,7 +335,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #logBase(): void {
     const { log, storage, clock, format, recorder, limits } = this.#context
     const position = { epoch: log.end.epoch, lsn: log.end.lsn + 1 }
-    logBase({ log, storage, clock, recordBytesMax: limits.recordBytesMax }, format, recorder).then(
+    const { recordBytesMax } = limits
+    const mark = (drafts: readonly RecordDraft[]): readonly RecordDraft[] => marked(this.#context, drafts)
+    logBase({ log, storage, clock, recordBytesMax, marked: mark }, format, recorder).then(
       (point) => {
         this.#options.onBase?.(point)
         refuseMarker(this.#group)

@@ -15,6 +15,8 @@ import type { Defer } from './pipeline-api.ts'
 /** Records, and bytes of payloads, that are read in one turn. */
 const STEP_RECORDS = 2000
 const STEP_BYTES = 4 * 1024 * 1024
+/** Turns at most of one `keepUp`: more than a checkpoint lets go of, and no long work at a start. */
+const KEEP_UP_STEPS = 10
 
 export class ExposureLedger {
   readonly #log: Log
@@ -42,8 +44,22 @@ export class ExposureLedger {
     return this.#state
   }
 
+  /**
+   * Reads on for a few turns: called before records are collected, so that what they say is remembered. Never rejects: what
+   * cannot be read, `read` says.
+   */
+  async keepUp(): Promise<void> {
+    try {
+      for (let step = 0; step < KEEP_UP_STEPS && this.#step(); step++) await this.#turn()
+    } catch {}
+  }
+
   async #catchUp(): Promise<void> {
-    while (this.#step()) await new Promise<void>((resolve) => this.#defer(resolve))
+    while (this.#step()) await this.#turn()
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#defer(resolve))
   }
 
   /** Whether there is more to read. */

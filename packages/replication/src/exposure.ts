@@ -22,43 +22,14 @@ import {
   FLAG_JOINS_GROUP,
   FLAG_UNMET,
   FORMAT_CONTROL,
+  type Coverage,
+  type ExposedRange,
   type LogRecord,
   type Lsn,
   type Position,
 } from '@understudy/contracts'
-import { parseRule, type AckRule } from './ack-rule.ts'
-
-/** Commits with one reason, from the first to the last of them. Others may lie between them: `commits` counts only these. */
-export interface ExposedRange {
-  /** `lowered`: the set did not answer. `choice`: the writes asked for less than the rule of the cluster. */
-  readonly why: 'lowered' | 'choice'
-  readonly from: Position
-  /** The last of them so far. */
-  readonly to: Position
-  /** The rule is still what it was: more may come. */
-  readonly isOpen: boolean
-  /** Transactions: concurrent writes that shared one count once. */
-  readonly commits: number
-  /** The rules that were asked for, joined by ` + `. */
-  readonly asked: string
-  /** What was in force for them. */
-  readonly effective: string
-  /** By the leader's wall clock: when the rule was lowered, or the first was committed. Milliseconds since 1970. */
-  readonly beganAtMs: number
-  /** When the rule was raised, replaced by another, or a new epoch began. */
-  readonly endedAtMs: number | undefined
-  /** Those among them that waited when the rule was lowered: their acks may have come at the last moment. */
-  readonly waited: { readonly from: Lsn; readonly to: Lsn } | undefined
-  /** The record that the set had to have before the leader went on: the set has everything up to there. */
-  readonly covered: Coverage | undefined
-}
-
-export interface Coverage {
-  readonly position: Position
-  readonly atMs: number
-  /** The rule by which the set has it. */
-  readonly rule: string
-}
+import { asking, parseAckRecord, stateAfter } from './ack-change.ts'
+import { formatRule, parseRule, type AckRule } from './ack-rule.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Range = Mutable<ExposedRange>
@@ -93,6 +64,7 @@ export interface ExposureState {
 /** Ranges that are remembered; the oldest are forgotten first. */
 export const EXPOSED_RANGES_MAX = 1000
 const LOCAL_RULE = 'local'
+const BETWEEN_RULES = ' + '
 
 /** Before the record after `before`. */
 export function beginExposure(before: Lsn): ExposureState {
@@ -112,9 +84,9 @@ export function beginExposure(before: Lsn): ExposureState {
 /** Takes the next record of the log. */
 export function takeRecord(state: ExposureState, record: LogRecord): void {
   const kind = record.format === FORMAT_CONTROL ? record.payload[0] : undefined
-  if (state.claim !== undefined) resolveClaim(state, kind)
+  if (state.claim !== undefined) resolveClaim(state, record, kind)
   if (kind === CONTROL_EPOCH) beginEpoch(state, record)
-  else if (kind === CONTROL_ACKS) putInForce(state, record, textOf(record))
+  else if (kind === CONTROL_ACKS) putInForce(state, record)
   else if (kind === CONTROL_ACKS_LOWERED) lower(state, record, textOf(record))
   else takeGroup(state, record, kind === undefined)
   state.begins = kind === CONTROL_EPOCH
@@ -122,8 +94,8 @@ export function takeRecord(state: ExposureState, record: LogRecord): void {
 }
 
 /** The rules of an exposed range, one by one. */
-export function rulesOf({ asked }: ExposedRange): AckRule[] {
-  return asked.split(' + ').map(parseRule)
+export function rulesOf({ asked }: Pick<ExposedRange, 'asked'>): AckRule[] {
+  return asked.split(BETWEEN_RULES).map(parseRule)
 }
 
 function beginEpoch(state: ExposureState, record: LogRecord): void {
@@ -132,15 +104,25 @@ function beginEpoch(state: ExposureState, record: LogRecord): void {
   state.knownFrom ??= record.lsn
 }
 
-/** A rule is in force from here on: that of an epoch, the one that was lowered, or another one. */
-function putInForce(state: ExposureState, record: LogRecord, rule: string): void {
+/** A rule is in force from here on: that of an epoch, the one that was lowered, another one, or what was in force before, said again. */
+function putInForce(state: ExposureState, record: LogRecord): void {
   const isAwaited = (record.flags & FLAG_AWAITS_ACKS) !== 0
-  const asked = state.unmet?.rules ?? state.rule
-  const proves = rule === LOCAL_RULE ? asked : rule
+  const said = parseAckRecord(textOf(record))
+  const { rule } = stateAfter(said)
+  const isRepeated = !isAwaited && !state.begins && state.knownFrom !== undefined
+  if (isRepeated && said.kind === 'rule' && formatRule(rule) === state.rule) {
+    state.tail = undefined
+    return
+  }
+  const before = state.unmet?.rules ?? state.rule
   end(state, record.committedAtMs)
-  state.rule = rule
+  state.rule = formatRule(rule)
   state.knownFrom ??= record.lsn
-  if (isAwaited) state.claim = { position: positionOf(record), atMs: record.committedAtMs, rule: proves }
+  if (isAwaited) {
+    const asked = asking(said.kind === 'rule' ? [rule] : [said.rule, said.after])
+    const proves = asked.length === 0 ? before : asked.map(formatRule).join(BETWEEN_RULES)
+    state.claim = { position: positionOf(record), atMs: record.committedAtMs, rule: proves }
+  }
   // The rule of an epoch says nothing of what the epoch before left waiting.
   if (!state.begins) state.tail = isAwaited ? tailOf(record, false) : undefined
 }
@@ -231,8 +213,9 @@ function end(state: ExposureState, atMs: number): void {
 }
 
 /** The next record of the epoch says that the set has the one that put the rule in force. */
-function resolveClaim(state: ExposureState, kind: number | undefined): void {
+function resolveClaim(state: ExposureState, { flags }: LogRecord, kind: number | undefined): void {
   const { claim } = state
+  if ((flags & FLAG_JOINS_GROUP) !== 0) return
   state.claim = undefined
   if (claim === undefined || kind === CONTROL_EPOCH || kind === CONTROL_ACKS_LOWERED) return
   for (const range of state.ranges as Range[]) range.covered ??= range.isOpen ? undefined : claim

@@ -39,15 +39,9 @@ export {
 } from './ack-change.ts'
 export { ackStateOf } from './ack-log.ts'
 export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
-export { EXPOSED_RANGES_MAX, type Coverage, type ExposedRange } from './exposure.ts'
+export { EXPOSED_RANGES_MAX, beginExposure, takeRecord, type ExposureState } from './exposure.ts'
 export { ExposureLedger } from './exposure-ledger.ts'
-export {
-  reportExposure,
-  type Exposure,
-  type ExposureEntry,
-  type ExposureOptions,
-  type Whereabouts,
-} from './exposure-report.ts'
+export { reportExposure, type Whereabouts } from './exposure-report.ts'
 export { shownUpTo } from './shown.ts'
 export { acknowledgedOnFollower } from './acknowledged.ts'
 export { checkedReceipt, verdictOf, type VerdictView } from './verdict.ts'

@@ -123,6 +123,8 @@ export interface PhysicalContext<C, T> {
   readonly storage: Storage<C, T>
   readonly clock: Clock
   readonly recordBytesMax: number
+  /** Says of records what the group that they are of asks of acks. Default: nothing. */
+  readonly marked?: (drafts: readonly RecordDraft[]) => readonly RecordDraft[]
 }
 
 /**
@@ -171,7 +173,7 @@ async function logDurably<C, T>(
   const drafts: RecordDraft[] = logged.flatMap((payload) =>
     draftParts(payload, format.id, clock.now(), context.recordBytesMax),
   )
-  const point = log.append(drafts)
+  const point = log.append(context.marked?.(drafts) ?? drafts)
   await log.sync()
   storage.settle(point)
   return point

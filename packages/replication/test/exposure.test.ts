@@ -2,8 +2,11 @@
 import {
   CONTROL_ACKS,
   CONTROL_ACKS_LOWERED,
+  FLAG_AWAITS_ACKS,
   FLAG_UNMET,
   FORMAT_CONTROL,
+  type Exposure,
+  type ExposureOptions,
   type Log,
   type LogRecord,
   type Lsn,
@@ -16,8 +19,6 @@ import {
   reportExposure,
   semiSync,
   type AckPolicy,
-  type Exposure,
-  type ExposureOptions,
   type WriteOptions,
 } from '../src/index.ts'
 import { beginExposure, takeRecord } from '../src/exposure.ts'
@@ -163,6 +164,47 @@ describe('a rule that is lowered and raised again', () => {
   })
 })
 
+describe('what else is said of the rule', () => {
+  test('a lowered rule that is said again, because the log lets go of its record, goes on', async () => {
+    const { clock, log, pipeline, put } = acked(POLICY, { acksBefore: { changing: undefined, ruleAt: 2 } })
+    log.append([
+      { format: FORMAT_CONTROL, flags: 0, committedAtMs: 0, payload: Buffer.from(`\u0004${RULE}`) },
+    ])
+    log.durable = log.end.lsn
+    const first = await put('1')
+    pipeline.keepsFrom(Number.MAX_SAFE_INTEGER)
+    await clock.advance(10)
+    const last = await put('2')
+    const said = [...log.records(first + 1)].map(({ payload }) => payload[0])
+    expect(said.slice(0, 3)).toEqual([CONTROL_ACKS_LOWERED, CONTROL_ACKS, CONTROL_ACKS_LOWERED])
+    const ledger = ledgerOf(log)
+    const expected = [`lowered 1/${first}-1/${last}… 2 of ${RULE} waited ${first}-${first}`]
+    expect(lines(reportExposure(await ledger.read(), NOBODY))).toEqual(expected)
+    // Who has the log from there on alone knows that it is lowered.
+    log.collectTo(first + 2)
+    expect(lines(await exposureOf(log))).toEqual([`lowered 1/${last}-1/${last}… 1 of ${RULE}`])
+  })
+
+  test('a change of the policy ends it, and proves that the set of both rules has it', async () => {
+    const { clock, log, pipeline, put, says } = acked(POLICY)
+    const last = await put('1')
+    for (const name of ['b', 'c', 'd']) says(name, last)
+    const change = pipeline.changeAcks(semiSync(['d'], { onUnmet: 'degrade' }))
+    await clock.advance(1)
+    for (const name of ['b', 'c', 'd']) says(name, log.end.lsn)
+    const { lsn } = await clock.complete(change)
+    const found = lines(await exposureOf(log))
+    expect(found).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `^lowered .* 1 of .* covered \\d+ by durable FIRST 1 \\(d\\) \\+ durable FIRST 1 \\(b, c\\)$`,
+        ),
+      ),
+    ])
+    expect(lsn).toBeGreaterThan(last)
+  })
+})
+
 describe('what single writes ask for', () => {
   test('less than the cluster is by choice, and listed only where that is asked for', async () => {
     const { log, put, says } = acked(POLICY)
@@ -193,7 +235,8 @@ describe('what single writes ask for', () => {
     const last = await put('5', own)
     await put('6')
     expect(lines(await exposureOf(log, { byChoice: true }))).toEqual([
-      `lowered 1/${first}-1/${last}… 2 of durable ANY 1 (x) waited ${first}-${first}`,
+      // The rules of the group that waited are a record of their own, and end it.
+      `lowered 1/${first - 1}-1/${last}… 2 of durable ANY 1 (x) waited ${first - 1}-${first}`,
     ])
   })
 })
@@ -257,6 +300,23 @@ describe('the log that there is', () => {
     expect(read).toEqual([from])
   })
 
+  test('what was read before it was collected is remembered; a new ledger says from where on it knows', async () => {
+    const { log, put } = acked(POLICY)
+    const ledger = ledgerOf(log)
+    const first = await put('1')
+    await ledger.keepUp()
+    log.collectTo(log.end.lsn)
+    const last = await put('2')
+    const kept = reportExposure(await ledger.read(), NOBODY)
+    expect([kept.knownFrom, lines(kept)]).toEqual([
+      1,
+      [`lowered 1/${first}-1/${last}… 2 of ${RULE} waited ${first}-${first}`],
+    ])
+    // The record that lowered the rule is the oldest that is left.
+    const anew = await exposureOf(log)
+    expect([anew.knownFrom, lines(anew)]).toEqual([last - 1, [`lowered 1/${last}-1/${last}… 1 of ${RULE}`]])
+  })
+
   test('a log that was cut and went on otherwise is read anew', async () => {
     const { log, put } = acked(POLICY)
     const ledger = ledgerOf(log)
@@ -287,7 +347,7 @@ describe('the log that there is', () => {
       takeRecord(state, controlRecord(++lsn, CONTROL_ACKS_LOWERED, RULE))
       const group = { format: 1, flags: FLAG_UNMET, payload: new Uint8Array() }
       takeRecord(state, { ...controlRecord(++lsn, 0, ''), ...group })
-      takeRecord(state, controlRecord(++lsn, CONTROL_ACKS, RULE))
+      takeRecord(state, { ...controlRecord(++lsn, CONTROL_ACKS, RULE), flags: FLAG_AWAITS_ACKS })
     }
     const { ranges, forgotten } = reportExposure(state, NOBODY)
     expect([ranges.length, forgotten]).toEqual([EXPOSED_RANGES_MAX, 5])

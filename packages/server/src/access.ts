@@ -16,6 +16,7 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   write: 'write',
   mark: 'admin',
   slots: 'admin',
+  exposure: 'admin',
   dropSlot: 'admin',
   forget: 'admin',
   switchFormat: 'admin',

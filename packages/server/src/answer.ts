@@ -70,6 +70,12 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
       return json(null)
     case 'slots':
       return json(await handlers.slots())
+    case 'exposure': {
+      const { after, sinceMs, byChoice } = body
+      const asked = { ...(after && { after }), ...(sinceMs !== undefined && { sinceMs }) }
+      const timeoutMs = Math.min(body.timeoutMs, limits.timeoutMsMax)
+      return json(await handlers.exposure({ ...asked, ...(byChoice && { byChoice }), timeoutMs, signal }))
+    }
     case 'switchFormat':
       return { kind: 'position', position: await handlers.switchFormat(body.format) }
     case 'forget':

@@ -1,5 +1,5 @@
 /** What a node answers its clients with, and what the server needs to know of it. */
-import type { EpochHistory, LogPoint, Position } from '@understudy/contracts'
+import type { EpochHistory, Exposure, ExposureOptions, LogPoint, Position } from '@understudy/contracts'
 import type { ResultSet, SqlStatement, TableDigest, TableRows } from '@understudy/protocol'
 
 /** Values may be returned at once or as promises. */
@@ -25,6 +25,11 @@ export interface DigestRequest {
   readonly signal: AbortSignal
   /** The view stays for `rows`. */
   readonly keep: boolean
+}
+
+export interface ExposureRequest extends ExposureOptions {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
 }
 
 export interface WriteAnswer {
@@ -68,6 +73,8 @@ export interface ClientHandlers {
   dropSlot(name: string): Answer<void>
   /** Leader: drops the slot of a follower that is gone for good, and all that is known of it. */
   forget(name: string): Answer<void>
+  /** What was committed with less protection than was asked for. */
+  exposure(request: ExposureRequest): Answer<Exposure>
   /** Leader: returns the position from which records are of the log format of this name. */
   switchFormat(format: string): Answer<Position>
 }

@@ -58,6 +58,7 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     status: unexpectedCall,
     write: unexpectedCall,
     read: unexpectedCall,
+    exposure: unexpectedCall,
     mark: unexpectedCall,
     digest: unexpectedCall,
     rows: unexpectedCall,

@@ -72,6 +72,10 @@ describe('answers', () => {
           return { position: at, tables: [{ table: 't', rows: 3, digest: 'ab' }] }
         },
         slots: () => [{ name: 'b', lsn: 4 }],
+        exposure: ({ after, byChoice, timeoutMs }) => {
+          calls.push(['exposure', after, byChoice, timeoutMs])
+          return { knownFrom: 1, upTo: POSITION, ranges: [], forgotten: 0 }
+        },
         dropSlot: (name) => void calls.push(['dropSlot', name]),
         forget: (name) => void calls.push(['forget', name]),
       },
@@ -84,7 +88,8 @@ describe('answers', () => {
     peer.ask(6, { kind: 'slots' })
     peer.ask(7, { kind: 'dropSlot', name: 'b' })
     peer.ask(8, { kind: 'forget', name: 'c' })
-    expect(await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((id) => peer.response(id)))).toEqual([
+    peer.ask(9, { kind: 'exposure', after: POSITION, byChoice: true, timeoutMs: 9_999_999 })
+    expect(await Promise.all([1, 2, 3, 4, 5, 6, 7, 8, 9].map((id) => peer.response(id)))).toEqual([
       { kind: 'json', text: '{"role":"leader","bytes":"12"}' },
       { kind: 'results', results: [{ columns: [], rows: [], changes: 2 }], position: POSITION },
       { kind: 'results', results: [{ columns: ['x'], rows: [['y']], changes: 0 }], position: POSITION },
@@ -93,6 +98,7 @@ describe('answers', () => {
       { kind: 'json', text: '[{"name":"b","lsn":4}]' },
       { kind: 'json', text: 'null' },
       { kind: 'json', text: 'null' },
+      { kind: 'json', text: JSON.stringify({ knownFrom: 1, upTo: POSITION, ranges: [], forgotten: 0 }) },
     ])
     expect(calls).toEqual([
       ['write', [STATEMENT]],
@@ -100,6 +106,7 @@ describe('answers', () => {
       ['digest', POSITION, 600_000],
       ['dropSlot', 'b'],
       ['forget', 'c'],
+      ['exposure', POSITION, true, 600_000],
     ])
   })
 

@@ -33,6 +33,7 @@ export const REQUESTS: readonly RequestBody[] = [
   { kind: 'rows', at: { epoch: 1, lsn: 3 }, table: 't', offset: 0 },
   { kind: 'release', at: { epoch: 1, lsn: 3 } },
   { kind: 'slots' },
+  { kind: 'exposure', after: { epoch: 1, lsn: 2 }, sinceMs: 3, byChoice: true, timeoutMs: 1000 },
   { kind: 'dropSlot', name: 'b' },
   { kind: 'forget', name: 'b' },
   { kind: 'switchFormat', format: 'row' },

@@ -96,4 +96,30 @@ export const ACK_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'exposed-commit-says-nothing',
+    what: 'Groups committed under a lowered rule do not say so in their records.',
+    scenario: 'acks',
+    breaks: ['X1'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-gate.ts`,
+        find: 'return this.isDegraded && asksInVain(group) ? FLAG_UNMET : 0',
+        replace: 'return 0',
+      },
+    ],
+  },
+  {
+    name: 'exposed-range-without-its-first-commit',
+    what: 'The group that waited when the rule was lowered is not in the list.',
+    scenario: 'acks',
+    breaks: ['X1'],
+    edits: [
+      {
+        file: `${REPLICATION}/exposure.ts`,
+        find: 'if (tail?.isCommit !== true) return',
+        replace: 'if (tail !== undefined) return',
+      },
+    ],
+  },
 ]

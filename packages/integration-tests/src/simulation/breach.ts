@@ -17,6 +17,7 @@ export const INVARIANTS = {
   I16: 'Truthful status: what a follower reports as durable or applied is so.',
   A1: 'Acked is held: what a receipt says that members have, they have, and the log of a member keeps it through every crash.',
   A2: 'Strict: no reader of any node sees what the set of the ack rule does not have.',
+  X1: 'Exposure is exact: the log lists every commit whose receipt says degraded, and no strict one; every node lists the same.',
   W1: 'Write-ahead: nothing is shown before it is durable in the own log, nothing answered or sent before it is durable on the leader.',
 } as const
 export type InvariantId = keyof typeof INVARIANTS

@@ -50,12 +50,18 @@ export class History {
   readonly #values = new Map<string, Version[]>()
   readonly #formats: Formats
   readonly #onTransaction: OnTransaction
+  readonly #onRecord: (record: RawRecord) => void
   #chain: RawRecord[] = []
   #keys = 0
 
-  constructor(formats: Formats, onTransaction: OnTransaction) {
+  constructor(
+    formats: Formats,
+    onTransaction: OnTransaction,
+    onRecord: (record: RawRecord) => void = () => {},
+  ) {
     this.#formats = formats
     this.#onTransaction = onTransaction
+    this.#onRecord = onRecord
   }
 
   get end(): Lsn {
@@ -172,6 +178,7 @@ export class History {
       throw new InvariantBreach('I3', `record ${lsn} of the leader does not follow record ${this.end}`)
     if (epoch < (last?.epoch ?? 0))
       throw new InvariantBreach('I4', `record ${lsn} is of epoch ${epoch}, lower than before`)
+    this.#onRecord(record)
     const isControl = record.format === FORMAT_CONTROL
     const first = this.#chain[0]
     if (first !== undefined && (isControl || first.epoch !== epoch))

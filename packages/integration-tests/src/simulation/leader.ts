@@ -183,6 +183,7 @@ export class LeaderHost extends Host {
     if (data.storage.get(key) !== value)
       world.broken('I1', `an acknowledged write is not shown by its leader`)
     world.acks.answered(receipt)
+    world.exposure.answered(receipt)
   }
 
   #durable({ log, storage }: NodeData, point: LogPoint, isShown: boolean): void {

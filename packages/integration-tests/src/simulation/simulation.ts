@@ -55,6 +55,7 @@ export async function simulate(seed: string | number, shape?: Partial<Shape>): P
   world.check(() => watch.look())
   watch.stop()
   for (const host of [leader, ...followers]) world.check(() => expectComplete(world, host))
+  world.check(() => world.exposure.expectExact())
   for (const follower of followers) expectEqualPages(world, leader, follower)
   return {
     seed: world.random.seed,
@@ -110,6 +111,7 @@ function expectComplete(world: World, host: LeaderHost | FollowerHost): void {
   world.history.expectWhole(name, log)
   world.history.compare(name, log, log.first)
   world.history.expectState(name, storage)
+  world.exposure.expectSame(name, log)
   world.ledger.expectAcknowledged(name, (key) => storage.get(key))
   if (storage.ahead) world.broken('I5', `${name} is ahead of its position at the end`)
   if (log.end.lsn !== world.history.end)

@@ -2,6 +2,7 @@
 import { SeededRandom, SimulatedClock, SimulatedNetwork, Trace } from '@understudy/testkit'
 import { InvariantBreach } from './breach.ts'
 import { Acks } from './acks.ts'
+import { ExposureBook } from './exposure.ts'
 import { Formats } from './formats.ts'
 import { History } from './history.ts'
 import { Ledger } from './ledger.ts'
@@ -22,6 +23,7 @@ export class World {
   readonly history: History
   readonly formats: Formats
   readonly acks: Acks
+  readonly exposure: ExposureBook = new ExposureBook()
   /** The first broken invariant, or what else went wrong; ends the run. */
   breach: Error | undefined
 
@@ -37,12 +39,16 @@ export class World {
     })
     this.acks = new Acks(this)
     this.formats = new Formats(this.shape.pagesMax, () => this.tally.add('group given to another format'))
-    this.history = new History(this.formats, ({ lsn, kind, changes, parts }) => {
-      if (parts > 1) this.tally.add('transaction in parts')
-      if (kind === 'base') this.tally.add('base logged')
-      if (kind === 'recovered') this.tally.add('transaction logged after a crash')
-      this.ledger.entered(lsn, changes)
-    })
+    this.history = new History(
+      this.formats,
+      ({ lsn, kind, changes, parts }) => {
+        if (parts > 1) this.tally.add('transaction in parts')
+        if (kind === 'base') this.tally.add('base logged')
+        if (kind === 'recovered') this.tally.add('transaction logged after a crash')
+        this.ledger.entered(lsn, changes)
+      },
+      (record) => this.exposure.entered(record),
+    )
   }
 
   /** Notes a line of the trace, with the virtual time. */
