@@ -104,8 +104,8 @@ export const ACK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/ack-gate.ts`,
-        find: 'return this.isDegraded && asksInVain(group) ? FLAG_UNMET : 0',
-        replace: 'return 0',
+        find: 'return this.isDegraded && asksInVain(group) ? { flags: FLAG_UNMET, own: undefined } : ASKS_NOTHING',
+        replace: 'return ASKS_NOTHING',
       },
     ],
   },
