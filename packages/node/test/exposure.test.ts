@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { semiSync, type AckPolicy, type UnderstudyNode } from '../src/index.ts'
 import { Cluster } from './helpers.ts'
 
-const POLICY: AckPolicy = semiSync(['b'], { onUnmet: 'degrade', ackTimeoutMs: 30, settleMs: 20 })
+const POLICY: AckPolicy = semiSync(['b'], { onUnmet: 'degrade', ackTimeoutMs: 700, settleMs: 20 })
 
 async function insert(node: UnderstudyNode): Promise<{ readonly receipt: Receipt }> {
   return node.write((tx) => tx.run("insert into note (body) values ('x')"))

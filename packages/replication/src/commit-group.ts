@@ -41,6 +41,7 @@ import { asFailure, notWritten, notWrittenInTime } from './failures.ts'
 import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
+import { logBase } from './physical.ts'
 import type { CaptureRequest, PendingWrite, WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
@@ -282,7 +283,7 @@ function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly Recor
 }
 
 /** Says of records what their group asks of acks. */
-export function marked<C, T>(
+function marked<C, T>(
   { asks, keyed }: GroupContext<C, T>,
   drafts: readonly RecordDraft[],
 ): readonly RecordDraft[] {
@@ -294,6 +295,20 @@ export function marked<C, T>(
     ...draft,
     flags: draft.flags | flags | (index === 0 ? 0 : FLAG_JOINS_GROUP),
   }))
+}
+
+/** Logs a base in place of the group, which asks of acks what the group does. */
+export function logBaseOf<C, T>(context: GroupContext<C, T>): Promise<LogPoint> {
+  const { log, storage, clock, limits, format, recorder } = context
+  const { recordBytesMax } = limits
+  const of = {
+    log,
+    storage,
+    clock,
+    recordBytesMax,
+    marked: (drafts: RecordDraft[]) => marked(context, drafts),
+  }
+  return logBase(of, format, recorder)
 }
 
 function controlDraft(clock: Clock, ...payload: readonly number[]): RecordDraft {

@@ -29,7 +29,6 @@ import {
   type LogPoint,
   type Lsn,
   type Position,
-  type RecordDraft,
   type RunResult,
   type Timer,
   type WriteTransaction,
@@ -40,7 +39,7 @@ import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
   ackRuleDraft,
   loweredDraft,
-  marked,
+  logBaseOf,
   rollBackGroup,
   runCapture,
   settleControl,
@@ -63,7 +62,6 @@ import { changeFormat } from './format-change.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
 import { keyedWrites, type KeyedWrites } from './keyed-writes.ts'
 import { refuseMarker, tellMarker } from './marker.ts'
-import { logBase } from './physical.ts'
 import type {
   Awaiting,
   ChangeAcksOptions,
@@ -333,11 +331,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
   #logBase(): void {
-    const { log, storage, clock, format, recorder, limits } = this.#context
+    const { log } = this.#context
     const position = { epoch: log.end.epoch, lsn: log.end.lsn + 1 }
-    const { recordBytesMax } = limits
-    const mark = (drafts: readonly RecordDraft[]): readonly RecordDraft[] => marked(this.#context, drafts)
-    logBase({ log, storage, clock, recordBytesMax, marked: mark }, format, recorder).then(
+    logBaseOf(this.#context).then(
       (point) => {
         this.#options.onBase?.(point)
         refuseMarker(this.#group)
@@ -451,15 +447,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #endChange(awaiting: Awaiting, rule: AckRule): void {
     const draft = ackRuleDraft(this.#context.clock, formatRule(rule))
     const later = (): void => this.#gate.retryEnd()
-    this.#settleWith(awaiting, draft, later, (record) => {
-      this.#policies.ended(rule, record)
-    })
+    this.#settleWith(awaiting, draft, later, (record) => this.#policies.ended(rule, record))
   }
 
   /** A record after what waits, durable before anything is answered by it, ends the wait. */
   #settleWith(
     awaiting: Awaiting,
-    draft: RecordDraft,
+    draft: ReturnType<typeof ackRuleDraft>,
     later: () => void,
     settled: (record: LogPoint) => void,
   ): void {

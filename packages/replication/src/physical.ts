@@ -124,7 +124,7 @@ export interface PhysicalContext<C, T> {
   readonly clock: Clock
   readonly recordBytesMax: number
   /** Says of records what the group that they are of asks of acks. Default: nothing. */
-  readonly marked?: (drafts: readonly RecordDraft[]) => readonly RecordDraft[]
+  readonly marked?: (drafts: RecordDraft[]) => readonly RecordDraft[]
 }
 
 /**
