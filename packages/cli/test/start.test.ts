@@ -290,6 +290,11 @@ describe('--import', () => {
     [['--on-unmet', 'fail'], /--acks/],
     [['--acks', 'sync:b', '--on-unmet', 'degrade'], /need not/],
     [['--acks', 'any 2 (b)'], /can never be met/],
+    [['--profile', 'no-loss'], /needs members.*two machines/],
+    [['--profile', 'fast', '--members', 'b'], /would be ignored/],
+    [['--profile', 'balanced', '--members', 'b', '--on-unmet', 'block'], /--profile balanced decides/],
+    [['--profile', 'balanced', '--members', 'b', '--acks', 'semi-sync:b'], /the same thing twice/],
+    [['--members', 'b'], /belong to a profile/],
     [['--acks', 'semi-sync:a,b'], /the leader itself/],
     [['--acks', 'sometimes'], /is no rule/],
   ] as const)('acks that contradict themselves: %j', async (options, message) => {

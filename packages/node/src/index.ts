@@ -2,6 +2,8 @@
 export { createNode } from './node.ts'
 export type { ObservedNode, ReadOptions, UnderstudyNode } from './api.ts'
 export type { EventsDropped, EventsOptions, EventStream, NodeEvent, StampedEvent } from './events.ts'
+export type { NodeExposureOptions } from './exposure.ts'
+export { PROFILES, describeProfile, type Profile } from './profiles.ts'
 export type { NodeOptions, Role } from './options.ts'
 export type {
   AbsentFollowerStatus,

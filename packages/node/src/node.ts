@@ -255,7 +255,7 @@ class ComposedNode implements UnderstudyNode {
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
       following: view && followingStatus(view.following.report(), leader),
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
-      ...(this.#leading && data && leadingStatus(this.#leading)),
+      ...(this.#leading && data && leadingStatus(this.#leading, this.#settings)),
       failure: errorStatus(this.#failure),
       connections: listener && { clients: this.#clients.size, strangers: this.#strangers?.count ?? 0 },
       certificate: listener && certificateReport(listener),

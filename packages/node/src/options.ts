@@ -23,6 +23,7 @@ import {
   type LinkLimits,
   type PipelineLimits,
 } from '@understudy/replication'
+import { profilePolicy, type Profile } from './profiles.ts'
 import type { Setup } from '@understudy/sqlite'
 import type { ObservedNode } from './api.ts'
 import { EventHub, type NodeEvent } from './events.ts'
@@ -46,6 +47,13 @@ export interface NodeOptions {
    * `async()`: none.
    */
   readonly acks?: AckPolicy
+  /**
+   * Leader, in place of `acks`: the protection in one word. `no-loss`: more than half of the cluster has each write, or it is not
+   * acknowledged. `balanced`: one follower has it, unless none answers. `fast`: the leader has it. Default none.
+   */
+  readonly profile?: Profile
+  /** With a profile: names of the followers that count. */
+  readonly members?: readonly string[]
   readonly transport: Transport
   /** Where followers and clients connect, such as `tcp://127.0.0.1:7401`; port 0 picks a free one. Default: nowhere. */
   readonly listen?: string
@@ -154,9 +162,10 @@ export const FROZEN_VIEWS_MAX = 4
 export const READ_TIMEOUT_MS = 10_000
 
 /** Checks the options and fills in the defaults. Throws `INVALID_ARGUMENT` or `ADDRESS_INVALID`. */
-export function resolveOptions(options: NodeOptions): Settings {
-  checkIdentity(options)
-  checkRole(options)
+export function resolveOptions(given: NodeOptions): Settings {
+  checkIdentity(given)
+  checkRole(given)
+  const options = withProfile(given)
   checkParts(options)
   checkAccess(options)
   checkAcks(options)
@@ -254,8 +263,17 @@ function startable<R>(check: () => R): R {
     return check()
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    throw invalid(message.replace(/ Nothing was changed\.$/, ''))
+    throw invalid(message.replace(/ Nothing was (changed|started)\.$/, ''))
   }
+}
+
+/** The policy of the profile takes the place of `acks`. */
+function withProfile(options: NodeOptions): NodeOptions {
+  const { role, profile, members } = options
+  if (role === 'follower' && (profile !== undefined || members !== undefined))
+    throw invalid('only a leader has a profile; remove profile and members, or use role: "leader".')
+  const acks = startable(() => profilePolicy(options))
+  return acks === undefined ? options : { ...options, acks }
 }
 
 /** A rule that nobody would keep is an error, not a comfort. */

@@ -20,6 +20,7 @@ import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
 import type { LeaderRole } from './leader-role.ts'
 import type { Role } from './options.ts'
+import { profileInForce, type Profile, type ProfileOptions } from './profiles.ts'
 
 export interface NodeStatus {
   readonly node: string
@@ -42,6 +43,8 @@ export interface NodeStatus {
   readonly followers?: readonly FollowerStatus[]
   /** Leader: name of the log format in force. */
   readonly format?: string
+  /** Leader: the profile that it was started with, while its policy is the one asked for. */
+  readonly profile?: Profile | undefined
   /** Leader: the ack rule, what of it is in force, and what waits for acks. */
   readonly acks?: AckReport
   /** Leader: writes that wait for their turn, and for how long the oldest one that was not answered waits. */
@@ -153,10 +156,15 @@ export function bootstrapStatus(
 /** The part that leaders have. */
 export function leadingStatus(
   leading: LeaderRole,
-): Pick<NodeStatus, 'acks' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'> {
+  started: ProfileOptions,
+): Pick<
+  NodeStatus,
+  'acks' | 'profile' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'
+> {
   const { acks, shadow, queued, waitingMs } = leading.pipeline
   return {
     format: leading.format,
+    profile: profileInForce(started, acks),
     acks: { ...acks, pending: acks.pending && formatPosition(acks.pending) },
     writes: { queued, waitingMs },
     ...(shadow && { shadow }),

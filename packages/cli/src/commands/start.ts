@@ -8,7 +8,10 @@ import {
   parsePolicy,
   type NodeEvent,
   type NodeOptions,
+  PROFILES,
+  describeProfile,
   type OnUnmet,
+  type Profile,
   type UnderstudyNode,
 } from '@understudy/node'
 import type { Monitor } from '@understudy/monitor'
@@ -17,7 +20,7 @@ import type { ClientCertificates } from '@understudy/sockets'
 import { accessOf, addAccessOptions, ADDRESSES, authenticationOf, type AccessOptions } from '../access.ts'
 import type { CommandContext } from '../program.ts'
 import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
-import { positive } from '../arguments.ts'
+import { names, positive } from '../arguments.ts'
 import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
 import { openMonitor } from '../monitor.ts'
@@ -31,6 +34,8 @@ interface StartOptions extends AccessOptions {
   readonly sidecar?: string
   readonly format?: string
   readonly shadow?: string
+  readonly profile?: Profile
+  readonly members?: readonly string[]
   readonly acks?: string
   readonly onUnmet?: OnUnmet
   readonly ackTimeout?: number
@@ -52,6 +57,7 @@ Examples:
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --import existing.db
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --format wal
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --sidecar app.db
+  $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --profile no-loss --members b,c
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks semi-sync:b,c
   $ understudy start --name a --directory data/a --listen tcp://127.0.0.1:7401 --acks 'any 1 (b, c) applied' --on-unmet fail
   $ understudy start --name b --directory data/b --listen tcp://127.0.0.1:7402 --leader tcp://127.0.0.1:7401
@@ -125,6 +131,18 @@ export function addStartCommand(program: Command, context: CommandContext): void
 
 function addAckOptions(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--profile <name>',
+        'leader, in place of --acks: no-loss (more than half of the cluster has each write, or it waits), balanced (one follower has it, unless none answers), fast (the leader has it)',
+      ).choices(PROFILES),
+    )
+    .addOption(
+      new Option(
+        '--members <names>',
+        'leader, with --profile: the followers that count, such as b,c',
+      ).argParser(names),
+    )
     .option(
       '--acks <rule>',
       "leader: which followers must have a write: async (default), semi-sync:b,c, sync:b,c, or such as 'any 1 (b, c) durable'",
@@ -224,7 +242,19 @@ function nodeOptions(
 }
 
 /** What depends on a rule is refused without one: it would be ignored. */
-function acksOf({ acks, onUnmet, ackTimeout }: StartOptions): Pick<NodeOptions, 'acks'> {
+function acksOf(options: StartOptions): Pick<NodeOptions, 'acks' | 'profile' | 'members'> {
+  const { profile, members, acks, onUnmet, ackTimeout } = options
+  if (profile !== undefined && (onUnmet !== undefined || ackTimeout !== undefined))
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `--profile ${profile} decides what --on-unmet and --ack-timeout say. Nothing was started; remove them, or say all of it with --acks in place of --profile.`,
+    )
+  if (profile !== undefined || members !== undefined)
+    return {
+      ...(profile !== undefined && { profile }),
+      ...(members !== undefined && { members }),
+      ...(acks !== undefined && { acks: parsePolicy(acks) }),
+    }
   if (acks === undefined) {
     if (onUnmet === undefined && ackTimeout === undefined) return {}
     throw new UnderstudyError(
@@ -249,6 +279,8 @@ function announce(node: UnderstudyNode, options: StartOptions, output: Output): 
     output.out(json({ kind: 'ready', name, role, cluster, address, position: formatPosition(node.applied) }))
     return
   }
+  if (options.profile !== undefined)
+    output.out(`profile ${pc.bold(options.profile)}: ${describeProfile(options.profile, options.members)}`)
   const where = address === undefined ? '' : ` at ${pc.bold(address)}`
   output.out(
     `${pc.green('ready')} ${role} ${pc.bold(name)} of cluster ${cluster}${where}, position ${formatPosition(node.applied)}`,

@@ -103,13 +103,14 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
       output.out(`${answer.address}: ${answer.error.code} ${answer.error.message}`)
       continue
     }
-    const { node, failure, following, shadow, acks } = answer.status
+    const { node, failure, following, shadow, acks, profile } = answer.status
     for (const line of warnings(answer.status)) output.out(`${node}: ${line}`)
     if (failure !== undefined) output.out(`${node}: ${failure.code} ${failure.message}`)
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
     if (shadow !== undefined) output.out(describeShadow(node, shadow))
     if (acks !== undefined && acks.rule !== 'local') output.out(`acks of ${node}: ${describeAcks(acks)}`)
+    if (profile !== undefined) output.out(`profile of ${node}: ${profile}`)
     for (const text of followersOf(answer.status)) output.out(text)
   }
 }
