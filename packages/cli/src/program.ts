@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { describeError, errorJson, type Output } from './output.ts'
+import { addAcksCommand } from './commands/acks.ts'
 import { addBenchCommand } from './commands/bench.ts'
 import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
@@ -54,6 +55,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addForgetCommand,
     addExposureCommand,
     addSwitchFormatCommand,
+    addAcksCommand,
     addCredentialCommand,
     addBenchCommand,
   ]) {

@@ -102,6 +102,39 @@ describe('a leader and a follower', () => {
     })
   })
 
+  test('acks show and set: another rule while the leader runs, and what is refused', async () => {
+    const { a } = await cluster()
+    await run('sql', a.address, NOTES)
+    let followers = ''
+    while (!/^b +streaming /m.test(followers)) followers = (await run('status', a.address)).out.join('\n')
+    const set = (...more: readonly string[]): ReturnType<typeof run> => run('acks', 'set', a.address, ...more)
+    const done = await set('any 1 (b) durable', '--on-unmet', 'degrade', '--ack-timeout', '5000', '--json')
+    expect(done.json).toMatchObject({ ok: true, rule: 'any 1 (b) durable', position: expect.any(String) })
+    const shown = await run('acks', a.address, '--json')
+    expect(shown.json).toMatchObject({
+      ok: true,
+      rule: 'durable ANY 1 (b)',
+      effective: 'durable ANY 1 (b)',
+      onUnmet: 'degrade',
+    })
+    expect((await run('acks', 'show', a.address)).out[0]).toBe(
+      'acks of a: durable ANY 1 (b), in force, nothing waits, on unmet degrade',
+    )
+    const refused = await set('any 1 (c)')
+    expect(refused.code).toBe(1)
+    expect(refused.error[0]).toMatch(/^NOT_WRITTEN The ack rule was not changed: .* do not stream: c\./)
+    expect((await set('sync:b')).error[0]).toMatch(/^INVALID_ARGUMENT Acks: sync says that all of them/)
+    expect((await set('first 3 (b)')).error[0]).toMatch(/^INVALID_ARGUMENT .*can never be met/)
+    expect((await set('async')).out[0]).toMatch(/^acks are async from \d+\/\d+ on$/)
+    expect((await run('acks', 'set', '--help')).out.join('\n')).toContain('understudy acks set tcp://')
+  })
+
+  test('acks of a follower are not to be had', async () => {
+    const { b } = await cluster()
+    expect((await run('acks', 'show', b.address)).error[0]).toMatch(/^NOT_LEADER Node b does not lead/)
+    expect((await run('acks', 'set', b.address, 'async')).error[0]).toMatch(/^NOT_LEADER /)
+  })
+
   test('start --sidecar replicates a database that another program writes, and takes no writes', async () => {
     const folder = temporaryFolder()
     const app = join(folder, 'app.db')

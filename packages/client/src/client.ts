@@ -21,6 +21,17 @@ export interface DigestOptions extends CallOptions {
 
 export interface ExposureCallOptions extends CallOptions, ExposureOptions {}
 
+export interface AckChangeOptions extends CallOptions {
+  /** `block`, `fail` or `degrade`. */
+  readonly onUnmet?: string
+  /** `acked` or `local`. */
+  readonly visibility?: string
+  /** How long a write waits for acks, and the change too, in milliseconds. */
+  readonly ackTimeoutMs?: number
+  /** The old rule, and what waits for it, end without their acks. Default false. */
+  readonly acceptLoss?: boolean
+}
+
 /** One statement of a write. */
 export interface ClientStatement {
   readonly sql: string
@@ -81,6 +92,8 @@ export interface Client extends AsyncDisposable {
   forget(name: string, options?: CallOptions): Promise<void>
   /** Leader: records are of the log format of this name from the position on that it resolves with. */
   switchFormat(format: string, options?: CallOptions): Promise<Position>
+  /** Leader: another ack rule, such as `any 1 (b, c) durable`, from the position on that it resolves with. What is not given stays as it is. */
+  setAcks(rule: string, options?: AckChangeOptions): Promise<Position>
   /** Ends the connection. Calls that wait fail: with `CLOSED`, writes with `OUTCOME_UNKNOWN`. */
   close(): Promise<void>
 }

@@ -31,6 +31,7 @@ import {
   type Welcome,
 } from '@understudy/protocol'
 import type {
+  AckChangeOptions,
   CallOptions,
   Client,
   ClientStatement,
@@ -244,6 +245,19 @@ class NodeClient implements Client {
 
   async switchFormat(format: string, options: CallOptions = {}): Promise<Position> {
     return (await this.#ask('position', { kind: 'switchFormat', format }, options)).position
+  }
+
+  async setAcks(rule: string, options: AckChangeOptions = {}): Promise<Position> {
+    const { onUnmet, visibility, ackTimeoutMs, acceptLoss = false, ...call } = options
+    const body: RequestBody = {
+      kind: 'setAcks',
+      rule,
+      ...(onUnmet !== undefined && { onUnmet }),
+      ...(visibility !== undefined && { visibility }),
+      ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
+      acceptLoss,
+    }
+    return (await this.#ask('position', body, call)).position
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 export type {
+  AckChangeOptions,
   CallOptions,
   Client,
   ClientStatement,

@@ -114,6 +114,10 @@ describe('calls', () => {
         dropSlot: (name) => void seen.push(name),
         forget: (name) => void seen.push(`forget ${name}`),
         switchFormat: (format) => (seen.push(format), { epoch: 3, lsn: 9 }),
+        setAcks: ({ rule, onUnmet, ackTimeoutMs, acceptLoss }) => {
+          seen.push([rule, onUnmet, ackTimeoutMs, acceptLoss])
+          return POSITION
+        },
       },
     })
     const client = await cluster.connect(address)
@@ -142,6 +146,7 @@ describe('calls', () => {
     expect(await client.dropSlot('b')).toBeUndefined()
     expect(await client.forget('c')).toBeUndefined()
     expect(await client.switchFormat('wal')).toEqual({ epoch: 3, lsn: 9 })
+    expect(await client.setAcks('sync:b', { onUnmet: 'fail', ackTimeoutMs: 5 })).toEqual(POSITION)
     const page = { key: ['t'], columns: ['', 'id'], rows: [['i', POSITION.lsn + 7]] }
     expect(await client.rows(POSITION, 't', 7)).toEqual(page)
     expect(await client.release(POSITION)).toBeUndefined()
@@ -154,6 +159,7 @@ describe('calls', () => {
       'b',
       'forget c',
       'wal',
+      ['sync:b', 'fail', 5, false],
       'release',
     ])
   })

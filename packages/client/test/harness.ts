@@ -39,6 +39,7 @@ export class Cluster {
       dropSlot: unexpectedCall,
       forget: unexpectedCall,
       switchFormat: unexpectedCall,
+      setAcks: unexpectedCall,
       ...handlers,
     }
     return this.listen(name, async (channel) => {

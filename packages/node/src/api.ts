@@ -13,7 +13,10 @@ import type {
 } from '@understudy/contracts'
 import type { TableDigest, TableRows } from '@understudy/protocol'
 import type {
+  AckPolicy,
+  ChangeAcksOptions,
   CommitMeasuresSnapshot,
+  PolicyOptions,
   PositionToken,
   Statement,
   WriteOptions,
@@ -38,6 +41,9 @@ export interface DigestOptions extends ReadOptions {
   /** The view stays for `rows`, until `release`, or until nobody asked it for a minute. */
   readonly keep?: boolean
 }
+
+/** What goes with the text of a rule, and how the change is waited for. */
+export type SetAcksOptions = ChangeAcksOptions & Omit<PolicyOptions, 'level'>
 
 export interface UnderstudyNode extends AsyncDisposable {
   readonly name: string
@@ -81,6 +87,14 @@ export interface UnderstudyNode extends AsyncDisposable {
    * Rejects as `read` does, and with `LOG_CORRUPT`.
    */
   exposure(options?: NodeExposureOptions): Promise<Exposure>
+  /**
+   * Leader: another ack policy, from the position on that it resolves with; as a value, or as the text of a rule such as
+   * `any 1 (b, c) durable`. What is not given stays as it is. Both the old rule and the new one hold until members of both have the record
+   * of the change. `NOT_WRITTEN`: too few members of a rule stream, or another change is under way; nothing was changed.
+   * `WRITTEN_NOT_ACKED`: it takes longer and goes on; no write is acknowledged before, and `status().acks.change` says who is missing.
+   * The next start goes on with it, unless its options give another policy, which is then a change like this one.
+   */
+  setAcks(policy: Partial<AckPolicy> | string, options?: SetAcksOptions): Promise<LogPoint>
   slots(): Slot[]
   /** Lets go of the log for a follower that will not come back. Throws `SLOT_UNKNOWN`, `INVALID_ARGUMENT` for the node's own. */
   dropSlot(name: string): void

@@ -10,6 +10,7 @@ import {
   type Clock,
   type Log,
   type LogPoint,
+  type Lsn,
   type Timer,
 } from '@understudy/contracts'
 
@@ -36,6 +37,8 @@ export interface CheckpointerOptions {
 
 export class Checkpointer implements AsyncDisposable {
   readonly #options: CheckpointerOptions
+  /** What must be kept of a log that is not needed up to there for the database. */
+  keepsFrom: (lsn: Lsn) => Lsn = (lsn) => lsn
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #closed = false
@@ -91,7 +94,7 @@ export class Checkpointer implements AsyncDisposable {
     try {
       const point = await storage.checkpoint()
       if (point === undefined || this.#closed || log.failure !== undefined) return
-      log.slots.advance(LOCAL_SLOT, point.lsn)
+      log.slots.advance(LOCAL_SLOT, this.keepsFrom(point.lsn))
       await this.#options.beforeCollect?.()
       if (this.#closed || log.failure !== undefined) return
       log.collect()

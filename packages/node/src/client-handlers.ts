@@ -1,6 +1,7 @@
 /** What a node answers its clients: the bridge from `server` to the node's own methods. */
 import type { Position, ReadTransaction, Row, Table, WriteTransaction } from '@understudy/contracts'
 import type { ResultSet, SqlStatement } from '@understudy/protocol'
+import type { PolicyOptions } from '@understudy/replication'
 import type { ClientHandlers, ResultLimits } from '@understudy/server'
 import type { UnderstudyNode } from './api.ts'
 
@@ -36,6 +37,11 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
     dropSlot: (name) => node.dropSlot(name),
     forget: (name) => node.forget(name),
     switchFormat: (format) => node.switchFormat(format),
+    setAcks: ({ rule, acceptLoss, ...policy }) =>
+      node.setAcks(rule, {
+        acceptLoss,
+        ...(policy as Pick<PolicyOptions, 'onUnmet' | 'visibility' | 'ackTimeoutMs'>),
+      }),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Composes the parts handed in into one replicated node. */
 export { createNode } from './node.ts'
-export type { ObservedNode, ReadOptions, UnderstudyNode } from './api.ts'
+export type { ObservedNode, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 export type { EventsDropped, EventsOptions, EventStream, NodeEvent, StampedEvent } from './events.ts'
 export type { NodeExposureOptions } from './exposure.ts'
 export { PROFILES, describeProfile, type Profile } from './profiles.ts'

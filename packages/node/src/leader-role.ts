@@ -16,6 +16,7 @@ import {
   formatVersion,
   incompatibility,
   type AbsentFollower,
+  type AckPolicy,
   type BecomeLeaderOptions,
   type CommitPipeline,
   type FollowerEvent,
@@ -23,6 +24,8 @@ import {
   type LinkLimits,
 } from '@understudy/replication'
 import type { NodeEvent } from './events.ts'
+import { setAcks } from './ack-policy.ts'
+import type { SetAcksOptions } from './api.ts'
 import type { FrozenViews } from './frozen-views.ts'
 import { welcomeSnapshot } from './listener.ts'
 import type { NodeData } from './node-data.ts'
@@ -39,6 +42,7 @@ export interface LeaderRole {
   /** A marker, at which a view is frozen here and on every follower. */
   mark(): Promise<LogPoint>
   switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
+  setAcks(policy: Partial<AckPolicy> | string, options: SetAcksOptions): Promise<LogPoint>
   /** Records flow to this follower, or it is told why not. */
   acceptFollower(connection: Connection, hello: Hello): void
   /** Welcomes a follower and serves it a snapshot. Throws when it is of another cluster or version. */
@@ -83,6 +87,7 @@ export async function startLeading(
     onProgress: (applied, upTo) =>
       tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),
   })
+  data.checkpointer.keepsFrom = (lsn) => pipeline.keepsFrom(lsn)
   const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
   if (settings.sidecar !== undefined)
     sidecar = new Sidecar({ storage, pipeline, clock, pollMs: settings.sidecarPollMs, failed })
@@ -96,12 +101,8 @@ export async function startLeading(
       return pipeline.format.name
     },
     mark: () => sidecar?.mark() ?? pipeline.mark(),
-    switchFormat: async (wanted) => {
-      const point = await pipeline.switchFormat(findFormat(wanted, settings))
-      serving.recheck()
-      serving.wake()
-      return point
-    },
+    switchFormat: async (wanted) => switchTo(findFormat(wanted, settings), pipeline, serving),
+    setAcks: (policy, options) => setAcks(pipeline, policy, options, settings),
     acceptFollower: (connection, hello) => serving.accept(connection, hello),
     serveSnapshot: (connection, hello) => {
       welcomeSnapshot(connection, hello, { cluster, node: name }, silenceOf(settings))
@@ -215,6 +216,18 @@ function inUse(name: string): UnderstudyError {
     `${name} cannot be forgotten: it is getting a snapshot. Its slot and everything else was kept. Stop it first, then forget it.`,
     { node: name },
   )
+}
+
+/** Followers that cannot apply the format are told at once. */
+async function switchTo(
+  format: LogFormat<SqliteConnection>,
+  pipeline: CommitPipeline,
+  followers: Followers,
+): Promise<LogPoint> {
+  const point = await pipeline.switchFormat(format)
+  followers.recheck()
+  followers.wake()
+  return point
 }
 
 /** Followers can apply only formats that they were given, and they are given what this node was. */

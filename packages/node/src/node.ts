@@ -31,10 +31,11 @@ import {
   type CommitMeasuresSnapshot,
   type Statement,
   type WriteOptions,
+  type AckPolicy,
 } from '@understudy/replication'
 import { serveClient, type ClientSession } from '@understudy/server'
 import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
-import type { DigestOptions, ReadOptions, UnderstudyNode } from './api.ts'
+import type { DigestOptions, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
 import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
@@ -179,6 +180,12 @@ class ComposedNode implements UnderstudyNode {
     const leading = this.#leadingOrError()
     if ('code' in leading) throw leading
     return leading.switchFormat(format)
+  }
+
+  async setAcks(policy: Partial<AckPolicy> | string, options: SetAcksOptions = {}): Promise<LogPoint> {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    return leading.setAcks(policy, options)
   }
 
   digest(at: Position, options: DigestOptions = {}): Promise<TableDigest[]> {

@@ -43,8 +43,8 @@ export interface NodeOptions {
   /** Leader: a second format that is recorded beside `format` and never logged: `status().shadow` compares the two. Default none. */
   readonly shadow?: LogFormat<SqliteConnection>
   /**
-   * Leader: which followers must have a write before it is acknowledged and shown, such as `semiSync(['b', 'c'])`. Default
-   * `async()`: none.
+   * Leader: which followers must have a write before it is acknowledged and shown, such as `semiSync(['b', 'c'])`. Default: the
+   * rule that the log says, none in a new one. Another rule than that is a change of it: both hold until members of both have its record.
    */
   readonly acks?: AckPolicy
   /**

@@ -242,6 +242,17 @@ export type RequestBody =
   | { readonly kind: 'forget'; readonly name: string }
   /** Leader: records are of the log format of this name from the position on that answers. */
   | { readonly kind: 'switchFormat'; readonly format: string }
+  /** Leader: another ack policy, from the position on that answers. What is not given stays as it is. */
+  | {
+      readonly kind: 'setAcks'
+      /** Such as `any 1 (b, c) durable`. */
+      readonly rule: string
+      readonly onUnmet?: string
+      readonly visibility?: string
+      readonly ackTimeoutMs?: number
+      /** The old rule ends without its acks. */
+      readonly acceptLoss: boolean
+    }
   /** Rows of a table in a view that was kept, in the order of the digest, after the first `offset` ones. */
   | { readonly kind: 'rows'; readonly at: Position; readonly table: string; readonly offset: number }
   /** The view at `at` is not needed any more. */

@@ -47,6 +47,14 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       return writer.message(16, () => writer.text(1, body.name, LIMITS.nameBytesMax))
     case 'switchFormat':
       return writer.message(9, () => writer.text(1, body.format, LIMITS.nameBytesMax))
+    case 'setAcks':
+      return writer.message(17, () => {
+        writer.text(1, body.rule, LIMITS.messageBytesMax)
+        if (body.onUnmet !== undefined) writer.text(2, body.onUnmet, LIMITS.nameBytesMax)
+        if (body.visibility !== undefined) writer.text(3, body.visibility, LIMITS.nameBytesMax)
+        if (body.ackTimeoutMs !== undefined) writer.u32(4, body.ackTimeoutMs, LIMITS.durationMsMax)
+        writer.u32(5, body.acceptLoss ? 1 : 0, 1)
+      })
     case 'rows':
       return writer.message(10, () => {
         writePosition(writer, 1, body.at)
@@ -100,6 +108,8 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return { kind: 'forget', name: reader.message(readName) }
     case 9:
       return { kind: 'switchFormat', format: reader.message(readName) }
+    case 17:
+      return reader.message(readSetAcks)
     case 10:
       return reader.message(readRowsRequest)
     case 11:
@@ -212,6 +222,30 @@ function readExposure(reader: FieldReader): RequestBody {
     ...(sinceMs !== undefined && { sinceMs }),
     ...(byChoice && { byChoice }),
     timeoutMs,
+  }
+}
+
+function readSetAcks(reader: FieldReader): RequestBody {
+  let rule = ''
+  let onUnmet: string | undefined
+  let visibility: string | undefined
+  let ackTimeoutMs: number | undefined
+  let acceptLoss = false
+  while (reader.next()) {
+    if (reader.field === 1) rule = reader.text(LIMITS.messageBytesMax)
+    else if (reader.field === 2) onUnmet = reader.text(LIMITS.nameBytesMax)
+    else if (reader.field === 3) visibility = reader.text(LIMITS.nameBytesMax)
+    else if (reader.field === 4) ackTimeoutMs = reader.u32(LIMITS.durationMsMax)
+    else if (reader.field === 5) acceptLoss = reader.u32(1) === 1
+    else reader.skip()
+  }
+  return {
+    kind: 'setAcks',
+    rule,
+    ...(onUnmet !== undefined && { onUnmet }),
+    ...(visibility !== undefined && { visibility }),
+    ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
+    acceptLoss,
   }
 }
 

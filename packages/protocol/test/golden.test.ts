@@ -166,6 +166,18 @@ const samples: Record<string, Message> = {
   'request-forget': { type: 'request', id: 7, body: { kind: 'forget', name: 'b' } },
   'request-dropSlot': { type: 'request', id: 7, body: { kind: 'dropSlot', name: 'b' } },
   'request-switchFormat': { type: 'request', id: 8, body: { kind: 'switchFormat', format: 'wal' } },
+  'request-setAcks': {
+    type: 'request',
+    id: 12,
+    body: {
+      kind: 'setAcks',
+      rule: 'any 1 (b, c) durable',
+      onUnmet: 'degrade',
+      visibility: 'acked',
+      ackTimeoutMs: 500,
+      acceptLoss: true,
+    },
+  },
   'request-digest-keep': {
     type: 'request',
     id: 9,

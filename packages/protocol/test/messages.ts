@@ -172,6 +172,15 @@ export const messages: Messages = {
       record({ kind: type('dropSlot'), name }),
       record({ kind: type('forget'), name }),
       record({ kind: type('switchFormat'), format: name }),
+      record({ kind: type('setAcks'), rule: text, acceptLoss: fc.boolean() }),
+      record({
+        kind: type('setAcks'),
+        rule: text,
+        onUnmet: fc.constantFrom('block', 'degrade'),
+        visibility: fc.constantFrom('acked', 'local'),
+        ackTimeoutMs: fc.integer({ min: 1, max: 86_400_000 }),
+        acceptLoss: fc.boolean(),
+      }),
     ),
   }),
   response: record({

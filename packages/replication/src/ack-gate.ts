@@ -154,6 +154,12 @@ export class AckGate<T> {
     return this.#settings.rule
   }
 
+  /** What is asked for; while it changes, what it becomes. */
+  get policy(): AckPolicy {
+    const { rule, ...times } = this.#change ?? this.#settings
+    return { ...rule, ...times }
+  }
+
   /** Whether a change of the rule waits for acks. */
   get isChanging(): boolean {
     return this.#change !== undefined

@@ -140,9 +140,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       degrade: () => this.#degrade(),
       raise: () => void this.#enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
     })
-    const lower = (): void => {
-      if (this.#awaiting !== undefined && !this.#isSettling) this.#degrade()
-    }
+    const lower = (): void => this.#degrade()
     this.#policies = new PolicyChanges<T>(
       { gate: this.#gate, clock, onAckRule, lower, enqueue: (body, asked) => this.#enqueue(body, asked) },
       acksBefore?.ruleAt,
@@ -173,6 +171,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#acknowledged
   }
 
+  get policy(): AckPolicy {
+    return this.#gate.policy
+  }
+
   get acks(): AckStatus {
     return this.#gate.status()
   }
@@ -186,13 +188,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#keyed.reach(...asked)
   }
 
-  awaits(name: string): boolean {
-    return this.#gate.awaits(name)
-  }
-
-  syncState(name: string): SyncState {
-    return this.#gate.syncState(name)
-  }
+  readonly awaits = (name: string): boolean => this.#gate.awaits(name)
+  readonly syncState = (name: string): SyncState => this.#gate.syncState(name)
 
   get failure(): UnderstudyError | undefined {
     return this.#failure
@@ -241,9 +238,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#policies.begin(policy, options, () => this.#context.storage.applied)
   }
 
-  keepsFrom(lsn: Lsn): Lsn {
-    return this.#policies.keepsFrom(lsn)
-  }
+  readonly keepsFrom = (lsn: Lsn): Lsn => this.#policies.keepsFrom(lsn)
 
   async close(): Promise<void> {
     if (this.#closed === undefined) {
@@ -435,7 +430,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** The rule is lowered: first its record. A change that waits is given up by that: a person accepted it. */
   #degrade(): void {
     const awaiting = this.#awaiting
-    if (awaiting === undefined) return
+    if (awaiting === undefined || this.#isSettling) return
     const draft = loweredDraft(this.#context.clock, this.#gate.unmet)
     const later = (): void => this.#gate.postpone()
     this.#settleWith(awaiting, draft, later, (record) => {

@@ -192,6 +192,8 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> exte
   readonly queued: number
   /** For how long the oldest write that was not answered waits, in milliseconds; 0 without any. */
   readonly waitingMs: number
+  /** The ack policy asked for; while it changes, the one that it becomes. */
+  readonly policy: AckPolicy
   /** The ack rule, what is in force of it, what waits. */
   readonly acks: AckStatus
   /** How far a follower is, by its acks; `undefined` when its connection ended. */

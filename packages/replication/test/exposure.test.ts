@@ -370,3 +370,39 @@ function controlRecord(lsn: Lsn, kind: number, text: string): LogRecord {
     payload,
   }
 }
+
+describe('changes of the rule', () => {
+  const STRICT: AckPolicy = { ...POLICY, onUnmet: 'block', of: any(1, ['b']) }
+  const OTHER: AckPolicy = { ...STRICT, of: any(1, ['c']) }
+
+  test('commit nothing with less than asked', async () => {
+    const { clock, log, pipeline, says } = acked(STRICT)
+    says('b', 1)
+    says('c', 1)
+    const change = pipeline.changeAcks(OTHER)
+    await clock.advance(10)
+    says('b', 2)
+    says('c', 2)
+    await clock.complete(change)
+    expect(lines(await exposureOf(log, { byChoice: true }))).toEqual([])
+  })
+
+  test('that give up the old set: what waited is exposed until the new set has it', async () => {
+    const { clock, log, pipeline, says } = acked(STRICT)
+    says('c', 1)
+    pipeline.write((tx) => tx.set('k', '1'), { ackTimeoutMs: 60_000 }).catch(() => {})
+    await clock.advance(10)
+    const change = pipeline.changeAcks(OTHER, { acceptLoss: true })
+    await clock.advance(10)
+    const [range] = (await exposureOf(log)).ranges
+    expect(range).toMatchObject({ asked: 'durable ANY 1 (b)', commits: 1, covered: undefined })
+    says('c', 5)
+    await clock.complete(change)
+    const write = pipeline.write((tx) => tx.set('later', '1'))
+    await clock.advance(10)
+    says('c', 6)
+    await clock.complete(write)
+    const [covered] = (await exposureOf(log)).ranges
+    expect(covered).toMatchObject({ isOpen: false, covered: { rule: 'durable ANY 1 (c)' } })
+  })
+})

@@ -20,6 +20,7 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   dropSlot: 'admin',
   forget: 'admin',
   switchFormat: 'admin',
+  setAcks: 'admin',
 }
 
 /** Throws `FORBIDDEN`. Without `roles` everything may be asked. */

@@ -78,6 +78,8 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
     }
     case 'switchFormat':
       return { kind: 'position', position: await handlers.switchFormat(body.format) }
+    case 'setAcks':
+      return { kind: 'position', position: await handlers.setAcks(body) }
     case 'forget':
       await handlers.forget(body.name)
       return json(null)

@@ -1,6 +1,6 @@
 /** What a node answers its clients with, and what the server needs to know of it. */
 import type { EpochHistory, Exposure, ExposureOptions, LogPoint, Position } from '@understudy/contracts'
-import type { ResultSet, SqlStatement, TableDigest, TableRows } from '@understudy/protocol'
+import type { RequestBody, ResultSet, SqlStatement, TableDigest, TableRows } from '@understudy/protocol'
 
 /** Values may be returned at once or as promises. */
 export type Answer<T> = T | Promise<T>
@@ -50,6 +50,9 @@ export interface DigestAnswer {
   readonly tables: readonly TableDigest[]
 }
 
+/** What is not given stays as it is. */
+export type AcksRequest = Omit<Extract<RequestBody, { readonly kind: 'setAcks' }>, 'kind'>
+
 /**
  * The node behind the server. What these throw reaches the client as a code and a message: an `UnderstudyError` with
  * its own, an error of SQLite as `SQL_FAILED`, anything else as `OUTCOME_UNKNOWN` (for a write) or `REQUEST_FAILED`.
@@ -75,6 +78,8 @@ export interface ClientHandlers {
   forget(name: string): Answer<void>
   /** What was committed with less protection than was asked for. */
   exposure(request: ExposureRequest): Answer<Exposure>
+  /** Leader: returns the position from which another ack policy is in force. */
+  setAcks(request: AcksRequest): Answer<Position>
   /** Leader: returns the position from which records are of the log format of this name. */
   switchFormat(format: string): Answer<Position>
 }

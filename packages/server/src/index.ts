@@ -1,6 +1,7 @@
 export { serveClient, type ClientSession, type ServeOptions } from './serve.ts'
 export { DEFAULT_LIMITS, type ServerLimits } from './limits.ts'
 export type {
+  AcksRequest,
   Answer,
   ClientHandlers,
   DigestAnswer,

@@ -20,6 +20,7 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'dropSlot', name: 'b' }, ['admin']],
   [{ kind: 'forget', name: 'b' }, ['admin']],
   [{ kind: 'switchFormat', format: 'row' }, ['admin']],
+  [{ kind: 'setAcks', rule: 'async', acceptLoss: false }, ['admin']],
 ]
 
 const everything = {
@@ -35,6 +36,7 @@ const everything = {
   dropSlot: () => undefined,
   forget: () => undefined,
   switchFormat: () => AT,
+  setAcks: () => AT,
 }
 
 describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })))(

@@ -67,6 +67,7 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     dropSlot: unexpectedCall,
     forget: unexpectedCall,
     switchFormat: unexpectedCall,
+    setAcks: unexpectedCall,
     ...given,
   }
 }

@@ -343,7 +343,7 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
     case 'acks':
       return event.degraded
         ? `${pc.yellow('acks lowered')} to ${event.effective}: followers do not acknowledge`
-        : `acks raised to ${event.effective}: followers acknowledge again`
+        : `acks in force: ${event.effective}`
     case 'rebased':
       return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
     case 'refused': {

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { isUnderstudyError, systemClock } from '@understudy/contracts'
 import type { NodeStatus } from '@understudy/node'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
+import { describeAcks } from '../ack-report.ts'
 import { connectTo } from '../connections.ts'
 import { bytes, json, table } from '../output.ts'
 import { describeLag, followersOf } from '../followers.ts'
@@ -63,19 +64,6 @@ function describeShadow(node: string, shadow: NonNullable<NodeStatus['shadow']>)
   return `shadow of ${node}: ${side(shadow)}, ${refused}; in force: ${side(shadow.primary)}`
 }
 
-function describeAcks({
-  rule,
-  effective,
-  degraded,
-  pending,
-  pendingMs,
-  onUnmet,
-}: NonNullable<NodeStatus['acks']>): string {
-  const force = degraded ? `in force only ${effective}` : 'in force'
-  const waits = pending === undefined ? 'nothing waits' : `${pending} waits for ${Math.round(pendingMs)} ms`
-  return `${rule}, ${force}, ${waits}, on unmet ${onUnmet}`
-}
-
 /** A certificate is told of a month before it ends. */
 const EXPIRY_MS = 30 * 24 * 3600 * 1000
 
@@ -109,7 +97,8 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
     if (following?.lastError !== undefined)
       output.out(`${node}: last ${following.lastError.code} ${following.lastError.message}`)
     if (shadow !== undefined) output.out(describeShadow(node, shadow))
-    if (acks !== undefined && acks.rule !== 'local') output.out(`acks of ${node}: ${describeAcks(acks)}`)
+    if (acks !== undefined && (acks.rule !== 'local' || acks.change !== undefined))
+      output.out(`acks of ${node}: ${describeAcks(acks)}`)
     if (profile !== undefined) output.out(`profile of ${node}: ${profile}`)
     for (const text of followersOf(answer.status)) output.out(text)
   }

@@ -47,6 +47,7 @@ const HANDLERS: ClientHandlers = {
   dropSlot: () => undefined,
   forget: () => undefined,
   switchFormat: () => POSITION,
+  setAcks: () => POSITION,
 }
 
 const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
@@ -62,6 +63,7 @@ const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
   (client) => client.dropSlot('b'),
   (client) => client.forget('b'),
   (client) => client.switchFormat('row'),
+  (client) => client.setAcks('any 1 (b)', { onUnmet: 'fail', ackTimeoutMs: 5 }),
 ]
 
 async function run(context: RunContext): Promise<void> {

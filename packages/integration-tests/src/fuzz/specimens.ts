@@ -37,6 +37,14 @@ export const REQUESTS: readonly RequestBody[] = [
   { kind: 'dropSlot', name: 'b' },
   { kind: 'forget', name: 'b' },
   { kind: 'switchFormat', format: 'row' },
+  {
+    kind: 'setAcks',
+    rule: 'any 1 (b, c) received',
+    onUnmet: 'degrade',
+    visibility: 'local',
+    ackTimeoutMs: 9,
+    acceptLoss: true,
+  },
 ]
 
 const MESSAGES: readonly Message[] = [
