@@ -12,7 +12,8 @@ import type { StatementSync } from 'node:sqlite'
 import { isUnderstudyError } from '@understudy/contracts'
 import { rowFormat } from '../src/index.ts'
 import { mutantOf, type Base } from './fuzz-mutants.ts'
-import { randomNumbers, TestNode, type Write } from './helpers.ts'
+import { randomNumbers } from '@understudy/testkit'
+import { TestNode, type Write } from './helpers.ts'
 import { doPlainly, plainCodec, type PlainCodec } from './plain-reading.ts'
 
 const LIMIT_MS = 50

@@ -181,14 +181,3 @@ export class TestNode {
 }
 
 export const KV = 'create table kv (id integer primary key autoincrement, k text, v text, n integer)'
-
-/** `xorshift32`: the same numbers in each run. */
-export function randomNumbers(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { rowFormat } from '../src/index.ts'
 import { plainCodec } from './plain-reading.ts'
-import { randomNumbers, TestNode, type Write } from './helpers.ts'
+import { randomNumbers } from '@understudy/testkit'
+import { TestNode, type Write } from './helpers.ts'
 
 const SETUP = `
   create table t (id integer primary key autoincrement, v, u integer unique);

@@ -7,6 +7,7 @@
 import type { Session } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { isUnderstudyError } from '@understudy/contracts'
+import { randomNumbers } from '@understudy/testkit'
 import type { DescribedPayload } from '../src/index.ts'
 import { digestTables } from '../src/tripwire.ts'
 import { TestNode, type Write } from './helpers.ts'
@@ -279,15 +280,4 @@ export function seal(payload: Uint8Array): Uint8Array {
   const sealed = Buffer.from(payload)
   sealed.writeUInt32LE(crc32(sealed.subarray(0, -4)), sealed.length - 4)
   return new Uint8Array(sealed)
-}
-
-/** `xorshift32`: the same numbers in each run. */
-function randomNumbers(seed: number): (below: number) => number {
-  let state = seed === 0 ? 1 : seed
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
 }

@@ -7,7 +7,8 @@
  */
 import { crc32 } from 'node:zlib'
 import { isUnderstudyError } from '@understudy/contracts'
-import { Directory, Follower, Leader, randomNumbers } from './helpers.ts'
+import { randomNumbers } from '@understudy/testkit'
+import { Directory, Follower, Leader } from './helpers.ts'
 
 export interface FuzzResult {
   readonly seed: number

@@ -201,14 +201,3 @@ export class Follower {
     }
   }
 }
-
-/** `xorshift32`: the same numbers in each run. */
-export function randomNumbers(seed: number): (below: number) => number {
-  let state = seed | 0 || 1
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}

@@ -1,6 +1,7 @@
 /** Random SQL and the special cases of SQLite on a real file: the follower ends as the same file, byte for byte. */
 import { expect, test } from 'vitest'
-import { Directory, Follower, Leader, randomNumbers, type LeaderOptions } from './helpers.ts'
+import { randomNumbers } from '@understudy/testkit'
+import { Directory, Follower, Leader, type LeaderOptions } from './helpers.ts'
 
 const TABLES = `create table t (id integer primary key, k text, v text, n integer);
   create index t_k on t (k); create table w (a text primary key, b blob) without rowid`

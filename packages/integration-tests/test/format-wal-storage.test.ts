@@ -11,6 +11,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ORIGIN, type LogPoint } from '@understudy/contracts'
 import { walFormat } from '@understudy/format-wal'
 import { openStorage, type StorageOptions } from '@understudy/sqlite'
+import { randomNumbers } from '@understudy/testkit'
 
 type Storage = ReturnType<typeof openStorage>
 
@@ -164,16 +165,6 @@ async function expectEqualFiles({ leader, follower }: Cluster): Promise<void> {
     files.push(readFileSync(node.path))
   }
   expect(files[0]?.equals(files[1] as Buffer)).toBe(true)
-}
-
-function randomNumbers(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
 }
 
 function randomWrite(random: (below: number) => number): string {

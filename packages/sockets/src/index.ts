@@ -12,6 +12,7 @@ export {
 export { canonicalIp, isLoopback, networkOf } from './ip.ts'
 export { combined } from './combined.ts'
 export { FrameDeadline } from './frame-deadline.ts'
+export { Pending, type PendingOptions } from './pending.ts'
 export { Admission, type AdmissionLimits } from './admission.ts'
 export { insecureAddress, plainAddress, type Protection } from './insecure.ts'
 export {

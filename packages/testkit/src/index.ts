@@ -1,4 +1,5 @@
 /** The simulation parts and references. The suites stand at `./suites/*`. */
+export { randomNumbers } from './xorshift.ts'
 export { SeededRandom, drawSpan, type Span } from './random.ts'
 export { Trace, type TraceSink } from './trace.ts'
 export { SimulatedClock, ClockView, type SimulatedClockOptions, type ClockViewOptions } from './clock.ts'

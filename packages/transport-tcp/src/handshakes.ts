@@ -10,16 +10,11 @@
  */
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { UnderstudyError, type CertificateStatus, type ChannelSecurity } from '@understudy/contracts'
 import {
-  UnderstudyError,
-  type CertificateStatus,
-  type ChannelSecurity,
-  type Timer,
-} from '@understudy/contracts'
-import {
+  Pending,
   clientProblem,
   connectionLost,
-  connectionName,
   listenerTls,
   securityOf,
   type Certificates,
@@ -31,20 +26,14 @@ import { remoteOf } from './target.ts'
 /** How long a refused client may take to read that it is. */
 const REFUSAL_MS = 1000
 
-interface Handshake {
-  readonly socket: Socket
-  readonly remote: string
-  readonly timer: Timer
-}
-
 export class Handshakes {
   readonly #certificates: Certificates
   readonly #settings: Settings
   readonly #done: (socket: TLSSocket, security: ChannelSecurity) => void
   readonly #server: Server
   readonly #unsubscribe: () => void
-  /** By both ends of the connection, which are its name. */
-  readonly #open = new Map<string, Handshake>()
+  /** Those that are under way, with who is at the other end. */
+  readonly #open: Pending<string>
   /** Those that are being told that they were refused. */
   readonly #refused = new Set<TLSSocket>()
 
@@ -57,6 +46,13 @@ export class Handshakes {
     this.#certificates = certificates
     this.#settings = settings
     this.#done = done
+    const { clock, handshakeMs, refused } = settings
+    this.#open = new Pending({
+      clock,
+      timeoutMs: handshakeMs,
+      late: (remote) => refused(silent(remote, handshakeMs)),
+      ended: (remote) => refused(connectionLost(remote, 'it ended within the TLS handshake')),
+    })
     // It listens nowhere: connections are handed to it when they were let in.
     this.#server = createServer({
       ...listenerTls(certificates),
@@ -77,43 +73,27 @@ export class Handshakes {
   }
 
   begin(socket: Socket): void {
-    const name = connectionName(socket)
-    const remote = remoteOf('tls', socket)
-    const { clock, handshakeMs, refused } = this.#settings
-    const timer = clock.schedule(handshakeMs, () => {
-      this.#open.delete(name)
-      refused(silent(remote, handshakeMs))
-      socket.destroy()
-    })
-    this.#open.set(name, { socket, remote, timer })
-    socket.once('close', () => {
-      timer.cancel()
-      if (this.#open.get(name)?.socket !== socket) return
-      this.#open.delete(name)
-      refused(connectionLost(remote, 'it ended within the TLS handshake'))
-    })
+    this.#open.add(socket, remoteOf('tls', socket))
     this.#server.emit('connection', socket)
   }
 
   /** Breaks off what is under way. */
   close(): void {
     this.#unsubscribe()
-    const open = [...this.#open.values()]
-    this.#open.clear()
-    for (const { socket } of open) socket.destroy()
+    this.#open.close()
     for (const socket of this.#refused) socket.destroy()
   }
 
   #secured(socket: TLSSocket): void {
     socket.on('error', () => {})
-    const handshake = this.#take(socket)
+    const handshake = this.#open.take(socket)
     if (handshake === undefined) {
       // Its deadline passed, the listener closed, or the peer is gone already.
       socket.destroy()
       return
     }
     const { clientCertificates } = this.#certificates.tls
-    const problem = clientProblem(socket, handshake.remote, clientCertificates)
+    const problem = clientProblem(socket, handshake.about, clientCertificates)
     if (problem === undefined) {
       this.#done(socket, securityOf(socket))
       return
@@ -134,19 +114,11 @@ export class Handshakes {
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
-    const handshake = this.#take(socket)
-    const remote = handshake?.remote ?? remoteOf('tls', socket)
+    const handshake = this.#open.take(socket)
+    const remote = handshake?.about ?? remoteOf('tls', socket)
     socket.destroy()
     // Of what this side broke off it has told already.
     if (handshake !== undefined) this.#settings.refused(connectionLost(remote, error.message, error))
-  }
-
-  #take(socket: TLSSocket): Handshake | undefined {
-    const name = connectionName(socket)
-    const handshake = this.#open.get(name)
-    handshake?.timer.cancel()
-    this.#open.delete(name)
-    return handshake
   }
 }
 

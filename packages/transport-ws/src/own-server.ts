@@ -7,9 +7,8 @@
 import { createServer as createHttp, type Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import type { Timer } from '@understudy/contracts'
 import {
-  connectionName,
+  Pending,
   isTlsError,
   listenerTls,
   listenFailed,
@@ -21,22 +20,23 @@ import { tooMany, upgradeTimedOut } from './errors.ts'
 import type { Settings } from './options.ts'
 import { HEADER_BYTES_MAX, remoteOf } from './protocol.ts'
 
-interface Waiting {
-  readonly socket: Socket
-  readonly timer: Timer
-}
-
 export class OwnServer {
   readonly http: Server
   readonly #settings: Settings
   readonly #admission: Admission
-  /** Connections that are no channel yet, by the ports of both ends: with TLS the upgrade has another socket. */
-  readonly #waiting = new Map<string, Waiting>()
+  /** Connections that are no channel yet. */
+  readonly #waiting: Pending<string>
   readonly #stopWatching: () => void
 
   constructor(settings: Settings, admission: Admission, certificates: Certificates | undefined) {
     this.#settings = settings
     this.#admission = admission
+    const { clock, handshakeMs, refused } = settings
+    this.#waiting = new Pending({
+      clock,
+      timeoutMs: handshakeMs,
+      late: (remote) => refused(upgradeTimedOut(remote, handshakeMs)),
+    })
     const options = {
       maxHeaderSize: HEADER_BYTES_MAX,
       noDelay: true,
@@ -88,39 +88,25 @@ export class OwnServer {
 
   /** From here on the connection has no deadline. Its place was taken when it was accepted. */
   upgraded(socket: Socket): void {
-    this.#done(connectionName(socket))
+    this.#waiting.take(socket)
   }
 
   async close(): Promise<void> {
     this.#stopWatching()
     const { promise, resolve } = Promise.withResolvers<void>()
     this.http.close(() => resolve())
-    for (const { socket } of this.#waiting.values()) socket.destroy()
+    this.#waiting.close()
     await promise
   }
 
   #connected(socket: Socket): void {
-    const { clock, handshakeMs, refused } = this.#settings
     const release = this.#admission.admit(socket.remoteAddress)
     if (release === undefined) {
-      refused(tooMany(remoteOf(socket), this.#admission.open))
+      this.#settings.refused(tooMany(remoteOf(socket), this.#admission.open))
       socket.destroy()
       return
     }
-    const name = connectionName(socket)
-    const timer = clock.schedule(handshakeMs, () => {
-      refused(upgradeTimedOut(remoteOf(socket), handshakeMs))
-      socket.destroy()
-    })
-    this.#waiting.set(name, { socket, timer })
-    socket.once('close', () => {
-      release()
-      if (this.#waiting.get(name)?.socket === socket) this.#done(name)
-    })
-  }
-
-  #done(name: string): void {
-    this.#waiting.get(name)?.timer.cancel()
-    this.#waiting.delete(name)
+    socket.once('close', release)
+    this.#waiting.add(socket, remoteOf(socket))
   }
 }
