@@ -91,6 +91,11 @@ export interface Channel {
    * After `close` it returns false and drops the frame.
    */
   send(parts: readonly Uint8Array[]): boolean
+  /**
+   * Hands what was sent in this turn to the operating system now, and not at its end: for a frame that somebody waits for. A
+   * transport that gathers nothing has no need of it.
+   */
+  flush?(): void
   /** Stops delivery, and soon the peer's sending; what is on its way is kept. */
   pause(): void
   resume(): void

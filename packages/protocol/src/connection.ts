@@ -187,6 +187,11 @@ export class Connection {
     return this.#channel.send(this.#compressor?.compress(parts) ?? parts)
   }
 
+  /** What was sent in this turn leaves now, where the transport would gather it until the end of the turn. */
+  flush(): void {
+    if (!this.isClosed) this.#channel.flush?.()
+  }
+
   /** Stops delivery, and soon the peer's sending. The end of a paused connection may be noticed only after `resume`. */
   pause(): void {
     this.#pausedByUser = true

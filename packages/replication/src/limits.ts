@@ -102,6 +102,8 @@ export interface LinkLimits {
   readonly batchMs: number
   /** The rest is only as long as it takes to gather so many bytes, at the rate of the last frame. */
   readonly batchBytes: number
+  /** What a follower has applied it tells at most so many milliseconds later, when no other ack says it before and nobody waits for it. */
+  readonly appliedAckMs: number
 }
 
 export const LINK_LIMITS: LinkLimits = Object.freeze({
@@ -111,6 +113,7 @@ export const LINK_LIMITS: LinkLimits = Object.freeze({
   frameBytes: 256 * 1024,
   batchMs: 4,
   batchBytes: 2048,
+  appliedAckMs: 5,
 })
 
 export interface BackoffLimits {

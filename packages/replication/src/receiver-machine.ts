@@ -11,7 +11,8 @@
  * 4. A leader of another cluster, of a lower epoch or of a forked history is left before anything of it is taken.
  * 5. A follower streams once it has all that the leader had when the connection began, and shows all of it that is acked.
  * 6. What it is behind is known only while the leader speaks: after two heartbeats without a word it is unknown.
- * 7. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
+ * 7. What is applied is told within `appliedAckMs`, with other acks where there are any; at once when the leader waits for it.
+ * 8. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
  */
 import {
   UnderstudyError,
@@ -59,6 +60,8 @@ export type ReceiverEvent =
     }
   | { readonly kind: 'synced'; readonly durable: Lsn }
   | { readonly kind: 'applied'; readonly applied: Lsn }
+  /** The time of a `wait` has passed. */
+  | { readonly kind: 'due' }
   | { readonly kind: 'tick' }
   | { readonly kind: 'closed'; readonly error: UnderstudyError | undefined }
   /** The log refused records of the leader; the log is unchanged. */
@@ -73,7 +76,10 @@ export type ReceiverAction =
   /** `isAwaited`: the leader does nothing else until it is told of it. */
   | { readonly kind: 'sync'; readonly isAwaited?: boolean }
   | { readonly kind: 'apply'; readonly upTo: Lsn }
-  | { readonly kind: 'send'; readonly message: Message }
+  /** `isAwaited`: the leader waits for it. */
+  | { readonly kind: 'send'; readonly message: Message; readonly isAwaited?: boolean }
+  /** Report `due` after so many milliseconds. At most one is under way. */
+  | { readonly kind: 'wait'; readonly delayMs: number }
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' }
   | { readonly kind: 'close'; readonly error: UnderstudyError | undefined }
@@ -133,8 +139,12 @@ export class ReceiverMachine {
   #highWatermark: Lsn = 0
   #leaderLsn: Lsn = 0
   #isSyncing = false
-  /** Last record whose acks the leader waits for. */
+  /** Last record whose acks the leader waits for, and the last that it waits for to be shown here. */
   #awaited: Lsn = 0
+  #awaitedShown: Lsn = 0
+  /** What the leader was told of as applied, on this connection. */
+  #appliedTold: Lsn = 0
+  #isWaiting = false
   #isPaused = false
   #unsynced: { readonly last: Lsn; readonly bytes: number }[] = []
   #unsyncedBytes = 0
@@ -198,7 +208,10 @@ export class ReceiverMachine {
         return [...this.#onSynced(event.durable), ...this.#enterStreaming()]
       case 'applied':
         this.#applied = event.applied
-        return [...this.#enterStreaming(), ...this.#ack()]
+        return [...this.#enterStreaming(), ...this.#tellApplied()]
+      case 'due':
+        this.#isWaiting = false
+        return this.#appliedTold < this.#applied ? this.#ack() : []
       case 'tick':
         return this.#onTick(nowMs)
       case 'closed':
@@ -261,6 +274,7 @@ export class ReceiverMachine {
     this.#received = after
     this.#durable = Math.min(this.#durable, after)
     this.#awaited = 0
+    this.#awaitedShown = 0
     this.#highWatermark = 0
     return [
       { kind: 'close', error: undefined },
@@ -327,14 +341,17 @@ export class ReceiverMachine {
     this.#learnOf(event.last, nowMs)
     this.#unsynced.push({ last: event.last, bytes: event.bytes })
     this.#unsyncedBytes += event.bytes
-    if (event.awaitsAcks === true) this.#awaited = event.last
     const actions: ReceiverAction[] = []
+    // Of what is only to be received the leader does not wait for the sync.
+    if (event.asksReceived === true) actions.push(...this.#ack(true))
+    else if (event.awaitsAcks === true) this.#awaited = event.last
+    // What is not acked may be shown only when it is to be shown for that.
+    if (event.awaitsAcks === true && event.highWatermark >= event.last) this.#awaitedShown = event.last
     if (!this.#isPaused && this.#unsyncedBytes > this.#options.unsyncedBytesMax) {
       this.#isPaused = true
       actions.push({ kind: 'pause' })
     }
     actions.push(...this.#sync(), ...this.#raiseHighWatermark(event.highWatermark))
-    if (event.asksReceived === true) actions.push(...this.#ack())
     return actions
   }
 
@@ -357,11 +374,20 @@ export class ReceiverMachine {
 
   #onSynced(durable: Lsn): ReceiverAction[] {
     this.#isSyncing = false
+    const isAwaited = this.#awaited > this.#durable
     this.#durable = Math.max(this.#durable, Math.min(durable, this.#received))
     const landed = this.#unsynced.findIndex((sent) => sent.last > this.#durable)
     const gone = this.#unsynced.splice(0, landed < 0 ? this.#unsynced.length : landed)
     for (const { bytes } of gone) this.#unsyncedBytes -= bytes
-    const actions: ReceiverAction[] = [...this.#ack(), ...this.#sync(), ...this.#apply()]
+    const apply = this.#apply()
+    // One ack says both where the leader waits for the showing.
+    const isShownNext =
+      apply.length > 0 && this.#awaitedShown > this.#applied && this.#awaitedShown <= this.#durable
+    const actions: ReceiverAction[] = [
+      ...(isShownNext ? [] : this.#ack(isAwaited)),
+      ...this.#sync(),
+      ...apply,
+    ]
     if (this.#isPaused && this.#unsyncedBytes * 2 <= this.#options.unsyncedBytesMax) {
       this.#isPaused = false
       actions.push({ kind: 'resume' })
@@ -380,8 +406,17 @@ export class ReceiverMachine {
     return upTo > this.#applied ? [{ kind: 'apply', upTo }] : []
   }
 
-  #ack(): ReceiverAction[] {
+  /** Mostly nobody waits for it, and the next ack that is sent anyway says it too: each costs both nodes more than applying a record. */
+  #tellApplied(): ReceiverAction[] {
+    if (this.#awaitedShown > this.#appliedTold && this.#applied >= this.#awaitedShown) return this.#ack(true)
+    if (this.#isSyncing || this.#isWaiting) return []
+    this.#isWaiting = true
+    return [{ kind: 'wait', delayMs: this.#options.link.appliedAckMs }]
+  }
+
+  #ack(isAwaited = false): ReceiverAction[] {
     if (this.#phase !== 'flowing') return []
+    this.#appliedTold = this.#applied
     const message: Message = {
       type: 'ack',
       epoch: this.#epoch,
@@ -389,7 +424,7 @@ export class ReceiverMachine {
       durable: this.#durable,
       applied: this.#applied,
     }
-    return [{ kind: 'send', message }]
+    return [isAwaited ? { kind: 'send', message, isAwaited } : { kind: 'send', message }]
   }
 
   #onTick(nowMs: number): ReceiverAction[] {

@@ -123,6 +123,7 @@ class ReceiverDriver<C, T> implements Following {
   #link: Link | undefined
   #ticker: Ticker | undefined
   #dialTimer: Timer | undefined
+  #ackTimer: Timer | undefined
   #applyUpTo: Lsn = 0
   #isApplyWanted = false
   #isApplyDue = false
@@ -190,6 +191,7 @@ class ReceiverDriver<C, T> implements Following {
       this.#isOpen = false
       this.#abort.abort()
       this.#dialTimer?.cancel()
+      this.#ackTimer?.cancel()
       this.#endLink(undefined)
       this.#waiters.close()
       this.#loop.close()
@@ -234,6 +236,10 @@ class ReceiverDriver<C, T> implements Following {
         return
       case 'send':
         this.#link?.send(action.message)
+        if (action.isAwaited === true) this.#link?.flush?.()
+        return
+      case 'wait':
+        this.#ackTimer = this.#options.clock.schedule(action.delayMs, () => this.#step({ kind: 'due' }))
         return
       case 'pause':
         return this.#link?.pause()

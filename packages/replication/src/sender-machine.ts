@@ -55,7 +55,7 @@ export type SenderAction =
   | { readonly kind: 'wait'; readonly delayMs: number }
   | { readonly kind: 'close'; readonly error: UnderstudyError; readonly mustStopLeading: boolean }
 
-export interface SenderMachineOptions extends LinkLimits {
+export interface SenderMachineOptions extends Omit<LinkLimits, 'appliedAckMs'> {
   readonly epoch: number
   readonly from: Lsn
   readonly durable: Lsn

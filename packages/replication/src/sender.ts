@@ -39,7 +39,8 @@ import type { FollowerStanding } from './follower-watch.ts'
 import { Ticker } from './ticker.ts'
 
 /** The part of a `Connection` that replication uses. */
-export type Link = Pick<Connection, 'remote' | 'start' | 'send' | 'pause' | 'resume' | 'close'>
+export type Link = Pick<Connection, 'remote' | 'start' | 'send' | 'pause' | 'resume' | 'close'> &
+  Partial<Pick<Connection, 'flush'>>
 
 export interface SenderContext {
   readonly log: Log
@@ -272,6 +273,7 @@ class SenderDriver implements FollowerSession {
     const { log, highWatermark, isAwaited } = this.#context
     const awaited = isAwaited?.(this.name) === true
     this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark(), isAwaited: awaited })
+    if (awaited) this.#link.flush?.()
   }
 
   close(error?: UnderstudyError): void {

@@ -1,5 +1,10 @@
 import { FLAG_AWAITS_ACKS, UnderstudyError, type Clock, type LogRecord } from '@understudy/contracts'
-import type { ConnectionHandler, Message } from '@understudy/protocol'
+import {
+  PROTOCOL_VERSION,
+  PROTOCOL_VERSION_MIN,
+  type ConnectionHandler,
+  type Message,
+} from '@understudy/protocol'
 import {
   MemoryStorage,
   SeededRandom,
@@ -8,7 +13,7 @@ import {
   type MemoryTransaction,
 } from '@understudy/testkit'
 import { expect, test } from 'vitest'
-import { followLeader, semiSync, type Link } from '../src/index.ts'
+import { Followers, followLeader, semiSync, type Link } from '../src/index.ts'
 import { AwaitedSync } from '../src/awaited-sync.ts'
 import { MemoryLog } from './support/memory-log.ts'
 import { FORMAT, World } from './support/world.ts'
@@ -72,17 +77,20 @@ test('an awaited record is durable and acknowledged before the batch before it i
   const log = new MemoryLog()
   const storage = new MemoryStorage()
   const told: string[] = []
+  const unsent: string[] = []
   const deferred: (() => void)[] = []
   let handler: ConnectionHandler | undefined
   const link: Link = {
     remote: 'leader',
     start: (given) => void (handler = given),
-    // As transports do: what was sent in a turn leaves at its end.
+    // As transports do: what was sent in a turn leaves at its end, or when it is flushed.
     send: (message) => {
-      if (message.type === 'ack')
-        deferred.push(() => void told.push(`ack ${message.received} ${message.durable} ${message.applied}`))
+      if (message.type !== 'ack') return true
+      unsent.push(`ack ${message.received} ${message.durable} ${message.applied}`)
+      deferred.push(() => void told.push(...unsent.splice(0)))
       return true
     },
+    flush: () => void told.push(...unsent.splice(0)),
     pause: () => undefined,
     resume: () => undefined,
     close: () => undefined,
@@ -134,12 +142,71 @@ test('an awaited record is durable and acknowledged before the batch before it i
   while (deferred.length > 0) deferred.shift()?.()
   told.length = 0
   send(40, 40, 39)
-  expect(log.durable).toBe(40)
+  expect([log.durable, ...told]).toEqual([40, 'ack 40 40 38'])
   while (deferred.length > 0) deferred.shift()?.()
-  expect(told).toEqual(['ack 40 40 38', 'applied 39', 'ack 40 40 39'])
+  expect(told).toEqual(['ack 40 40 38', 'applied 39'])
+  // Nobody waits for that one.
+  await clock.runUntil(() => deferred.length > 0, { withinMs: 5, what: 'the ack of what is applied' })
+  while (deferred.length > 0) deferred.shift()?.()
+  expect(told.at(-1)).toBe('ack 40 40 39')
   // Not more than the leader said may be shown.
   expect(storage.applied.lsn).toBe(39)
   await following.close()
+})
+
+test('a leader sends at once what it waits for, and gathers the rest until the end of the turn', async () => {
+  const world = new World()
+  const { log, leadership } = await world.leader('a')
+  const clock = world.clock.view()
+  const told: string[] = []
+  let isAwaited = false
+  const link: Link = {
+    remote: 'b',
+    start: () => undefined,
+    send: ({ type }) => {
+      told.push(type)
+      return true
+    },
+    flush: () => void told.push('flush'),
+    pause: () => undefined,
+    resume: () => undefined,
+    close: () => undefined,
+  }
+  const { pipeline } = leadership
+  const formats = [{ id: FORMAT.id, version: FORMAT.version }]
+  const followers = new Followers({
+    log,
+    cluster: 'c',
+    node: 'a',
+    clock,
+    formats,
+    highWatermark: () => pipeline.highWatermark,
+    isAwaited: () => isAwaited,
+    onMustStopLeading: () => undefined,
+  })
+  const versions = { versionMin: PROTOCOL_VERSION_MIN, versionMax: PROTOCOL_VERSION }
+  const end = { epoch: 0, lsn: 0, crc: 0 }
+  followers.accept(link, {
+    type: 'hello',
+    ...versions,
+    purpose: 'replicate',
+    cluster: 'c',
+    node: 'b',
+    history: [],
+    end,
+    formats,
+  })
+  const write = async (key: string): Promise<string[]> => {
+    await world.clock.complete(pipeline.write((tx) => tx.set(key, '1')))
+    told.length = 0
+    followers.wake()
+    return [...told]
+  }
+  await world.clock.advance(100)
+  expect(await write('gathered')).toEqual(['records'])
+  isAwaited = true
+  expect(await write('awaited')).toEqual(['records', 'flush'])
+  followers.close()
 })
 
 function welcome(log: MemoryLog): Message {

@@ -18,6 +18,7 @@ function machineOf(command: Command): ReceiverMachine {
       frameBytes: 400,
       batchMs: 1,
       batchBytes: 1000,
+      appliedAckMs: 5,
     },
     backoff: { firstMs: 100, lastMs: 1000 },
     unsyncedBytesMax: 1000,
@@ -91,6 +92,7 @@ function eventOf(command: Command): ReceiverEvent {
     case 'closed':
       return { kind: 'closed', error }
     case 'start':
+    case 'due':
     case 'tick':
       return { kind: name }
     case 'dialFailed':

@@ -1,8 +1,8 @@
 /**
  * One connection, plain or encrypted, as a channel of frames.
  *
- * Decides: when bytes are written (at the end of the turn, or sooner when many wait), when the sender is told to wait,
- * and how the connection ends. Leaves to others: what frames mean, and deadlines for a peer that is silent between two.
+ * Decides: when bytes are written (at the end of the turn, or sooner when many wait or somebody asks), when the sender is
+ * told to wait, and how the connection ends. Leaves to others: what frames mean, and deadlines for a peer that is silent between two.
  *
  * 1. No frame is delivered while paused, nor after `close`.
  * 2. `closed` is called once, after `start`, when the socket is gone.
@@ -147,6 +147,10 @@ export class TcpChannel implements Channel {
     if (this.#bufferedBytes <= this.#options.highBytes) return true
     this.#mustReportDrained = true
     return false
+  }
+
+  flush(): void {
+    this.#flush()
   }
 
   pause(): void {

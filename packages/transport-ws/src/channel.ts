@@ -141,6 +141,10 @@ export class WebSocketChannel implements Channel {
     return !this.#closing && this.#outgoing.isOpen && this.#outgoing.send(parts)
   }
 
+  flush(): void {
+    this.#outgoing.flush()
+  }
+
   pause(): void {
     this.#paused = true
     if (this.#closing) return

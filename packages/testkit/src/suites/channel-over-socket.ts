@@ -67,6 +67,28 @@ export function channelOverSocketTests(channels: SocketChannels): void {
       expect(reads).toBe(1)
     })
 
+    test('that are flushed leave at once, and the others of their turn at its end', async () => {
+      await using both = await rawPair()
+      const order: string[] = []
+      const arrived = Promise.withResolvers<void>()
+      let bytes = 0
+      both.socket.on('data', (chunk) => {
+        order.push('arrived')
+        bytes += chunk.length
+        if (bytes === (2 * turnBytes) / 100) arrived.resolve()
+      })
+      const { channel } = both.channel
+      setImmediate(() => {
+        channel.send([pattern(60, 1)])
+        channel.flush?.()
+        channel.send([pattern(60, 2)])
+        // In the next turn sockets are read before this, and what was held back leaves only now.
+        setImmediate(() => order.push('next turn'))
+      })
+      await arrived.promise
+      expect(order).toEqual(['arrived', 'next turn', 'arrived'])
+    })
+
     test('are delivered before the end when the peer sends and closes at once', async () => {
       await using both = await pair()
       for (let i = 0; i < 500; i++) both.dialler.channel.send([pattern(1000, i)])
