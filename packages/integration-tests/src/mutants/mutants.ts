@@ -140,9 +140,9 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/receiver-machine.ts`,
-        find: "received: this.#received,\n      durable: this.#durable,\n      applied: this.#applied,\n    }\n    return [{ kind: 'send'",
+        find: 'received: this.#received,\n      durable: this.#durable,\n      applied: this.#applied,\n    }\n    return [isAwaited',
         replace:
-          "received: this.#received,\n      durable: this.#received,\n      applied: this.#applied,\n    }\n    return [{ kind: 'send'",
+          'received: this.#received,\n      durable: this.#received,\n      applied: this.#applied,\n    }\n    return [isAwaited',
       },
     ],
   },
