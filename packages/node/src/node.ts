@@ -14,9 +14,7 @@ import {
   LOCAL_SLOT,
   ORIGIN,
   UnderstudyError,
-  randomId,
   type Exposure,
-  type Listener,
   type LogFormat,
   type LogPoint,
   type Position,
@@ -25,7 +23,7 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { LIMITS, type TableDigest, type TableRows } from '@understudy/protocol'
+import { type TableDigest, type TableRows } from '@understudy/protocol'
 import {
   snapshotOf,
   type CommitMeasuresSnapshot,
@@ -33,21 +31,17 @@ import {
   type WriteOptions,
   type AckPolicy,
 } from '@understudy/replication'
-import { serveClient, type ClientSession } from '@understudy/server'
-import { importDatabase, lockDirectory, type DirectoryLock } from '@understudy/sqlite'
+import { lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
-import { clientHandlers } from './client-handlers.ts'
+import { checkState, followerState, forgetBeginning, leaderState, prepareLeader } from './beginnings.ts'
+import { Entrance } from './entrance.ts'
 import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
-import { checkSidecar, generationPaths, noteSidecar, removeOtherGenerations } from './layout.ts'
 import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
-import { acceptChannel, type Purposes } from './listener.ts'
-import { Strangers } from './strangers.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
 import {
-  CONNECTION_LIMITS,
   resolveOptions,
   startAborted,
   throwIfAborted,
@@ -58,7 +52,6 @@ import {
 import { closedError, unlessAborted, withData, type ReadSource } from './reads.ts'
 import {
   bootstrapStatus,
-  certificateReport,
   errorStatus,
   followingStatus,
   leadingStatus,
@@ -66,7 +59,7 @@ import {
   type NodeStatus,
 } from './status.ts'
 import { ownedElsewhere } from './sidecar.ts'
-import { readNodeState, removeNodeState, writeNodeState, type NodeState } from './state-file.ts'
+import { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
 /**
  * Starts a node. A leader resolves once it takes writes; a follower once it has data to read, which for an empty
@@ -93,14 +86,12 @@ class ComposedNode implements UnderstudyNode {
   readonly #settings: Settings
   readonly #lock: DirectoryLock
   readonly #views: FrozenViews
-  readonly #clients = new Set<ClientSession>()
+  readonly #entrance: Entrance
   readonly #source: ReadSource
   #cluster = ''
   #data: NodeData | undefined
   #leading: LeaderRole | undefined
   #following: FollowerRole | undefined
-  #listener: Listener | undefined
-  #strangers: Strangers | undefined
   #failure: UnderstudyError | undefined
   #closing: Promise<void> | undefined
   /** A leader's first start, not yet finished. */
@@ -112,6 +103,12 @@ class ComposedNode implements UnderstudyNode {
     this.#settings = settings
     this.#lock = lock
     this.#views = new FrozenViews(settings.clock)
+    this.#entrance = new Entrance(settings, {
+      node: this,
+      isClosing: () => this.#closing !== undefined,
+      leading: () => this.#leadingOrThrow(),
+      log: () => this.#currentData?.log,
+    })
     this.#source = {
       name: settings.name,
       clock: settings.clock,
@@ -127,7 +124,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   get address(): string | undefined {
-    return this.#listener?.address
+    return this.#entrance.address
   }
 
   get applied(): LogPoint {
@@ -141,7 +138,7 @@ class ComposedNode implements UnderstudyNode {
   async start(): Promise<void> {
     const { files, directory } = this.#settings
     const state = readNodeState(files, directory)
-    if (state !== undefined) this.#checkState(state)
+    if (state !== undefined) checkState(this.#settings, state)
     if (this.role === 'leader') await this.#startLeader(state)
     else await this.#startFollower(state)
   }
@@ -171,21 +168,15 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async mark(): Promise<LogPoint> {
-    const leading = this.#leadingOrError()
-    if ('code' in leading) throw leading
-    return leading.mark()
+    return this.#leadingOrThrow().mark()
   }
 
   async switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint> {
-    const leading = this.#leadingOrError()
-    if ('code' in leading) throw leading
-    return leading.switchFormat(format)
+    return this.#leadingOrThrow().switchFormat(format)
   }
 
   async setAcks(policy: Partial<AckPolicy> | string, options: SetAcksOptions = {}): Promise<LogPoint> {
-    const leading = this.#leadingOrError()
-    if ('code' in leading) throw leading
-    return leading.setAcks(policy, options)
+    return this.#leadingOrThrow().setAcks(policy, options)
   }
 
   digest(at: Position, options: DigestOptions = {}): Promise<TableDigest[]> {
@@ -248,7 +239,6 @@ class ComposedNode implements UnderstudyNode {
 
   status(): NodeStatus {
     const { leader, credentials } = this.#settings
-    const listener = this.#listener
     const data = this.#currentData
     const view = this.#following?.view
     const snapshot = this.#following?.snapshot
@@ -258,14 +248,12 @@ class ComposedNode implements UnderstudyNode {
       cluster: this.cluster,
       role: this.role,
       state: this.#state(),
-      address: this.address,
+      ...this.#entrance.status(),
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
       following: view && followingStatus(view.following.report(), leader),
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
       ...(this.#leading && data && leadingStatus(this.#leading, this.#settings)),
       failure: errorStatus(this.#failure),
-      connections: listener && { clients: this.#clients.size, strangers: this.#strangers?.count ?? 0 },
-      certificate: listener && certificateReport(listener),
       credentialsProblem: errorStatus(credentials?.problem),
       uncheckpointedBytes: uncheckpointedBytes(data),
     }
@@ -294,31 +282,11 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async #startLeader(stored: NodeState | undefined): Promise<void> {
-    const { files, directory, importFrom, sidecar, format, random, setup } = this.#settings
-    const isFirst = (stored?.generation ?? 0) === 0
-    if (!isFirst && importFrom !== undefined) {
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `${directory} holds the data of node ${this.name} already; nothing was imported. Start without the import, or give an empty directory.`,
-      )
-    }
-    const state = isFirst
-      ? { cluster: randomId(random), node: this.name, generation: 1, led: true }
-      : (stored as NodeState)
-    const paths = generationPaths(directory, state.generation, sidecar)
+    const { files, directory, format } = this.#settings
+    const { state, isFirst } = leaderState(this.#settings, stored)
     this.#cluster = state.cluster
-    if (isFirst) {
-      this.#isBeginning = true
-      writeNodeState(files, directory, { ...state, generation: 0, led: false })
-      // What an interrupted first start left: nothing was ever acknowledged from it.
-      removeOtherGenerations(files, directory, [])
-      files.makeDirectory(paths.directory)
-      if (sidecar !== undefined) noteSidecar(files, paths.directory, sidecar)
-      if (importFrom !== undefined) await importDatabase({ from: importFrom, to: paths.database, setup })
-      throwIfAborted(this.#settings)
-    } else {
-      checkSidecar(files, paths.directory, sidecar)
-    }
+    this.#isBeginning = isFirst
+    const paths = await prepareLeader(this.#settings, state, isFirst)
     this.#data = await openNodeData(paths, this.#settings, (error) => this.#fail(error))
     if (isFirst) format.inspect?.(this.#data.storage.connection)
     writeNodeState(files, directory, { ...state, led: true })
@@ -326,94 +294,23 @@ class ComposedNode implements UnderstudyNode {
       this.#fail(error),
     )
     throwIfAborted(this.#settings)
-    await this.#listen()
+    await this.#entrance.open()
     this.#isBeginning = false
   }
 
   async #startFollower(stored: NodeState | undefined): Promise<void> {
-    const { files, directory, name, signal, replaceLeader } = this.#settings
-    if (stored?.led === true && replaceLeader !== true) {
-      throw new UnderstudyError(
-        'DIRECTORY_OF_LEADER',
-        `${directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or keep a copy and use an empty directory for a follower.`,
-        { directory },
-      )
-    }
-    const state =
-      stored !== undefined && stored.generation > 0
-        ? stored
-        : { cluster: '', node: name, generation: 0, led: false }
-    if (state !== stored) writeNodeState(files, directory, state)
+    const { name, signal } = this.#settings
+    const state = followerState(this.#settings, stored)
     const following = new FollowerRole(state, this.#views, this.#settings, (error) => this.#fail(error))
     this.#following = following
-    await this.#listen()
+    await this.#entrance.open()
     await unlessAborted(following.start(), signal, () => startAborted(name, signal))
   }
 
-  #checkState(state: NodeState): void {
-    const { directory, role, replaceLeader } = this.#settings
-    // Nothing is in it yet: an interrupted first start of whatever it was to be.
-    if (state.generation === 0) return
-    // All of it is to be replaced, its name too: another node may lead under that name by now.
-    if (state.led && replaceLeader === true) return
-    if (state.node !== this.name) {
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `${directory} belongs to node ${state.node}, not to ${this.name}; nothing was changed. Use its name, or another directory.`,
-      )
-    }
-    if (role === 'leader' && !state.led) {
-      throw new UnderstudyError(
-        'INVALID_ARGUMENT',
-        `${directory} belongs to a follower of cluster ${state.cluster}; starting it as a leader would part it from its cluster. Nothing was changed. Start it with the address of its leader.`,
-      )
-    }
-  }
-
-  async #listen(): Promise<void> {
-    const { listen, transport, emit, credentials, connections } = this.#settings
-    if (listen === undefined) return
-    const purposes = this.#purposes()
-    const { max, perAddressMax, strangersMax } = { ...CONNECTION_LIMITS, ...connections }
-    const strangers = (this.#strangers = new Strangers(strangersMax))
-    this.#listener = await transport.listen(
-      listen,
-      (channel) => void acceptChannel(channel, purposes, strangers, this.#settings),
-      {
-        frameBytesMax: LIMITS.helloBytesMax,
-        channelsMax: max,
-        channelsPerAddressMax: perAddressMax,
-        authenticated: credentials !== undefined,
-      },
-    )
-    emit({ kind: 'listening', address: this.#listener.address })
-  }
-
-  #purposes(): Purposes {
-    const leading = (): LeaderRole => {
-      const found = this.#leadingOrError()
-      if ('code' in found) throw found
-      return found
-    }
-    return {
-      replicate: (connection, hello) => leading().acceptFollower(connection, hello),
-      snapshot: (connection, hello) => leading().serveSnapshot(connection, hello),
-      client: (connection, hello, peer) => {
-        if (this.#closing !== undefined) throw closedError(this.name)
-        const log = this.#currentData?.log
-        const { cluster, name: node } = this
-        const identity = { cluster, node, history: log?.history ?? [], end: log?.end ?? ORIGIN }
-        const { clock, emit } = this.#settings
-        const session = serveClient(connection, hello, clientHandlers(this), {
-          clock,
-          identity,
-          ...(peer && { roles: peer.roles }),
-          onUnexpectedError: (error) => emit({ kind: 'requestFailed', error }),
-        })
-        this.#clients.add(session)
-        void session.ended.then(() => this.#clients.delete(session))
-      },
-    }
+  #leadingOrThrow(): LeaderRole {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    return leading
   }
 
   /** The leading part, or why this node takes no writes. */
@@ -436,11 +333,11 @@ class ComposedNode implements UnderstudyNode {
     const steps: (() => unknown)[] = [
       () => this.#leading?.close(),
       () => this.#following?.close(),
-      () => Promise.all([...this.#clients].map((session) => session.close())),
-      () => this.#listener?.close(),
+      () => this.#entrance.endClients(),
+      () => this.#entrance.close(),
       () => this.#views.close(),
       () => this.#data?.close(),
-      () => this.#forgetBeginning(),
+      () => this.#isBeginning && forgetBeginning(this.#settings),
       () => this.#lock.release(),
       () => this.#settings.events.close(),
     ]
@@ -453,15 +350,6 @@ class ComposedNode implements UnderstudyNode {
       }
     }
     if (errors.length > 0) throw errors[0]
-  }
-
-  /** Removes what a first start of a leader made that did not come to its end. */
-  #forgetBeginning(): void {
-    if (!this.#isBeginning) return
-    const { files, directory } = this.#settings
-    writeNodeState(files, directory, { cluster: '', node: this.name, generation: 0, led: false })
-    removeOtherGenerations(files, directory, [])
-    removeNodeState(files, directory)
   }
 }
 
