@@ -54,6 +54,8 @@ export class AckTracker {
   #limits: TrackerLimits
   readonly #members = new Map<string, Member>()
   readonly #standings = new Map<string, Standing>()
+  /** The same ones by the rules that were asked for: mostly it is one, many times for each group, and its text costs more than the answer. */
+  #byRule = new WeakMap<AckRule, Standing>()
   #end: Lsn = 0
 
   constructor(limits: TrackerLimits) {
@@ -219,12 +221,17 @@ export class AckTracker {
   }
 
   #standingOf(rule: AckRule): Standing {
+    const before = this.#byRule.get(rule)
+    if (before !== undefined) return before
     const key = formatRule(rule)
     const known = this.#standings.get(key)
-    if (known !== undefined) return known
-    if (this.#standings.size >= STANDINGS_MAX) this.#standings.clear()
-    const standing: Standing = { rule, chosen: [], satisfied: 0 }
+    if (known === undefined && this.#standings.size >= STANDINGS_MAX) {
+      this.#standings.clear()
+      this.#byRule = new WeakMap()
+    }
+    const standing = known ?? { rule, chosen: [], satisfied: 0 }
     this.#standings.set(key, standing)
+    this.#byRule.set(rule, standing)
     return standing
   }
 }

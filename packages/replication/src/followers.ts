@@ -69,9 +69,14 @@ export class Followers {
 
   /** The leader's durable end or high watermark moved. */
   wake(): void {
-    const { log, clock } = this.#context
+    const { log, clock, isAwaited } = this.#context
     this.#ages.note(log.durable, clock.monotonic())
-    for (const session of this.#sessions.values()) session.wake()
+    // Those that writes wait for come first: every write to a socket takes its time.
+    const others: FollowerSession[] = []
+    for (const session of this.#sessions.values())
+      if (isAwaited?.(session.name) === true) session.wake(true)
+      else others.push(session)
+    for (const session of others) session.wake(false)
   }
 
   /** Tells what changed of followers by the ack rule in force: it may be another one, or time has passed. */

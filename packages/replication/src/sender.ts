@@ -104,8 +104,8 @@ export interface FollowerSession {
   readonly formats: readonly FormatVersion[]
   status(): FollowerStatus
   standing(): FollowerStanding
-  /** The leader's durable end or high watermark moved. */
-  wake(): void
+  /** The leader's durable end or high watermark moved. `isAwaited`: writes wait for this follower's ack; default as the context says. */
+  wake(isAwaited?: boolean): void
   close(error?: UnderstudyError): void
 }
 
@@ -269,11 +269,10 @@ class SenderDriver implements FollowerSession {
     return { name, state, syncState: this.#context.syncState?.(name) ?? 'async' }
   }
 
-  wake(): void {
-    const { log, highWatermark, isAwaited } = this.#context
-    const awaited = isAwaited?.(this.name) === true
-    this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark(), isAwaited: awaited })
-    if (awaited) this.#link.flush?.()
+  wake(isAwaited: boolean = this.#context.isAwaited?.(this.name) === true): void {
+    const { log, highWatermark } = this.#context
+    this.#step({ kind: 'progress', durable: log.durable, highWatermark: highWatermark(), isAwaited })
+    if (isAwaited) this.#link.flush?.()
   }
 
   close(error?: UnderstudyError): void {

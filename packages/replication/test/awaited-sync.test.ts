@@ -154,58 +154,57 @@ test('an awaited record is durable and acknowledged before the batch before it i
   await following.close()
 })
 
-test('a leader sends at once what it waits for, and gathers the rest until the end of the turn', async () => {
+test('a leader sends at once, and first, what it waits for, and gathers the rest until the end of the turn', async () => {
   const world = new World()
   const { log, leadership } = await world.leader('a')
-  const clock = world.clock.view()
+  const { pipeline } = leadership
   const told: string[] = []
-  let isAwaited = false
-  const link: Link = {
-    remote: 'b',
+  const linkOf = (name: string): Link => ({
+    remote: name,
     start: () => undefined,
     send: ({ type }) => {
-      told.push(type)
+      told.push(`${type} ${name}`)
       return true
     },
-    flush: () => void told.push('flush'),
+    flush: () => void told.push(`flush ${name}`),
     pause: () => undefined,
     resume: () => undefined,
     close: () => undefined,
-  }
-  const { pipeline } = leadership
+  })
   const formats = [{ id: FORMAT.id, version: FORMAT.version }]
+  const awaited = new Set<string>()
   const followers = new Followers({
     log,
     cluster: 'c',
     node: 'a',
-    clock,
+    clock: world.clock.view(),
     formats,
     highWatermark: () => pipeline.highWatermark,
-    isAwaited: () => isAwaited,
+    isAwaited: (name) => awaited.has(name),
     onMustStopLeading: () => undefined,
   })
-  const versions = { versionMin: PROTOCOL_VERSION_MIN, versionMax: PROTOCOL_VERSION }
-  const end = { epoch: 0, lsn: 0, crc: 0 }
-  followers.accept(link, {
-    type: 'hello',
-    ...versions,
-    purpose: 'replicate',
-    cluster: 'c',
-    node: 'b',
-    history: [],
-    end,
-    formats,
-  })
+  for (const node of ['c', 'b'])
+    followers.accept(linkOf(node), {
+      type: 'hello',
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION,
+      purpose: 'replicate',
+      cluster: 'c',
+      node,
+      history: [],
+      end: { epoch: 0, lsn: 0, crc: 0 },
+      formats,
+    })
   const write = async (key: string): Promise<string[]> => {
+    await world.clock.advance(100)
     await world.clock.complete(pipeline.write((tx) => tx.set(key, '1')))
     told.length = 0
     followers.wake()
     return [...told]
   }
-  await world.clock.advance(100)
-  expect(await write('gathered')).toEqual(['records'])
-  isAwaited = true
-  expect(await write('awaited')).toEqual(['records', 'flush'])
+  expect(await write('gathered')).toEqual(['records c', 'records b'])
+  awaited.add('b')
+  expect(await write('awaited')).toEqual(['records b', 'flush b', 'records c'])
   followers.close()
 })
 
