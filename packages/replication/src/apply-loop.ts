@@ -45,6 +45,8 @@ export interface ApplyLoopOptions<C, T> {
   readonly onMarker?: (point: LogPoint) => void
 }
 
+const EMPTY = new Uint8Array(0)
+
 interface Engaged<C> {
   readonly format: LogFormat<C>
   readonly applier: Applier
@@ -184,6 +186,33 @@ export class ApplyLoop<C, T> {
     }
   }
 
+  /**
+   * Runs `body` with the way to undo payloads of a format, in one transaction that also sets the position back to `point`; then
+   * what waits is forgotten. A throw leaves everything as it was.
+   */
+  rewind(formatId: number, point: LogPoint, body: (undo: (payload: Uint8Array) => void) => void): void {
+    if (this.#failure !== undefined) throw this.#failure
+    if (formatId === FORMAT_CONTROL && this.#storage.physical) {
+      this.#storage.settle(point)
+      return this.reset()
+    }
+    if (formatId !== FORMAT_CONTROL) this.#engage(formatId, { ...point, format: formatId, payload: EMPTY })
+    this.#storage.begin()
+    try {
+      body((payload) => {
+        const { applier } = this.#prepared()
+        applier.undo?.(payload)
+      })
+      this.#storage.mark(point)
+      this.#storage.commit()
+      this.#preparing = false
+    } catch (error) {
+      this.#rollBack()
+      throw error
+    }
+    this.reset()
+  }
+
   /** Forgets what waits and goes on above the storage's position, after the log was cut. */
   reset(): void {
     this.#waiting = []
@@ -281,13 +310,17 @@ export class ApplyLoop<C, T> {
       checkControl(transaction)
       return
     }
+    this.#prepared().applier.apply(transaction.payload)
+  }
+
+  #prepared(): Engaged<C> {
     const engaged = this.#engaged as Engaged<C>
     if (!engaged.prepared) {
       engaged.applier.prepare()
       engaged.prepared = true
       this.#preparing = true
     }
-    engaged.applier.apply(transaction.payload)
+    return engaged
   }
 
   /** A bad record takes the batch down with it: applies the good ones before it again, without it. */

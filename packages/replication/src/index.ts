@@ -100,6 +100,7 @@ export {
   type CommitMeasuresSnapshot,
   type HistogramSnapshot,
 } from './measures.ts'
+export { planUndo, undoTail, type UndoContext, type UndoPlan } from './undo.ts'
 export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 export {
   APPLY_LIMITS,

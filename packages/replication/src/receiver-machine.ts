@@ -67,12 +67,18 @@ export type ReceiverEvent =
   /** The log refused records of the leader; the log is unchanged. */
   | { readonly kind: 'appendFailed'; readonly error: UnderstudyError }
   | { readonly kind: 'applyFailed'; readonly error: UnderstudyError }
+  | { readonly kind: 'undone'; readonly applied: Lsn }
+  /** `SNAPSHOT_REQUIRED`: it needs pages. */
+  | { readonly kind: 'undoFailed'; readonly error: UnderstudyError }
   /** The log or the storage can take no more. */
   | { readonly kind: 'failed'; readonly error: UnderstudyError }
 
 export type ReceiverAction =
   | { readonly kind: 'dial'; readonly delayMs: number }
+  /** Cuts off what is not applied. */
   | { readonly kind: 'truncate'; readonly after: Lsn }
+  /** Undoes what is applied above, and cuts it off; ends in `undone` or `undoFailed`. */
+  | { readonly kind: 'undo'; readonly after: Lsn }
   /** `isAwaited`: the leader does nothing else until it is told of it. */
   | { readonly kind: 'sync'; readonly isAwaited?: boolean }
   | { readonly kind: 'apply'; readonly upTo: Lsn }
@@ -125,7 +131,7 @@ export type KnownLag = Omit<Lag, 'bytes'>
 export class ReceiverMachine {
   readonly #options: ReceiverMachineOptions
   readonly #backoff: Backoff
-  #phase: 'idle' | 'dialling' | 'greeting' | 'flowing' | 'over' = 'idle'
+  #phase: 'idle' | 'dialling' | 'undoing' | 'greeting' | 'flowing' | 'over' = 'idle'
   #state: ReceiverState = 'disconnected'
   #lastError: UnderstudyError | undefined
   #history: EpochHistory = []
@@ -218,6 +224,14 @@ export class ReceiverMachine {
         return this.#onClosed(event.error)
       case 'appendFailed':
         return [{ kind: 'close', error: event.error }, ...this.#disconnected(event.error)]
+      case 'undone':
+        this.#phase = 'dialling'
+        this.#applied = event.applied
+        return [{ kind: 'dial', delayMs: 0 }]
+      case 'undoFailed':
+        if (event.error.code === 'SNAPSHOT_REQUIRED')
+          return this.#requireSnapshot(event.error.message, 'FOLLOWER_AHEAD')
+        return this.#stop(afterFailedApply(event.error), event.error)
       case 'applyFailed':
         return this.#stop(afterFailedApply(event.error), event.error)
       case 'failed':
@@ -264,18 +278,19 @@ export class ReceiverMachine {
   }
 
   #onTruncate(after: Lsn): ReceiverAction[] {
-    if (this.#applied > after) {
-      return this.#requireSnapshot(
-        `This node has applied records up to LSN ${this.#applied}; the leader's history leaves its own after LSN ${after}.`,
-        'FOLLOWER_AHEAD',
-      )
-    }
-    this.#phase = 'dialling'
     this.#received = after
     this.#durable = Math.min(this.#durable, after)
     this.#awaited = 0
     this.#awaitedShown = 0
     this.#highWatermark = 0
+    if (this.#applied > after) {
+      this.#phase = 'undoing'
+      return [
+        { kind: 'close', error: undefined },
+        { kind: 'undo', after },
+      ]
+    }
+    this.#phase = 'dialling'
     return [
       { kind: 'close', error: undefined },
       { kind: 'truncate', after },

@@ -14,6 +14,7 @@
 import {
   FLAG_ASKS_RECEIVED,
   FLAG_AWAITS_ACKS,
+  epochAt,
   type Clock,
   type Log,
   type LogFormat,
@@ -58,6 +59,7 @@ import { aheadOfLog } from './physical.ts'
 import { checkLogMatchesStorage } from './redo.ts'
 import type { Link } from './sender.ts'
 import { Ticker } from './ticker.ts'
+import { planUndo, undoTail } from './undo.ts'
 import { formatVersion } from './format-versions.ts'
 import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 
@@ -81,6 +83,12 @@ export interface FollowOptions<C, T> {
   readonly defer?: Defer
   /** `snapshotRequired`, `diverged` and `stopped` are final and come with the error; so does `disconnected` when there is one. */
   readonly onState?: (state: ReceiverState, error: UnderstudyError | undefined) => void
+  /**
+   * Records of this node above `common`, through `end`, are about to go, because the leader's history does not have them: applied
+   * ones are undone, or the node must bootstrap. Whatever is to be kept of them must be durable when it returns; what it
+   * throws stops the node, with everything as it was. It may come again for the same records after a crash.
+   */
+  readonly onLosing?: (common: LogPoint, end: LogPoint) => void
   /** After each batch. */
   readonly onApplied?: (point: LogPoint) => void
   readonly onMarker?: (point: LogPoint) => void
@@ -113,6 +121,7 @@ class ReceiverDriver<C, T> implements Following {
   readonly #options: FollowOptions<C, T>
   readonly #defer: Defer
   readonly #machine: ReceiverMachine
+  readonly #applyLimits: ApplyLimits
   readonly #loop: ApplyLoop<C, T>
   readonly #waiters: AppliedWaiters
   readonly #awaitedSync: AwaitedSync
@@ -146,11 +155,12 @@ class ReceiverDriver<C, T> implements Following {
       unsyncedBytesMax: 4 * link.windowBytes,
       random: options.random,
     })
+    this.#applyLimits = withDefaults(APPLY_LIMITS, options.applyLimits)
     this.#loop = new ApplyLoop({
       storage,
       formats,
       clock,
-      ...(options.applyLimits && { limits: options.applyLimits }),
+      limits: this.#applyLimits,
       ...(options.onMarker && { onMarker: options.onMarker }),
     })
     this.#waiters = new AppliedWaiters(log, clock, () => storage.applied)
@@ -228,6 +238,8 @@ class ReceiverDriver<C, T> implements Following {
         return
       case 'truncate':
         return this.#truncate(action.after)
+      case 'undo':
+        return this.#track(this.#undo(action.after))
       case 'sync':
         return action.isAwaited === true ? this.#syncAwaited() : this.#track(this.#sync())
       case 'apply':
@@ -397,8 +409,31 @@ class ReceiverDriver<C, T> implements Following {
     })
   }
 
+  async #undo(after: Lsn): Promise<void> {
+    const { log, storage } = this.#options
+    const context = { ...this.#options, transactionBytesMax: this.#applyLimits.transactionBytesMax }
+    try {
+      this.#losing(after)
+      this.#applyUpTo = Math.min(this.#applyUpTo, after)
+      await undoTail(context, this.#loop, planUndo(context, after), after)
+    } catch (error) {
+      const known = asFailure(error, 'STORAGE_FAILED', 'What was applied could not be undone')
+      return this.#step({ kind: log.failure === undefined ? 'undoFailed' : 'failed', error: known })
+    }
+    this.#waiters.notify()
+    this.#step({ kind: 'undone', applied: storage.applied.lsn })
+  }
+
+  #losing(after: Lsn): void {
+    const { log, onLosing } = this.#options
+    if (onLosing === undefined || log.end.lsn <= after) return
+    const epoch = epochAt(log.history, after)?.number ?? 0
+    onLosing({ epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, log.end)
+  }
+
   #truncate(after: Lsn): void {
     try {
+      this.#losing(after)
       this.#options.log.truncateAfter(after)
       this.#applyUpTo = Math.min(this.#applyUpTo, after)
       this.#loop.reset()

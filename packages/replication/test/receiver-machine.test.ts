@@ -95,7 +95,10 @@ function eventOf(command: Command): ReceiverEvent {
     case 'due':
     case 'tick':
       return { kind: name }
+    case 'undone':
+      return { kind: 'undone', applied: command.number('applied') }
     case 'dialFailed':
+    case 'undoFailed':
     case 'appendFailed':
     case 'applyFailed':
     case 'failed':

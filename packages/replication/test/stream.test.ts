@@ -1,5 +1,5 @@
 import { FLAG_CONTINUES, ORIGIN, UnderstudyError } from '@understudy/contracts'
-import { MemoryStorage } from '@understudy/testkit'
+import { MemoryStorage, memoryFormat } from '@understudy/testkit'
 import { describe, expect, test } from 'vitest'
 import { outcomeOf } from './support/pipeline.ts'
 import type { Link } from '../src/index.ts'
@@ -298,16 +298,73 @@ describe('histories that part', () => {
     expect(rejoined.log.read(1)).toEqual(next.log.read(1))
   })
 
-  test('a tail that was applied needs a snapshot, and everything is kept', async () => {
+  /** A leader after a promotion, and a former follower of the one before that has applied what it lacks. */
+  async function parted(lost: readonly string[]) {
     const { world, leader, follower } = await pair()
     await world.clock.complete(leader.set('a', '1'))
     await world.converge(leader, follower)
     const promoted = copyOf(leader)
-    await world.clock.complete(leader.set('a', 'lost'))
+    for (const value of lost) await world.clock.complete(leader.set('a', value))
     await world.converge(leader, follower)
     await world.clock.complete(follower.following.close())
+    return { world, leader, follower, promoted, common: promoted.log.end }
+  }
+
+  test('a tail that was applied is undone, and what is lost is told first', async () => {
+    const { world, leader, follower, promoted, common } = await parted(['lost', 'lost too'])
     const next = await world.leader('d', promoted)
-    const rejoined = world.follower('b', 'd', follower)
+    for (const key of ['b', 'c', 'd']) await world.clock.complete(next.set(key, 'new'))
+    const told: unknown[] = []
+    const rejoined = world.follower('b', 'd', follower, {
+      onLosing: (from, to) => {
+        expect(rejoined.storage.get('a')).toBe('lost too')
+        told.push([from, to])
+      },
+    })
+    const lateToken = rejoined.following.waitForApplied({ ...leader.log.end })
+    lateToken.catch(() => undefined)
+    await world.converge(next, rejoined)
+    expect(told).toEqual([[common, leader.log.end]])
+    expect(rejoined.storage.get('a')).toBe('1')
+    expect(rejoined.storage.digest()).toBe(next.storage.digest())
+    expect(rejoined.log.read(1)).toEqual(next.log.read(1))
+    expect(rejoined.states).toEqual(['catchup', 'streaming'])
+    // It goes on as any follower.
+    await world.clock.complete(next.set('a', '3'))
+    await world.converge(next, rejoined)
+    expect(rejoined.storage.get('a')).toBe('3')
+  })
+
+  test('the former leader itself comes back, with its epoch', async () => {
+    const { world, leader, promoted } = await parted(['lost'])
+    await world.clock.complete(leader.leadership.pipeline.close())
+    world.network.crash('a')
+    const next = await world.leader('d', promoted)
+    for (const key of ['b', 'c', 'd']) await world.clock.complete(next.set(key, 'new'))
+    const rejoined = world.follower('a', 'd', leader)
+    await world.converge(next, rejoined)
+    expect(rejoined.storage.digest()).toBe(next.storage.digest())
+    expect(rejoined.log.history).toEqual(next.log.history)
+  })
+
+  test('nothing is undone when what is lost cannot be kept', async () => {
+    const { world, follower, promoted } = await parted(['lost'])
+    await world.leader('d', promoted)
+    const rejoined = world.follower('b', 'd', follower, {
+      onLosing: () => {
+        throw new UnderstudyError('DISK_FULL', 'no space')
+      },
+    })
+    await world.clock.runUntil(() => rejoined.states.length > 0, { withinMs: 1000 })
+    expect(rejoined.states).toEqual(['stopped DISK_FULL'])
+    expect(rejoined.storage.get('a')).toBe('lost')
+    expect(rejoined.log.end.lsn).toBe(rejoined.storage.applied.lsn)
+  })
+
+  test('a tail that cannot be undone needs a snapshot, and everything is kept', async () => {
+    const { world, follower, promoted } = await parted(['lost'])
+    const next = await world.leader('d', promoted)
+    const rejoined = world.follower('b', 'd', follower, { formats: [memoryFormat({ pagesKey: 'a' })] })
     await world.clock.runUntil(() => rejoined.states.length > 0, { withinMs: 1000 })
     expect(rejoined.states).toEqual(['snapshotRequired FOLLOWER_AHEAD'])
     expect(rejoined.storage.get('a')).toBe('lost')

@@ -20,6 +20,8 @@ export interface MemoryFormatOptions {
   readonly id?: number
   /** Logical: a group with more changes becomes several payloads. Default no limit. */
   readonly changesPerPayloadMax?: number
+  /** Logical: what changes this key cannot be undone. Default none. */
+  readonly pagesKey?: string
   /** Physical: a group with more changes becomes none, so that only a base helps. Default no limit. */
   readonly changesMax?: number
 }
@@ -37,6 +39,12 @@ export function memoryFormat(options: MemoryFormatOptions = {}): LogFormat<Memor
     version: 1,
     recorder: (connection) => new MemoryRecorder(connection, id, changesPerPayloadMax),
     applier: (connection) => new MemoryApplier(connection, id, name),
+    needsPages: (payload) => {
+      const changes = decodeChanges(payload, id)
+      return changes.some(({ key }) => key === options.pagesKey)
+        ? `it changes ${options.pagesKey}`
+        : undefined
+    },
     describe: (payload) => decodeChanges(payload, id).map(describeChange),
   }
 }
@@ -140,6 +148,22 @@ class MemoryApplier implements Applier {
       }
       if (after === undefined) this.#connection.delete(key)
       else this.#connection.set(key, after)
+    }
+  }
+
+  undo(payload: Uint8Array): void {
+    this.#checkTransaction('undo')
+    if (this.#connection.preparedFor !== this.#name)
+      throw new UnderstudyError('INVALID_ARGUMENT', 'Applier.undo needs prepare first.')
+    for (const { key, before, after } of decodeChanges(payload, this.#id).toReversed()) {
+      if (this.#connection.get(key) !== after)
+        throw new UnderstudyError(
+          'DIVERGED',
+          `The key ${JSON.stringify(key)} does not hold what the record left; nothing was undone.`,
+          { key },
+        )
+      if (before === undefined) this.#connection.delete(key)
+      else this.#connection.set(key, before)
     }
   }
 
