@@ -1,1 +1,28 @@
-export {}
+/** Who leads, and what becomes of what a former leader alone had. */
+export type { LostChange, LostRow, SqlValue } from './lost-tail/changes.ts'
+export {
+  classify,
+  type Classification,
+  type ClassifiedChange,
+  type ClassifiedTransaction,
+  type ReadRows,
+  type Verdict,
+} from './lost-tail/classify.ts'
+export { exportLostTail, type ExportLostTailOptions } from './lost-tail/export.ts'
+export type { LostTailHeader } from './lost-tail/file-format.ts'
+export {
+  discardLostTail,
+  findLostTail,
+  listLostTails,
+  noteApplied,
+  type AppliedNote,
+  type LostTailFile,
+} from './lost-tail/files.ts'
+export { statementsFor, type ApplyStatement } from './lost-tail/statements.ts'
+export {
+  readLostTail,
+  type LostLevel,
+  type LostTail,
+  type LostTransaction,
+  type TailFormat,
+} from './lost-tail/transactions.ts'
