@@ -173,6 +173,31 @@ const format: LogFormat<SqliteConnection> = rowFormat()
 assert.equal(format.id, 1)
 assert.equal(format.name, 'row')
 `,
+  '@understudy/failover': `
+import { classify, exportLostTail, listLostTails, readLostTail, statementsFor, type LostTail } from '@understudy/failover'
+import { nodeFiles, openLog } from '@understudy/log'
+import { systemClock, systemRandom, ORIGIN } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+const folder = mkdtempSync(join(tmpdir(), 'understudy-failover-'))
+const files = nodeFiles()
+const log = openLog({ directory: join(folder, 'log'), files, clock: systemClock(), random: systemRandom() })
+log.startEpoch({ runId: '0123456789abcdef', leader: 'a', committedAtMs: 0 })
+log.append([{ format: 9, flags: 0, committedAtMs: 0, payload: Buffer.from('what') }])
+log.syncNow()
+const directory = join(folder, 'lost-tail')
+exportLostTail({ files, directory, log, cluster: 'c', node: 'a', common: ORIGIN, end: log.end, nowMs: 0 })
+const [file] = listLostTails(files, directory)
+assert(file)
+const tail: LostTail = readLostTail(files, file.path, [])
+assert.equal(tail.transactions.length, 1)
+const compared = await classify(tail, () => Promise.resolve([]))
+assert.deepEqual(statementsFor(compared), [])
+await log.close()
+rmSync(folder, { recursive: true })
+`,
   '@understudy/sockets': `
 import { Admission, certificates, isLoopback, parseAddress, type TlsOptions } from '@understudy/sockets'
 import { systemClock } from '@understudy/contracts'

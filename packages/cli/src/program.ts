@@ -13,6 +13,7 @@ import { addDemoCommand } from './commands/demo.ts'
 import { addForgetCommand } from './commands/forget.ts'
 import { addExposureCommand } from './commands/exposure.ts'
 import { addLogCommand } from './commands/log.ts'
+import { addLostTailCommand } from './commands/lost-tail.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
 import { addSwitchFormatCommand } from './commands/switch-format.ts'
@@ -51,6 +52,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addSqlCommand,
     addVerifyCommand,
     addLogCommand,
+    addLostTailCommand,
     addSlotsCommand,
     addForgetCommand,
     addExposureCommand,

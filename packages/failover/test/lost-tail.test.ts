@@ -358,7 +358,7 @@ test('a row that changes between comparing and applying undoes the whole write',
   for (const meanwhile of [
     `update note set n = 5 where id = 1`,
     `delete from note where id = 1`,
-    `delete from note where id = 2`,
+    `update note set n = 5 where id = 2`,
     `insert into note values (3, 'theirs', 0)`,
   ]) {
     const db = database(`insert into note values (1, 'one', 1), (2, 'two', 2)`)
@@ -409,6 +409,31 @@ test('what is no plain row is never applied, nor what may rest on it', async () 
   expect((await outlines(group(insert({ id: 5 }, 'nowhere'))))[0]).toBe(
     'skip: insert in nowhere: there is no table nowhere',
   )
+})
+
+test('triggers of the new history are not run again by what they did in the old one', async () => {
+  const db = database('create trigger t after insert on note begin select 1; end')
+  const { transactions } = await classify(
+    tailOf([group(insert({ id: 1, body: 'x', n: 1 })), group(remove({ id: 2, body: 'x', n: 1 }))]),
+    reading(db),
+  )
+  expect(transactions.map(({ decision, reason }) => [decision, reason])).toEqual([
+    ['skip', 'triggers of table note would run again; what they did is in the tail'],
+    ['nothing', undefined],
+  ])
+})
+
+test('rows that an action takes along are no conflict', async () => {
+  const db = database(`create table child (id integer primary key, note references note on delete cascade);
+    insert into note values (1, 'x', 1); insert into child values (5, 1); pragma foreign_keys = on`)
+  const child = { table: 'child', key: ['id'], deletes: [{ id: 5, note: 1 }], updates: [], inserts: [] }
+  const classification = await classify(
+    tailOf([group(remove({ id: 1, body: 'x', n: 1 }), child)]),
+    reading(db),
+  )
+  expect(outline(classification)).toEqual(['apply: clean clean'])
+  write(db, classification)
+  expect([rows(db), db.prepare('select * from child').all()]).toEqual([[], []])
 })
 
 test('values are the same only with their types', async () => {

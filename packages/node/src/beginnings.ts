@@ -86,13 +86,13 @@ export function forgetBeginning({ files, directory, name }: Settings): void {
 
 /** The state that a follower starts with. Throws `DIRECTORY_OF_LEADER`. */
 export function followerState(
-  { files, directory, name, replaceLeader }: Settings,
+  { files, directory, name, replaceLeader, rejoin }: Settings,
   stored: NodeState | undefined,
 ): NodeState {
-  if (stored?.led === true && replaceLeader !== true) {
+  if (stored?.led === true && replaceLeader !== true && rejoin !== true) {
     throw new UnderstudyError(
       'DIRECTORY_OF_LEADER',
-      `${directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or keep a copy and use an empty directory for a follower.`,
+      `${directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or with rejoin: what it alone has is then kept in a file of its own.`,
       { directory },
     )
   }

@@ -15,6 +15,7 @@ import {
 } from '@understudy/contracts'
 
 export interface CheckpointedStorage {
+  readonly applied: { readonly lsn: number }
   readonly uncheckpointedBytes: number
   checkpoint(): Promise<LogPoint | undefined>
 }
@@ -94,6 +95,8 @@ export class Checkpointer implements AsyncDisposable {
     try {
       const point = await storage.checkpoint()
       if (point === undefined || this.#closed || log.failure !== undefined) return
+      // What it was of was undone meanwhile: the log goes on with other records at these numbers.
+      if (point.lsn > storage.applied.lsn) return
       log.slots.advance(LOCAL_SLOT, this.keepsFrom(point.lsn))
       await this.#options.beforeCollect?.()
       if (this.#closed || log.failure !== undefined) return

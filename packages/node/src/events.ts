@@ -24,6 +24,8 @@ export type NodeEvent =
     }
   | { readonly kind: 'redo'; readonly applied: LogPoint; readonly upTo: number }
   | { readonly kind: 'snapshot'; readonly progress: SnapshotProgress }
+  /** What this node alone had, above `common`, stands in a file of its own, durable: it is about to be undone or replaced. */
+  | { readonly kind: 'lostTail'; readonly path: string; readonly common: string; readonly end: string }
   /** A follower's log is damaged: what is there is kept, and a snapshot of the leader replaces it. */
   | { readonly kind: 'damaged'; readonly error: UnderstudyError }
   | { readonly kind: 'snapshotRetry'; readonly error: UnderstudyError; readonly delayMs: number }

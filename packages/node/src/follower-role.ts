@@ -9,7 +9,9 @@
  *    served data goes on asking for a snapshot until it is closed: its leader may be away for long.
  * 2. A log that is damaged below what was synced is not guessed about: the generation is kept, with a note of what was
  *    found, and a snapshot of the leader takes its place. Only a leader has nobody to get it from.
- * 3. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
+ * 3. A former leader that rejoins is read from only once its leader said what they have in common, and what it alone had is kept
+ *    and undone. Its data is replaced by a snapshot only if what it alone had was kept, or a person said so.
+ * 4. `close` ends every phase: dialling, a snapshot, redo, streaming. What was received is kept for the next start.
  */
 import {
   LOCAL_SLOT,
@@ -29,6 +31,7 @@ import { dial, type Connection } from '@understudy/protocol'
 import { followLeader, redo, shownUpTo, type Following, type ReceiverState } from '@understudy/replication'
 import { checkReceived } from '@understudy/sqlite'
 import type { FrozenViews } from './frozen-views.ts'
+import { keepLostTail } from './lost-tails.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
 import { DIAL_TIMEOUT_MS, FRAME_BYTES_MAX, type Settings } from './options.ts'
@@ -60,6 +63,8 @@ export class FollowerRole {
   #view: FollowerView | undefined
   #applied: LogPoint = ORIGIN
   #hasServed = false
+  /** What this node alone had is in a file of its own. */
+  #isTailKept = false
   #arrived: PromiseWithResolvers<FollowerView> = expected()
   #phase: FollowerPhase
   #snapshot: SnapshotReport = { progress: undefined, lastError: undefined }
@@ -98,7 +103,7 @@ export class FollowerRole {
 
   /** What can be served now, if anything. */
   get view(): FollowerView | undefined {
-    return this.#view
+    return this.#state.led ? undefined : this.#view
   }
 
   /** Resolves once there is data to serve; rejects when following ended without. */
@@ -119,9 +124,9 @@ export class FollowerRole {
     await this.#leaveView()
   }
 
-  /** A former leader's data is never followed on: a snapshot replaces it. */
+  /** A former leader's data is followed on only when it rejoins. */
   get #needsSnapshot(): boolean {
-    return this.#state.generation === 0 || this.#state.led
+    return this.#state.generation === 0 || (this.#state.led && this.#settings.rejoin !== true)
   }
 
   async #run(): Promise<void> {
@@ -178,10 +183,22 @@ export class FollowerRole {
       await data.close()
       throw error
     }
-    this.#hasServed = true
-    this.#arrived.resolve(this.#view)
+    if (!this.#state.led) this.#arrive(this.#view)
     signal.addEventListener('abort', () => over.resolve('stopped'), { once: true })
     return over.promise
+  }
+
+  #arrive(view: FollowerView): void {
+    this.#hasServed = true
+    this.#arrived.resolve(view)
+  }
+
+  /** The leader said what they have in common, and nothing above it is left: from now on this is a follower's directory. */
+  #rejoined(): void {
+    const { files, directory } = this.#settings
+    this.#state = { ...this.#state, led: false }
+    writeNodeState(files, directory, this.#state)
+    if (this.#view !== undefined) this.#arrive(this.#view)
   }
 
   async #redo({ log, storage }: NodeData): Promise<void> {
@@ -215,11 +232,20 @@ export class FollowerRole {
       measures,
       ...(link && { link }),
       onMarker: (point: LogPoint) => this.#views.keep(point, () => storage.freeze()),
+      onLosing: (common, end) => {
+        keepLostTail(this.#settings, this.cluster, log, common, end)
+        this.#isTailKept = true
+      },
       onState: (state, error) => {
         this.#phase = state
         emit({ kind: 'state', state, error })
+        if (state === 'catchup' && this.#state.led) this.#rejoined()
         if (state === 'streaming') this.#removeOldGenerations()
-        if (state === 'diverged' || state === 'stopped') this.#failed(error ?? stoppedWithoutReason())
+        if (state === 'diverged' || state === 'stopped') {
+          const reason = error ?? stoppedWithoutReason()
+          this.#failed(reason)
+          this.#arrived.reject(reason)
+        }
         if (state === 'snapshotRequired' || state === 'diverged' || state === 'stopped') over(state)
       },
     })
@@ -246,7 +272,7 @@ export class FollowerRole {
       node: name,
       led,
       history: [],
-      ...(replaceLeader && { replaceLeader }),
+      replaceLeader: replaceLeader === true || this.#isTailKept,
     })
     const paths = generationPaths(directory, generation + 1)
     files.makeDirectory(paths.directory)
@@ -311,7 +337,8 @@ export class FollowerRole {
     const view = this.#view
     if (view === undefined) return
     this.#view = undefined
-    this.#arrived = expected()
+    // Nobody was given a view of a former leader's data: whoever waits goes on waiting.
+    if (!this.#state.led) this.#arrived = expected()
     await view.following.close()
     this.#applied = view.data.storage.applied
     this.#views.close()

@@ -14,7 +14,7 @@ export type {
   FollowingStatus,
   NodeStatus,
 } from './status.ts'
-export { readNodeState, type NodeState } from './state-file.ts'
+export { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
 export { generationPaths, type GenerationPaths } from './layout.ts'
 export {
   any,
@@ -39,3 +39,4 @@ export {
   type WriteResult,
 } from '@understudy/replication'
 export { Checkpointer, type CheckpointedStorage, type CheckpointerOptions } from './checkpointer.ts'
+export { lostTailDirectory } from './lost-tails.ts'

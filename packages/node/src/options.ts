@@ -82,6 +82,12 @@ export interface NodeOptions {
   readonly sidecarPollMs?: number
   /** Follower: this directory was a leader's, maybe of another name, and may be replaced by a snapshot all the same. Default false. */
   readonly replaceLeader?: boolean
+  /**
+   * Follower: this directory was a leader's, and joins the leader of now. What it alone has is written to a file of its folder
+   * `lost-tail` and undone, or, where that cannot be, replaced by the pages that differ. The start resolves once that is
+   * done. Default false.
+   */
+  readonly rejoin?: boolean
   readonly onEvent?: (event: NodeEvent) => void
   /** Gets the node before it starts, so that a monitor can tell what a start is doing. Use what `ObservedNode` names only. */
   readonly observe?: (node: ObservedNode) => void
@@ -218,7 +224,7 @@ function checkIdentity({ name, directory }: NodeOptions): void {
     throw invalid('directory is missing or empty; name a folder for the data of this node.')
 }
 
-function checkRole({ role, leader, importFrom, replaceLeader, shadow }: NodeOptions): void {
+function checkRole({ role, leader, importFrom, replaceLeader, rejoin, shadow }: NodeOptions): void {
   if (role !== 'leader' && role !== 'follower')
     throw invalid(`role is '${String(role)}'; use 'leader' or 'follower'.`)
   if (role === 'follower' && leader === undefined)
@@ -229,6 +235,8 @@ function checkRole({ role, leader, importFrom, replaceLeader, shadow }: NodeOpti
     throw invalid('only a leader imports a database; a follower gets a snapshot from its leader.')
   if (role === 'follower' && shadow !== undefined)
     throw invalid('only a leader records a shadow format; remove shadow.')
+  if (role === 'leader' && rejoin === true)
+    throw invalid('rejoin is for a node that is to follow; remove it, or use role: "follower".')
   if (role === 'leader' && replaceLeader === true)
     throw invalid('replaceLeader is for a node that is to follow; remove it, or use role: "follower".')
 }

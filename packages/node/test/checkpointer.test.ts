@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { Checkpointer, type CheckpointedStorage } from '../src/checkpointer.ts'
 
 class Storage implements CheckpointedStorage {
+  applied = { lsn: Number.MAX_SAFE_INTEGER }
   uncheckpointedBytes = 0
   readonly calls: PromiseWithResolvers<LogPoint | undefined>[] = []
 
@@ -121,4 +122,14 @@ test('close waits for the checkpoint under way, then nothing happens any more', 
   expect(storage.calls).toHaveLength(1)
   expect(clock.pending).toBe(0)
   expect(failures).toEqual([])
+})
+
+test('a checkpoint of what was undone meanwhile moves nothing', async () => {
+  const { clock, log, storage } = rig()
+  storage.uncheckpointedBytes = 5000
+  await clock.advance(100)
+  storage.applied = { lsn: 10 }
+  storage.calls[0]?.resolve({ epoch: 1, lsn: 30, crc: 0 })
+  await clock.advance(100)
+  expect(log.slots.get(LOCAL_SLOT)?.lsn).toBe(0)
 })

@@ -11,7 +11,7 @@ test('a log that failed outside a write is noticed within an interval, so that n
   log.slots.reserve(LOCAL_SLOT, 0)
   const failures: UnderstudyError[] = []
   const checkpointer = new Checkpointer({
-    storage: { uncheckpointedBytes: 0, checkpoint: async () => undefined },
+    storage: { uncheckpointedBytes: 0, applied: { lsn: 0 }, checkpoint: async () => undefined },
     log,
     clock,
     bytes: 1000,

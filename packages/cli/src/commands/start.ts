@@ -40,6 +40,7 @@ interface StartOptions extends AccessOptions {
   readonly onUnmet?: OnUnmet
   readonly ackTimeout?: number
   readonly replaceLeader?: boolean
+  readonly rejoin?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
   readonly credentials?: string
@@ -76,6 +77,10 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option(
       '--sidecar <file>',
       'leader: replicate this database, which another, unmodified program writes; with --format wal alone',
+    )
+    .option(
+      '--rejoin',
+      "follower: this directory was a leader's; what it alone has is kept as a lost tail, then undone",
     )
     .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
     .addOption(
@@ -236,6 +241,7 @@ function nodeOptions(
     ...(options.sidecar !== undefined && { sidecar: options.sidecar }),
     ...acksOf(options),
     ...(replaceLeader !== undefined && { replaceLeader }),
+    ...(options.rejoin !== undefined && { rejoin: options.rejoin }),
     ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
     ...(slotBytesMax !== undefined && { slotBytesMax }),
   }
@@ -322,6 +328,8 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
       return event.redoneFrom.lsn === event.redoneTo.lsn
         ? `leads epoch ${event.epoch}`
         : `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
+    case 'lostTail':
+      return `${pc.yellow('lost tail')} after ${event.common} through ${event.end} is kept in ${event.path}: see understudy lost-tail`
     case 'damaged':
       return `${pc.yellow(event.error.code)} ${event.error.message} The damaged data is kept; a snapshot of the leader replaces it.`
     case 'snapshotRetry':

@@ -40,7 +40,7 @@ export interface Classification {
   readonly counts: Readonly<Record<Verdict, number>>
 }
 
-/** Rows of one statement that only reads, as of now; integers as bigints. Throws what the database throws. */
+/** Rows of one statement that only reads, as of now. Throws what the database throws. */
 export type ReadRows = (
   sql: string,
   parameters: readonly SqlValue[],
@@ -68,7 +68,7 @@ export async function classify(tail: LostTail, read: ReadRows): Promise<Classifi
       changes.push(judged)
       changed.set(id, { ...at, row: rowAfter(change, at.row) })
     }
-    const reason = broken ?? reasonOf(transaction, changes)
+    const reason = broken ?? reasonOf(transaction, changes) ?? triggeredBy(changes, rows)
     const decision =
       reason !== undefined
         ? 'skip'
@@ -88,6 +88,7 @@ export async function classify(tail: LostTail, read: ReadRows): Promise<Classifi
 /** Reads rows by key, and looks once at each table. */
 class RowsOfDatabase {
   readonly #read: ReadRows
+  readonly #triggered = new Set<string>()
   readonly #columns = new Map<string, ReadonlySet<string>>()
 
   constructor(read: ReadRows) {
@@ -100,6 +101,11 @@ class RowsOfDatabase {
     if (columns === undefined) {
       const names = await this.#read('select name from pragma_table_xinfo(?) where hidden = 0', [table])
       columns = new Set(names.map(([name]) => String(name)))
+      const triggers = await this.#read(
+        `select 1 from sqlite_schema where type = 'trigger' and lower(tbl_name) = lower(?)`,
+        [table],
+      )
+      if (triggers.length > 0) this.#triggered.add(table)
       this.#columns.set(table, columns)
     }
     if (this.problem(change) !== undefined) return undefined
@@ -107,11 +113,17 @@ class RowsOfDatabase {
     const where = key.map((column) => `${quote(column)} is ?`).join(' and ')
     const identity = (change.before ?? change.after) as LostRow
     const [row] = await this.#read(
-      `select ${wanted.map(quote).join(', ')} from ${quote(table)} where ${where}`,
+      `select ${wanted.map((column) => `typeof(${quote(column)}), ${quote(column)}`).join(', ')} from ${quote(table)} where ${where}`,
       key.map((column) => identity[column] ?? null),
     )
     if (row === undefined) return undefined
-    return Object.fromEntries(wanted.map((column, index) => [column, row[index] ?? null]))
+    const values = wanted.map((column, index) => [column, typed(row[2 * index], row[2 * index + 1])])
+    return Object.fromEntries(values) as LostRow
+  }
+
+  /** What a trigger did is in the tail as rows of its own: it must not run again. */
+  hasTriggers(table: string): boolean {
+    return this.#triggered.has(table)
   }
 
   /** What keeps a change from being compared at all. */
@@ -159,6 +171,20 @@ function reasonOf(transaction: LostTransaction, changes: readonly ClassifiedChan
   return worst === undefined
     ? undefined
     : `${worst.change.operation} in ${worst.change.table}: ${worst.reason ?? worst.verdict}`
+}
+
+function triggeredBy(changes: readonly ClassifiedChange[], rows: RowsOfDatabase): string | undefined {
+  const clean = changes.find(({ change, verdict }) => verdict === 'clean' && rows.hasTriggers(change.table))
+  return clean === undefined
+    ? undefined
+    : `triggers of table ${clean.change.table} would run again; what they did is in the tail`
+}
+
+/** Clients differ in how they return a number: its type in SQLite decides. */
+function typed(type: SqlValue | undefined, value: SqlValue | undefined): SqlValue {
+  if (type === 'integer') return BigInt(value as number | bigint)
+  if (type === 'real') return Number(value)
+  return value ?? null
 }
 
 function countsOf(transactions: readonly ClassifiedTransaction[]): Record<Verdict, number> {

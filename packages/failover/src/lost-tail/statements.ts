@@ -2,8 +2,8 @@
  * What applies a lost tail to the new history: one write of statements, for its leader.
  *
  * 1. Only transactions that are to be applied, only their changes that are not there already, in their order.
- * 2. Before each update and delete stands a SELECT that fails unless the row is still as it was compared: so a row that changed
- *    meanwhile undoes the whole write, through any client. An insert fails by itself where its key is taken.
+ * 2. After each stands a SELECT that fails unless the row is now as the change left it: so a row that changed meanwhile undoes the
+ *    whole write, through any client, and one that an action of a foreign key took along is no error.
  */
 import type { LostChange, LostRow, SqlValue } from './changes.ts'
 import { quote, type Classification } from './classify.ts'
@@ -27,23 +27,28 @@ function statementsOf({ operation, table, key, before = {}, after = {} }: LostCh
   if (operation === 'insert') {
     const columns = Object.keys(after)
     const marks = columns.map(() => '?').join(', ')
-    const sql = `insert into ${name} (${columns.map(quote).join(', ')}) values (${marks})`
-    return [{ sql, params: columns.map((column) => after[column] as SqlValue) }]
+    const sql = `insert into ${name} (${columns.map(quote).join(', ')}) values (${marks}) on conflict do nothing`
+    return [{ sql, params: columns.map((column) => after[column] as SqlValue) }, counted(name, after, 1)]
   }
   const found = matching(before)
-  const guard = `select abs(case (select count(*) from ${name} where ${found.sql}) when 1 then 0 else -9223372036854775808 end)`
-  const guarded = { sql: guard, params: found.params }
-  if (operation === 'delete')
-    return [guarded, { sql: `delete from ${name} where ${found.sql}`, params: found.params }]
+  if (operation === 'delete') {
+    const identity = Object.fromEntries(key.map((column) => [column, before[column] as SqlValue]))
+    return [
+      { sql: `delete from ${name} where ${found.sql}`, params: found.params },
+      counted(name, identity, 0),
+    ]
+  }
   const changed = Object.keys(after).filter((column) => !key.includes(column))
   const set = changed.map((column) => `${quote(column)} = ?`).join(', ')
-  return [
-    guarded,
-    {
-      sql: `update ${name} set ${set} where ${found.sql}`,
-      params: [...changed.map((column) => after[column] as SqlValue), ...found.params],
-    },
-  ]
+  const params = [...changed.map((column) => after[column] as SqlValue), ...found.params]
+  return [{ sql: `update ${name} set ${set} where ${found.sql}`, params }, counted(name, after, 1)]
+}
+
+/** Fails the write unless so many rows have these values: the absolute value of the smallest integer is none. */
+function counted(name: string, row: LostRow, count: number): ApplyStatement {
+  const { sql, params } = matching(row)
+  const condition = `(select count(*) from ${name} where ${sql}) when ${count}`
+  return { sql: `select abs(case ${condition} then 0 else -9223372036854775808 end)`, params }
 }
 
 function matching(row: LostRow): ApplyStatement {

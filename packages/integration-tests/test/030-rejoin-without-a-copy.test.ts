@@ -1,0 +1,191 @@
+/**
+ * A promotion leaves nodes with records that the new history lacks: the former leader, and a follower that got more. Each keeps
+ * what it alone had, undoes it from its own log, and follows on; only what rows cannot undo takes pages.
+ */
+import { readdirSync } from 'node:fs'
+import { stripVTControlCharacters } from 'node:util'
+import { expect, test } from 'vitest'
+import { runCommandLine } from '@understudy/cli'
+import { listLostTails } from '@understudy/failover'
+import { statementFormat } from '@understudy/format-statement'
+import { rowFormat } from '@understudy/format-row'
+import { walFormat } from '@understudy/format-wal'
+import { nodeFiles } from '@understudy/log'
+import {
+  lostTailDirectory,
+  readNodeState,
+  writeNodeState,
+  type NodeOptions,
+  type NodeState,
+  type UnderstudyNode,
+} from '@understudy/node'
+import { TcpCluster, caughtUp } from './support/tcp-cluster.ts'
+
+const SCHEMA = `
+  create table item (name text primary key not null, n integer);
+  create table auto (id integer primary key autoincrement, body text);
+  create table log (what text primary key not null);
+  create trigger logged after insert on auto begin insert into log (what) values (new.body); end;
+  insert into item values ('kept', 1), ('changed', 1), ('deleted', 1); insert into auto (body) values ('first')`
+
+const put = (node: UnderstudyNode, name: string, n: number) =>
+  node.write([{ sql: 'insert into item values (?, ?)', params: [name, n] }])
+
+/** A person decides that this follower leads: what a promotion does to its directory. */
+function promote(cluster: TcpCluster, name: string): void {
+  const files = nodeFiles()
+  const directory = cluster.directory(name)
+  writeNodeState(files, directory, { ...(readNodeState(files, directory) as NodeState), led: true })
+}
+
+/**
+ * `a` leads, `b` stays behind and is promoted, `c` has all that `a` has. Resolves with the new leader; `a` and `c` are down.
+ */
+async function parted(
+  lost: (leader: UnderstudyNode) => Promise<unknown>,
+  options: Partial<NodeOptions> = {},
+): Promise<{ cluster: TcpCluster; leader: UnderstudyNode }> {
+  const cluster = new TcpCluster()
+  const a = await cluster.leader(options)
+  await a.write((tx) => tx.exec(SCHEMA))
+  const b = await cluster.follower('b', options)
+  const c = await cluster.follower('c', options)
+  await caughtUp(a, b, c)
+  await b.close()
+  await lost(a)
+  await caughtUp(a, c)
+  await c.close()
+  await a.close()
+  promote(cluster, 'b')
+  const leader = await cluster.start('b', { role: 'leader', listen: 'tcp://127.0.0.1:0', ...options })
+  await put(leader, 'new', 7)
+  return { cluster, leader }
+}
+
+function tailsOf(cluster: TcpCluster, name: string) {
+  return listLostTails(nodeFiles(), lostTailDirectory(cluster.directory(name)))
+}
+
+async function command(...argv: string[]): Promise<string[]> {
+  const lines: string[] = []
+  const take = (text: string) => void lines.push(...stripVTControlCharacters(text).split('\n'))
+  expect(await runCommandLine(argv, { out: take, error: take })).toBe(0)
+  return lines
+}
+
+const generations = (cluster: TcpCluster, name: string) =>
+  readdirSync(cluster.directory(name)).filter((each) => each.startsWith('generation-'))
+
+async function lose(leader: UnderstudyNode): Promise<void> {
+  await put(leader, 'lost', 1)
+  await leader.write((tx) => {
+    tx.exec(`update item set n = 2 where name = 'changed'; delete from item where name = 'deleted'`)
+    tx.exec(`insert into auto (body) values ('theirs')`)
+  })
+  await put(leader, 'lost too', 2)
+}
+
+test('030 the former leader and a follower ahead of the new one rejoin without a copy, and their tails are applied once', async () => {
+  const { cluster, leader } = await parted(lose)
+  const address = leader.address ?? ''
+  await leader.write([{ sql: `insert into auto (body) values ('ours')` }])
+
+  // Nobody undoes anything of a leader without being told to.
+  await expect(cluster.follower('a', { leader: address })).rejects.toMatchObject({
+    code: 'DIRECTORY_OF_LEADER',
+  })
+  const a = await cluster.follower('a', { leader: address, rejoin: true })
+  const c = await cluster.follower('c', { leader: address })
+  await cluster.events['c']?.untilState('streaming')
+  await caughtUp(leader, a, c)
+  await cluster.verify(leader, a, c)
+  for (const name of ['a', 'c']) {
+    expect(cluster.events[name]?.of('bootstrapped')).toEqual([])
+    expect(generations(cluster, name)).toEqual([name === 'a' ? 'generation-1' : expect.any(String)])
+    expect(tailsOf(cluster, name)).toHaveLength(1)
+    expect(cluster.events[name]?.of('lostTail')).toHaveLength(1)
+  }
+  // Both go on as followers do, triggers included.
+  await put(leader, 'after', 1)
+  await caughtUp(leader, a, c)
+  await cluster.verify(leader, a, c)
+
+  const [tail] = tailsOf(cluster, 'a')
+  const directory = cluster.directory('a')
+  const shown = (await command('lost-tail', 'show', directory, tail?.id ?? '')).join('\n')
+  expect(shown).toContain('insert item {"name":"lost","n":"1"}')
+  expect(shown).toContain('update item {"name":"changed","n":"1"} to {"name":"changed","n":"2"}')
+  expect(shown).toContain('delete item {"name":"deleted","n":"1"}')
+  expect(shown).toContain('answered, on this node alone')
+  expect(JSON.parse((await command('lost-tail', 'list', directory, '--json'))[0] ?? '')).toMatchObject({
+    lostTails: [{ id: tail?.id, node: 'a', transactions: 3 }],
+  })
+  const [diff] = await command('lost-tail', 'diff', directory, tail?.id ?? '', address, '--json')
+  expect(JSON.parse(diff ?? '')).toMatchObject({
+    counts: { idTaken: 1, conflict: 0, alreadyThere: 0 },
+    transactions: [
+      { decision: 'apply' },
+      // The new history gave its id to another row.
+      { decision: 'skip', reason: 'insert in auto: another row has its key' },
+      { decision: 'apply' },
+    ],
+  })
+  const applied = await command('lost-tail', 'apply', directory, tail?.id ?? '', address)
+  expect(applied[0]).toMatch(
+    /^2 of 3 transactions are in the new history, at \d+\/\d+; 1 were left out: see diff$/,
+  )
+  const rows = () =>
+    leader.read((tx) => tx.all(`select name, n from item order by name`).map((row) => ({ ...row })))
+  const after = await rows()
+  expect(after).toContainEqual({ name: 'lost too', n: 2 })
+  // A second time nothing happens, whatever became of the rows.
+  await leader.write([{ sql: `delete from item where name = 'lost too'` }])
+  expect((await command('lost-tail', 'apply', directory, tail?.id ?? '', address))[0]).toMatch(
+    /^applied before: 2 of 3/,
+  )
+  expect(await rows()).not.toContainEqual({ name: 'lost too', n: 2 })
+  await command('lost-tail', 'discard', directory, tail?.id ?? '')
+  expect(await command('lost-tail', 'list', directory)).toEqual(['no lost tails'])
+})
+
+test('030 a tail that rows cannot undo is kept, and the node gets the pages that differ', async () => {
+  const { cluster, leader } = await parted(async (a) => {
+    await put(a, 'lost', 1)
+    await a.write((tx) => tx.exec('alter table item add column more'))
+  })
+  const a = await cluster.follower('a', { leader: leader.address ?? '', rejoin: true })
+  await caughtUp(leader, a)
+  await cluster.verify(leader, a)
+  expect(tailsOf(cluster, 'a')).toHaveLength(1)
+  expect(cluster.events['a']?.of('bootstrapped')).toHaveLength(1)
+})
+
+test.each([
+  ['statement', statementFormat()],
+  ['wal', walFormat()],
+])('030 a tail of the %s format is kept, and the node gets the pages that differ', async (_, format) => {
+  const { cluster, leader } = await parted(lose, { format, formats: [rowFormat()] })
+  const a = await cluster.follower('a', {
+    leader: leader.address ?? '',
+    rejoin: true,
+    format,
+    formats: [rowFormat()],
+  })
+  await caughtUp(leader, a)
+  await cluster.verify(leader, a)
+  expect(tailsOf(cluster, 'a')).toHaveLength(1)
+  expect(cluster.events['a']?.of('bootstrapped')).toHaveLength(1)
+})
+
+test('030 a former leader without writes of its own rejoins, and nothing is kept', async () => {
+  const { cluster, leader } = await parted(() => Promise.resolve())
+  const a = await cluster.follower('a', { leader: leader.address ?? '', rejoin: true })
+  await caughtUp(leader, a)
+  await cluster.verify(leader, a)
+  expect(tailsOf(cluster, 'a')).toEqual([])
+  expect(cluster.events['a']?.of('bootstrapped')).toEqual([])
+  await a.close()
+  // From now on it is a follower's directory.
+  const again = await cluster.follower('a', { leader: leader.address ?? '' })
+  await caughtUp(leader, again)
+})
