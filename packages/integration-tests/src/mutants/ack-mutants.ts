@@ -122,4 +122,69 @@ export const ACK_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'set-grown-in-the-wrong-order',
+    what: 'A record of a change says that the new rule alone holds, before anybody of the old one knows.',
+    scenario: 'ackModel',
+    breaks: ['A4'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-change.ts`,
+        find: "return { kind: 'change', rule: to, after: from }",
+        replace: "return { kind: 'rule', rule: to }",
+      },
+    ],
+  },
+  {
+    name: 'old-rule-dropped-while-it-changes',
+    what: 'While the rule changes, what is committed need satisfy the new one only.',
+    scenario: 'ackModel',
+    breaks: ['A4'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-change.ts`,
+        find: 'return asking(to === undefined ? [rule] : [rule, to])',
+        replace: 'return asking(to === undefined ? [rule] : [to])',
+      },
+    ],
+  },
+  {
+    name: 'new-rule-not-asked-before-it-holds',
+    what: 'A change ends once the old set has its record.',
+    scenario: 'acks',
+    breaks: ['A3'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-gate.ts`,
+        find: 'return asking(body.acceptLoss ? [body.acks.rule] : [this.rule, body.acks.rule])',
+        replace: 'return asking(body.acceptLoss ? [body.acks.rule] : [this.rule])',
+      },
+    ],
+  },
+  {
+    name: 'old-rule-not-asked-before-it-ends',
+    what: 'A change ends once the new set has its record.',
+    scenario: 'acks',
+    breaks: ['A3', 'A1', 'A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/ack-gate.ts`,
+        find: 'return asking(body.acceptLoss ? [body.acks.rule] : [this.rule, body.acks.rule])',
+        replace: 'return asking([body.acks.rule])',
+      },
+    ],
+  },
+  {
+    name: 'restart-forgets-the-old-rule',
+    what: 'A start goes by the rule of its options, whatever the log says.',
+    scenario: 'acks',
+    breaks: ['A3'],
+    edits: [
+      {
+        file: `${REPLICATION}/leader.ts`,
+        find: 'startFrom(known, wanted?.rule)',
+        replace: "startFrom(wanted === undefined ? known : { rule: { level: 'local' } }, wanted?.rule)",
+      },
+    ],
+  },
 ]

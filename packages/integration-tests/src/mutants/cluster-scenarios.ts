@@ -1,4 +1,6 @@
 /** Whole clusters from a few seeds. */
+import { walk } from '../model/ack-model.ts'
+import { COURSES } from '../model/courses.ts'
 import { ACK_SHAPES } from '../simulation/acks.ts'
 import { simulate } from '../simulation/simulation.ts'
 import type { Shape } from '../simulation/shape.ts'
@@ -54,6 +56,13 @@ export async function acks(): Promise<void> {
       const { breach } = await simulate(`acks-${seed}`, shape)
       if (breach !== undefined) throw breach
     }
+}
+
+/** Changes of the ack rule, every interleaving of them. */
+export function ackModel(): Promise<void> {
+  return Promise.resolve().then(() => {
+    for (const course of Object.values(COURSES)) walk(course)
+  })
 }
 
 export async function chains(): Promise<void> {

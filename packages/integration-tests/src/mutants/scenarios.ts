@@ -10,7 +10,7 @@ import {
   headerOrder,
   wrongPageBase,
 } from './format-scenarios.ts'
-import { acks, chains, cluster, tightLogs } from './cluster-scenarios.ts'
+import { ackModel, acks, chains, cluster, tightLogs } from './cluster-scenarios.ts'
 
 /** Throws `InvariantBreach` when a promise is broken. */
 export type Scenario = () => Promise<void>
@@ -18,6 +18,7 @@ export type Scenario = () => Promise<void>
 export type ScenarioName =
   | 'cluster'
   | 'acks'
+  | 'ackModel'
   | 'chains'
   | 'tightLogs'
   | 'staleEpoch'
@@ -37,6 +38,7 @@ export type ScenarioName =
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   cluster,
   acks,
+  ackModel,
   chains,
   tightLogs,
   staleEpoch,

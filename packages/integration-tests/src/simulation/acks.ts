@@ -4,11 +4,22 @@
  * Decides: whether a receipt, or what a node shows, is covered by the set of the ack rule. Leaves to others: when to look.
  *
  * 1. "Has" is what a follower's log was durable up to at any time: what it lost of that afterwards is a breach of its own.
- * 2. Records of the log itself are shown without acks: an epoch begins before anybody can have it.
+ * 2. Which rule holds for a record, the log says (ack-rules): it may change while the cluster runs.
+ * 3. Records of the log itself are shown without acks: an epoch begins before anybody can have it.
  */
 import type { Lsn, Receipt } from '@understudy/contracts'
-import { any, resolvePolicy, semiSync, sync, type AckPolicy } from '@understudy/replication'
+import {
+  any,
+  async,
+  formatRule,
+  resolvePolicy,
+  semiSync,
+  sync,
+  type AckPolicy,
+  type AckRule,
+} from '@understudy/replication'
 import type { MemoryStorage } from '@understudy/testkit'
+import { AckRules } from './ack-rules.ts'
 import { InvariantBreach } from './breach.ts'
 import type { Host } from './host.ts'
 import type { Shape } from './shape.ts'
@@ -19,16 +30,25 @@ export class Acks {
   /** Highest LSN that a receipt said each member has. */
   readonly #promised = new Map<string, Lsn>()
   #lastMembers = ''
+  readonly rules: AckRules
   members: readonly Host[] = []
 
   constructor(world: World) {
     this.#world = world
+    this.rules = new AckRules(
+      (rule, lsn) => this.#holders(rule, lsn).length >= (rule.of?.count ?? 0),
+      () => world.tally.add('ack rule changed'),
+    )
   }
 
   /** A receipt was handed out. */
   answered({ position: { lsn }, asked, reached, members, degraded }: Receipt): void {
-    const { rule } = resolvePolicy(this.#world.shape.acks)
-    if (rule.of === undefined) return
+    const [rule] = this.rules.rulesAt(lsn)
+    if (rule === undefined) {
+      if (asked !== 'local' || degraded)
+        throw new InvariantBreach('A1', `a receipt says asked ${asked} where nobody's acks are asked for`)
+      return
+    }
     if (asked !== rule.level || degraded !== (reached !== asked))
       throw new InvariantBreach(
         'A1',
@@ -68,24 +88,28 @@ export class Acks {
   /** Nothing is shown that is not acked. Pages are shown once they are committed, and a lowered rule asks for nothing. */
   expectStrict(name: string, isLeader: boolean, { applied, physical, ahead }: MemoryStorage): void {
     const { acks, formats } = this.#world.shape
-    const { rule, onUnmet, visibility } = resolvePolicy(acks)
-    if (rule.of === undefined || onUnmet === 'degrade' || physical || ahead || formats !== 'logical') return
+    const { onUnmet, visibility } = resolvePolicy(acks)
+    if (onUnmet === 'degrade' || physical || ahead || formats !== 'logical') return
     // What the leader shows travels with its snapshots, too.
     if (visibility === 'local') return
-    if (rule.level === 'applied' && !isLeader) return
     const lsn = this.#world.history.transactionAt(applied.lsn)
-    this.#expectHeld('A2', `${name} shows LSN ${lsn}`, lsn)
+    const shownFirst = this.rules.rulesAt(lsn).some(({ level }) => level === 'applied') && !isLeader
+    if (!shownFirst) this.#expectHeld('A2', `${name} shows LSN ${lsn}`, lsn)
   }
 
   #expectHeld(id: 'A1' | 'A2', what: string, lsn: Lsn): void {
-    const { of, level } = resolvePolicy(this.#world.shape.acks).rule
-    if (of === undefined || level === 'local') return
-    const holders = of.names.filter((name) => this.#has(name, level) >= lsn)
-    if (holders.length < of.count)
-      throw new InvariantBreach(
-        id,
-        `${what}, and of ${of.names.join(', ')} only ${holders.length} have it: ${holders.join(', ')}`,
-      )
+    for (const rule of this.rules.rulesAt(lsn)) {
+      const holders = this.#holders(rule, lsn)
+      if (holders.length < (rule.of?.count ?? 0))
+        throw new InvariantBreach(
+          id,
+          `${what}, by '${formatRule(rule)}', and only ${holders.length} have it: ${holders.join(', ')}`,
+        )
+    }
+  }
+
+  #holders({ of, level }: AckRule, lsn: Lsn): string[] {
+    return (of?.names ?? []).filter((name) => level !== 'local' && this.#has(name, level) >= lsn)
   }
 
   #has(name: string, kind: 'received' | 'durable' | 'applied'): Lsn {
@@ -97,6 +121,19 @@ export class Acks {
 
 const TIMES: Partial<AckPolicy> = { ackTimeoutMs: 300, settleMs: 200, lagMsMax: 100 }
 const NAMES = ['b', 'c']
+
+/** The rule becomes one of these by turns, grown, shrunk and replaced, also by the options of a start. */
+const CHANGING: Partial<Shape> = {
+  changeAcksMs: { min: 20, max: 400 },
+  ackChanges: [
+    { level: 'durable', of: any(1, ['b']) },
+    { level: 'durable', of: any(1, ['c']) },
+    { level: 'durable', of: any(2, NAMES) },
+    { level: 'received', of: any(1, NAMES) },
+    semiSync(NAMES),
+    async(),
+  ],
+}
 
 /** A shape for each policy, to be run with any seed. */
 export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
@@ -111,5 +148,16 @@ export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
   'visible first': { formats: 'logical', acks: semiSync(NAMES, { ...TIMES, visibility: 'local' }) },
   physical: { formats: 'physical', acks: semiSync(NAMES, TIMES) },
   switching: { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }) },
+  'changing sets': { ...CHANGING, formats: 'logical', acks: sync(NAMES, TIMES) },
+  'changing sets, fail': {
+    ...CHANGING,
+    formats: 'logical',
+    acks: { ...TIMES, level: 'durable', of: any(1, ['b']), onUnmet: 'fail' },
+  },
+  'changing sets and formats': {
+    ...CHANGING,
+    formats: 'switching',
+    acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }),
+  },
   'switching, fail': { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'fail' }) },
 }

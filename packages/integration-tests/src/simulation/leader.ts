@@ -9,7 +9,13 @@ import {
 } from '@understudy/contracts'
 import { createSnapshotServer, type SnapshotServer } from '@understudy/bootstrap'
 import { Connection, LIMITS, negotiateVersion, type Hello } from '@understudy/protocol'
-import { becomeLeader, Followers, type CommitPipeline } from '@understudy/replication'
+import {
+  ackStateOf,
+  becomeLeader,
+  Followers,
+  type AckPolicy,
+  type CommitPipeline,
+} from '@understudy/replication'
 import {
   drawSpan,
   type MachineLife,
@@ -18,6 +24,9 @@ import {
 } from '@understudy/testkit'
 import { describe, Host, type NodeData } from './host.ts'
 import { CLUSTER, LEADER } from './world.ts'
+
+/** What a request may meet in the midst of faults: it was not done, or it is in the log and comes into force all the same. */
+const ORDINARY = ['NOT_WRITTEN', 'OVERLOADED', 'WRITTEN_NOT_ACKED'] as const
 
 type Format = LogFormat<MemoryConnection>
 type Pipeline = CommitPipeline<MemoryTransaction, MemoryConnection>
@@ -74,6 +83,7 @@ export class LeaderHost extends Host {
     let followers: Followers | undefined
     const physical = world.formats.watched({ committed: () => this.#committed(life) })
     let begun: Pipeline | undefined
+    let isLowered = false
     const leading = (): Pipeline | undefined => begun
     const own = [world.formats.logical, world.formats.mixed, physical]
     const format = this.#firstOf(own)
@@ -87,7 +97,7 @@ export class LeaderHost extends Host {
       clock: life.clock,
       random: life.random,
       limits: shape.pipeline,
-      ...(shape.acks && { acks: shape.acks }),
+      ...this.#acksOfStart(log),
       applyLimits: shape.apply,
       defer: (run) => life.clock.schedule(0, run),
       onDurable: (point) => {
@@ -97,7 +107,8 @@ export class LeaderHost extends Host {
       },
       onAckRule: ({ effective, degraded }) => {
         if (!this.isAlive(life)) return
-        tally.add(degraded ? 'ack rule lowered' : 'ack rule raised')
+        if (degraded || isLowered) tally.add(degraded ? 'ack rule lowered' : 'ack rule raised')
+        isLowered = degraded
         world.note(`ack rule ${effective}`)
       },
       onMarker: (point) => this.marker(life, data, point),
@@ -111,6 +122,7 @@ export class LeaderHost extends Host {
     history.expectState(`${this.name} leading`, storage)
     const { pipeline } = leadership
     begun = pipeline
+    data.checkpointer.keepsFrom = (lsn) => pipeline.keepsFrom(lsn)
     if (pipeline.acks.recovering) tally.add('end of the log hidden at a restart')
     followers = this.#followers(life, data, pipeline)
     const snapshots = this.#snapshots(life, data, followers)
@@ -119,6 +131,7 @@ export class LeaderHost extends Host {
     world.note(`leading ${leadership.epoch.number} from ${log.end.lsn}`)
     this.leading = { data, pipeline, followers, snapshots }
     if (shape.formats === 'switching') this.#switchLater(life, pipeline, own)
+    this.#changeAcksLater(life, pipeline)
   }
 
   /** The format that a life of the leader begins with. */
@@ -139,6 +152,31 @@ export class LeaderHost extends Host {
     throw new UnderstudyError('STORAGE_FAILED', 'The process died between COMMIT and append.')
   }
 
+  /** The first policy, another one of the list, or none, so that the log's goes on. */
+  #acksOfStart(log: Log): { readonly acks?: AckPolicy } {
+    const { acks, ackChanges } = this.world.shape
+    if (acks === undefined) return {}
+    if (ackChanges === undefined || log.end.lsn === 0) return { acks }
+    if (ackStateOf(log).to !== undefined) this.world.tally.add('started in the middle of a change')
+    return { acks: { ...acks, of: undefined, ...this.random.pick([acks, ...ackChanges]) } as AckPolicy }
+  }
+
+  #changeAcksLater(life: MachineLife, pipeline: Pipeline): void {
+    const { ackChanges, changeAcksMs, acks } = this.world.shape
+    if (ackChanges === undefined || changeAcksMs === undefined) return
+    life.clock.schedule(drawSpan(this.random, changeAcksMs), () => {
+      if (!this.isAlive(life) || this.keepsFormat) return
+      const next = { ...acks, of: undefined, ...this.random.pick(ackChanges) } as AckPolicy
+      const again = (): void => this.#changeAcksLater(life, pipeline)
+      pipeline.changeAcks(next).then(again, (error: unknown) => {
+        if (!this.isAlive(life) || pipeline.failure !== undefined) return
+        if (!ORDINARY.some((code) => isUnderstudyError(error, code)))
+          return this.world.broken('I14', `the ack rule could not be changed: ${describe(error)}`)
+        again()
+      })
+    })
+  }
+
   #switchLater(life: MachineLife, pipeline: Pipeline, formats: readonly Format[]): void {
     life.clock.schedule(drawSpan(this.random, this.world.shape.switchMs), () => {
       if (!this.isAlive(life) || this.keepsFormat) return
@@ -152,11 +190,8 @@ export class LeaderHost extends Host {
         },
         (error: unknown) => {
           if (!this.isAlive(life) || pipeline.failure !== undefined) return
-          // In the log and not acknowledged in time: it comes into force all the same.
-          const isOrdinary = (['NOT_WRITTEN', 'OVERLOADED', 'WRITTEN_NOT_ACKED'] as const).some((code) =>
-            isUnderstudyError(error, code),
-          )
-          if (isOrdinary) return this.#switchLater(life, pipeline, formats)
+          if (ORDINARY.some((code) => isUnderstudyError(error, code)))
+            return this.#switchLater(life, pipeline, formats)
           this.world.broken('I14', `the format could not be switched: ${describe(error)}`)
         },
       )

@@ -48,6 +48,10 @@ export interface Shape {
   readonly pipeline: Partial<PipelineLimits>
   /** Whose acks a write needs. Not drawn: see `acks.ts`. Default nobody's. */
   readonly acks?: AckPolicy
+  /** Rules that take its place while the leader leads, and at its starts; the rest of the policy stays. */
+  readonly ackChanges?: readonly AckPolicy[]
+  /** Between two of them. */
+  readonly changeAcksMs?: Span
   readonly link: Partial<LinkLimits> &
     Pick<LinkLimits, 'heartbeatMs' | 'deadlineMs' | 'windowBytes' | 'frameBytes'>
   readonly apply: Partial<ApplyLimits>

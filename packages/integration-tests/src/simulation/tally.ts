@@ -30,10 +30,12 @@ export const RARE_EVENTS = [
   'end of the log hidden on a follower',
   'ack rule lowered',
   'ack rule raised',
+  'ack rule changed',
+  'started in the middle of a change',
   'set replaced a member',
 ] as const
 /** Those that only an ack rule brings. */
-export const ACK_EVENTS: readonly (typeof RARE_EVENTS)[number][] = RARE_EVENTS.slice(-6)
+export const ACK_EVENTS: readonly (typeof RARE_EVENTS)[number][] = RARE_EVENTS.slice(-8)
 export type RareEvent = (typeof RARE_EVENTS)[number]
 
 export class Tally {

@@ -47,7 +47,10 @@ export class World {
         if (kind === 'recovered') this.tally.add('transaction logged after a crash')
         this.ledger.entered(lsn, changes)
       },
-      (record) => this.exposure.entered(record),
+      (record) => {
+        this.exposure.entered(record)
+        this.acks.rules.entered(record)
+      },
     )
   }
 
