@@ -150,6 +150,7 @@ export class ReceiverMachine {
   #awaitedShown: Lsn = 0
   /** What the leader was told of as applied, on this connection. */
   #appliedTold: Lsn = 0
+  #durableTold: Lsn = 0
   #isWaiting = false
   #isPaused = false
   #unsynced: { readonly last: Lsn; readonly bytes: number }[] = []
@@ -217,7 +218,7 @@ export class ReceiverMachine {
         return [...this.#enterStreaming(), ...this.#tellApplied()]
       case 'due':
         this.#isWaiting = false
-        return this.#appliedTold < this.#applied ? this.#ack() : []
+        return this.#appliedTold < this.#applied || this.#durableTold < this.#durable ? this.#ack() : []
       case 'tick':
         return this.#onTick(nowMs)
       case 'closed':
@@ -282,6 +283,7 @@ export class ReceiverMachine {
     this.#durable = Math.min(this.#durable, after)
     this.#awaited = 0
     this.#awaitedShown = 0
+    this.#durableTold = 0
     this.#highWatermark = 0
     if (this.#applied > after) {
       this.#phase = 'undoing'
@@ -399,7 +401,8 @@ export class ReceiverMachine {
     const isShownNext =
       apply.length > 0 && this.#awaitedShown > this.#applied && this.#awaitedShown <= this.#durable
     const actions: ReceiverAction[] = [
-      ...(isShownNext ? [] : this.#ack(isAwaited)),
+      // It may end inside of a transaction, which is not shown before its last part is here.
+      ...(isShownNext ? this.#tellLater() : this.#ack(isAwaited)),
       ...this.#sync(),
       ...apply,
     ]
@@ -424,7 +427,11 @@ export class ReceiverMachine {
   /** Mostly nobody waits for it, and the next ack that is sent anyway says it too: each costs both nodes more than applying a record. */
   #tellApplied(): ReceiverAction[] {
     if (this.#awaitedShown > this.#appliedTold && this.#applied >= this.#awaitedShown) return this.#ack(true)
-    if (this.#isSyncing || this.#isWaiting) return []
+    return this.#isSyncing ? [] : this.#tellLater()
+  }
+
+  #tellLater(): ReceiverAction[] {
+    if (this.#isWaiting) return []
     this.#isWaiting = true
     return [{ kind: 'wait', delayMs: this.#options.link.appliedAckMs }]
   }
@@ -432,6 +439,7 @@ export class ReceiverMachine {
   #ack(isAwaited = false): ReceiverAction[] {
     if (this.#phase !== 'flowing') return []
     this.#appliedTold = this.#applied
+    this.#durableTold = this.#durable
     const message: Message = {
       type: 'ack',
       epoch: this.#epoch,
