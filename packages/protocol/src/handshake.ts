@@ -230,15 +230,18 @@ export function writeRefusal(writer: FieldWriter, refusal: { code: ErrorCode; me
 
 /**
  * Reads what `writeRefusal` wrote. A code that this version does not know, sent by a newer one, becomes `PEER_ERROR`,
- * and the message begins with it.
+ * and the message begins with it. `more` reads the other fields that it knows.
  */
-export function readRefusal(reader: FieldReader): { code: ErrorCode; message: string } {
+export function readRefusal(
+  reader: FieldReader,
+  more: () => boolean = () => false,
+): { code: ErrorCode; message: string } {
   let code = ''
   let message = ''
   while (reader.next()) {
     if (reader.field === 1) code = reader.text(LIMITS.nameBytesMax)
     else if (reader.field === 2) message = reader.text(LIMITS.messageBytesMax)
-    else reader.skip()
+    else if (!more()) reader.skip()
   }
   if (Object.hasOwn(ERROR_CODES, code)) return { code: code as ErrorCode, message }
   if (!/^[A-Z][A-Z0-9_]*$/.test(code)) throw violation('an error has no code')

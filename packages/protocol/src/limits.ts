@@ -20,6 +20,10 @@ export const LIMITS = {
   epochsMax: 262_144,
   formatsMax: 64,
   slotsMax: 1024,
+  /** Names in a set of followers, or in a receipt. */
+  setNamesMax: 64,
+  /** UTF-8 bytes of the key of a write. */
+  keyBytesMax: 255,
   statementsMax: 65_536,
   /** SQLite's own limit of host parameters. */
   parametersMax: 32_766,

@@ -12,7 +12,16 @@
  *
  * Either side may send Refuse at any time; it is the last message it sends.
  */
-import type { EpochEntry, ErrorCode, LogPoint, Lsn, Position } from '@understudy/contracts'
+import type {
+  AckLevel,
+  EpochEntry,
+  ErrorCode,
+  LogPoint,
+  Lsn,
+  Position,
+  Receipt,
+  ReceiptReference,
+} from '@understudy/contracts'
 
 export type Purpose = 'replicate' | 'snapshot' | 'client'
 
@@ -211,9 +220,28 @@ export interface SqlStatement {
   readonly parameters: readonly Value[]
 }
 
+/** So many of these followers: any of them, or the first that stream. */
+export interface FollowerSet {
+  readonly kind: 'any' | 'first'
+  readonly count: number
+  readonly names: readonly string[]
+}
+
+/** What a write asks for beside its statements; each is optional. */
+export interface WriteAsks {
+  /** Where it must be before it is answered. */
+  readonly ack?: AckLevel
+  /** On which followers. */
+  readonly of?: FollowerSet
+  /** How long it waits for that, in milliseconds, at least 1. */
+  readonly ackTimeoutMs?: number
+  /** Sent again under the same key it is answered as the first time. */
+  readonly key?: string
+}
+
 export type RequestBody =
   | { readonly kind: 'status' }
-  | { readonly kind: 'write'; readonly statements: readonly SqlStatement[] }
+  | ({ readonly kind: 'write'; readonly statements: readonly SqlStatement[] } & WriteAsks)
   | {
       readonly kind: 'read'
       readonly statement: SqlStatement
@@ -257,6 +285,16 @@ export type RequestBody =
   | { readonly kind: 'rows'; readonly at: Position; readonly table: string; readonly offset: number }
   /** The view at `at` is not needed any more. */
   | { readonly kind: 'release'; readonly at: Position }
+  /** What the node says of a receipt. */
+  | { readonly kind: 'verdict'; readonly receipt: ReceiptReference }
+  /** Leader: answers once so many followers, of whatever name, have the commit at this level. */
+  | {
+      readonly kind: 'reach'
+      readonly receipt: ReceiptReference
+      readonly level: AckLevel
+      readonly count: number
+      readonly timeoutMs: number
+    }
 
 export interface Request {
   readonly type: 'request'
@@ -288,14 +326,33 @@ export interface TableRows {
   readonly rows: readonly (readonly Value[])[]
 }
 
+/** What the answer of a write says beside its results. */
+export interface WriteSays {
+  readonly receipt?: Receipt
+  /** It was done before, under its key. */
+  readonly replayed?: true
+  /** Of one that was done before: whether the results are those of the first time; there are none otherwise. */
+  readonly valueKept?: boolean
+}
+
 export type ResponseBody =
   /** JSON text: for people and monitoring, not for a hot path. */
   | { readonly kind: 'json'; readonly text: string }
-  | { readonly kind: 'results'; readonly results: readonly ResultSet[]; readonly position?: Position }
+  | ({
+      readonly kind: 'results'
+      readonly results: readonly ResultSet[]
+      readonly position?: Position
+    } & WriteSays)
   | { readonly kind: 'position'; readonly position: Position }
   | { readonly kind: 'digest'; readonly position: Position; readonly tables: readonly TableDigest[] }
   | ({ readonly kind: 'rows' } & TableRows)
-  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly kind: 'error'
+      readonly code: ErrorCode
+      readonly message: string
+      /** The record that it is about: of a write that was written, or may have been. */
+      readonly point?: LogPoint
+    }
 
 export interface Response {
   readonly type: 'response'

@@ -1,8 +1,9 @@
 /** Requests of clients. */
-import type { Position } from '@understudy/contracts'
+import type { AckLevel, Position, ReceiptReference } from '@understudy/contracts'
 import { LIMITS } from './limits.ts'
-import type { Request, RequestBody, SqlStatement, Value } from './messages.ts'
+import type { FollowerSet, Request, RequestBody, SqlStatement, Value } from './messages.ts'
 import { readPosition, writePosition } from './points.ts'
+import { readLevel, readReference, readSet, writeLevel, writeReference, writeSet } from './receipts.ts'
 import { readValue, writeValue } from './values.ts'
 import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
 
@@ -20,11 +21,7 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
     case 'status':
       return writer.message(2, () => {})
     case 'write':
-      return writer.message(3, () =>
-        writer.list(1, body.statements, LIMITS.statementsMax, (statement) =>
-          writeStatement(writer, statement),
-        ),
-      )
+      return writer.message(3, () => writeWrite(writer, body))
     case 'read':
       return writer.message(4, () => {
         writer.message(1, () => writeStatement(writer, body.statement))
@@ -71,6 +68,15 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
       })
     case 'release':
       return writer.message(11, () => writePosition(writer, 1, body.at))
+    case 'verdict':
+      return writer.message(17, () => writeReference(writer, 1, body.receipt))
+    case 'reach':
+      return writer.message(18, () => {
+        writeReference(writer, 1, body.receipt)
+        writeLevel(writer, 2, body.level)
+        writer.u32(3, body.count)
+        writer.u32(4, body.timeoutMs, LIMITS.durationMsMax)
+      })
   }
 }
 
@@ -116,6 +122,10 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return reader.message(readRelease)
     case 20:
       return reader.message(readExposure)
+    case 17:
+      return reader.message(readVerdictRequest)
+    case 18:
+      return reader.message(readReachRequest)
     default:
       reader.skip()
       return undefined
@@ -144,13 +154,63 @@ function readStatement(reader: FieldReader): SqlStatement {
   return { sql, parameters }
 }
 
+function writeWrite(writer: FieldWriter, body: Extract<RequestBody, { kind: 'write' }>): void {
+  const { statements, ack, of, ackTimeoutMs = 0, key = '' } = body
+  writer.list(1, statements, LIMITS.statementsMax, (statement) => writeStatement(writer, statement))
+  writeLevel(writer, 2, ack)
+  if (of !== undefined) writeSet(writer, 3, of)
+  writer.u32(4, ackTimeoutMs, LIMITS.durationMsMax)
+  writer.text(5, key, LIMITS.keyBytesMax)
+}
+
 function readWrite(reader: FieldReader): RequestBody {
   const statements: SqlStatement[] = []
+  let ack: AckLevel | undefined
+  let of: FollowerSet | undefined
+  let ackTimeoutMs = 0
+  let key = ''
   while (reader.next()) {
     if (reader.field === 1) reader.element(statements, LIMITS.statementsMax, readStatement)
+    else if (reader.field === 2) ack = readLevel(reader)
+    else if (reader.field === 3) of = reader.message(readSet)
+    else if (reader.field === 4) ackTimeoutMs = reader.u32(LIMITS.durationMsMax)
+    else if (reader.field === 5) key = reader.text(LIMITS.keyBytesMax)
     else reader.skip()
   }
-  return { kind: 'write', statements }
+  return {
+    kind: 'write',
+    statements,
+    ...(ack && { ack }),
+    ...(of && { of }),
+    ...(ackTimeoutMs > 0 && { ackTimeoutMs }),
+    ...(key !== '' && { key }),
+  }
+}
+
+function readVerdictRequest(reader: FieldReader): RequestBody {
+  let receipt: ReceiptReference | undefined
+  while (reader.next()) {
+    if (reader.field === 1) receipt = reader.message(readReference)
+    else reader.skip()
+  }
+  if (receipt === undefined) throw violation('a verdict is asked of no receipt')
+  return { kind: 'verdict', receipt }
+}
+
+function readReachRequest(reader: FieldReader): RequestBody {
+  let receipt: ReceiptReference | undefined
+  let level: AckLevel | undefined
+  let count = 0
+  let timeoutMs = 0
+  while (reader.next()) {
+    if (reader.field === 1) receipt = reader.message(readReference)
+    else if (reader.field === 2) level = readLevel(reader)
+    else if (reader.field === 3) count = reader.u32()
+    else if (reader.field === 4) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else reader.skip()
+  }
+  if (receipt === undefined || level === undefined) throw violation('a wait has no receipt, or no level')
+  return { kind: 'reach', receipt, level, count, timeoutMs }
 }
 
 function readRead(reader: FieldReader): RequestBody {

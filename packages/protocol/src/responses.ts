@@ -4,11 +4,12 @@
  * Every row has as many values as there are columns, so that a message of many empty rows, small on the wire, cannot
  * become large in memory.
  */
-import type { Position } from '@understudy/contracts'
+import type { LogPoint, Position, Receipt } from '@understudy/contracts'
 import { readRefusal, writeRefusal } from './handshake.ts'
 import { LIMITS } from './limits.ts'
 import type { Response, ResponseBody, ResultSet, TableDigest, Value } from './messages.ts'
-import { readPosition, writePosition } from './points.ts'
+import { readPoint, readPosition, writePoint, writePosition } from './points.ts'
+import { readReceipt, writeReceipt } from './receipts.ts'
 import { readValue, writeValue } from './values.ts'
 import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
 
@@ -29,6 +30,9 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
       return writer.message(3, () => {
         if (body.position !== undefined) writePosition(writer, 1, body.position)
         writer.list(2, body.results, LIMITS.resultsMax, (result) => writeResult(writer, result))
+        if (body.receipt !== undefined) writeReceipt(writer, 3, body.receipt)
+        writer.u32(4, body.replayed === true ? 1 : 0, 1)
+        writer.u32(5, body.valueKept === true ? 1 : 0, 1)
       })
     case 'position':
       return writePosition(writer, 4, body.position)
@@ -38,7 +42,10 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
         writer.list(2, body.tables, LIMITS.tablesMax, (table) => writeTable(writer, table))
       })
     case 'error':
-      return writer.message(6, () => writeRefusal(writer, body))
+      return writer.message(6, () => {
+        writeRefusal(writer, body)
+        if (body.point !== undefined) writePoint(writer, 3, body.point)
+      })
     case 'rows':
       return writer.message(7, () => {
         for (const name of body.key) writer.text(1, name, LIMITS.frameBytesMax, { always: true })
@@ -89,7 +96,7 @@ function readResponseBody(reader: FieldReader): ResponseBody | undefined {
     case 5:
       return reader.message(readDigests)
     case 6:
-      return { kind: 'error', ...reader.message(readRefusal) }
+      return reader.message(readError)
     case 7:
       return reader.message(readTableRows)
     default:
@@ -101,12 +108,35 @@ function readResponseBody(reader: FieldReader): ResponseBody | undefined {
 function readResults(reader: FieldReader): ResponseBody {
   const results: ResultSet[] = []
   let position: Position | undefined
+  let receipt: Receipt | undefined
+  let replayed = false
+  let valueKept = false
   while (reader.next()) {
     if (reader.field === 1) position = reader.message(readPosition)
     else if (reader.field === 2) reader.element(results, LIMITS.resultsMax, readResult)
+    else if (reader.field === 3) receipt = reader.message(readReceipt)
+    else if (reader.field === 4) replayed = reader.u32(1) === 1
+    else if (reader.field === 5) valueKept = reader.u32(1) === 1
     else reader.skip()
   }
-  return position === undefined ? { kind: 'results', results } : { kind: 'results', results, position }
+  return {
+    kind: 'results',
+    results,
+    ...(position && { position }),
+    ...(receipt && { receipt }),
+    ...(replayed && { replayed, valueKept }),
+  }
+}
+
+/** As a refusal, with the record that it is about. */
+function readError(reader: FieldReader): ResponseBody {
+  let point: LogPoint | undefined
+  const refusal = readRefusal(reader, () => {
+    if (reader.field !== 3) return false
+    point = reader.message(readPoint)
+    return true
+  })
+  return { kind: 'error', ...refusal, ...(point && { point }) }
 }
 
 function readTableRows(reader: FieldReader): ResponseBody {

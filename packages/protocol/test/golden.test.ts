@@ -16,6 +16,13 @@ const statement = {
   parameters: [null, -1, 9_223_372_036_854_775_807n, 1.5, 'text \u{1f600}', Uint8Array.of(0, 255)],
 }
 
+const reference = {
+  cluster: 'cluster-1',
+  position: { epoch: 2, lsn: 1047 },
+  crc: 0x01020304,
+  runId: 'fedcba9876543210',
+}
+
 const samples: Record<string, Message> = {
   'auth-begin': {
     type: 'authBegin',
@@ -140,6 +147,56 @@ const samples: Record<string, Message> = {
   snapshotEnd: { type: 'snapshotEnd', digest: Uint8Array.from({ length: 32 }, (_, i) => 255 - i) },
   'request-status': { type: 'request', id: 1, body: { kind: 'status' } },
   'request-write': { type: 'request', id: 2, body: { kind: 'write', statements: [statement, statement] } },
+  'request-write-with-key': {
+    type: 'request',
+    id: 12,
+    body: {
+      kind: 'write',
+      statements: [statement],
+      ack: 'durable',
+      of: { kind: 'first', count: 1, names: ['b', 'c'] },
+      ackTimeoutMs: 500,
+      key: 'order-17',
+    },
+  },
+  'request-verdict': { type: 'request', id: 13, body: { kind: 'verdict', receipt: reference } },
+  'request-reach': {
+    type: 'request',
+    id: 14,
+    body: { kind: 'reach', receipt: reference, level: 'applied', count: 2, timeoutMs: 1000 },
+  },
+  'response-receipt': {
+    type: 'response',
+    id: 12,
+    body: {
+      kind: 'results',
+      results: [],
+      position: { epoch: 2, lsn: 1047 },
+      receipt: {
+        cluster: 'cluster-1',
+        position: { epoch: 2, lsn: 1047 },
+        runId: 'fedcba9876543210',
+        index: 3,
+        crc: 0x01020304,
+        asked: 'applied',
+        reached: 'received',
+        members: [{ name: 'b', durableAt: 1_700_000_000_000.5 }, { name: 'c' }],
+        degraded: true,
+      },
+      replayed: true,
+      valueKept: false,
+    },
+  },
+  'response-error-point': {
+    type: 'response',
+    id: 12,
+    body: {
+      kind: 'error',
+      code: 'WRITTEN_NOT_ACKED',
+      message: 'not in time',
+      point: { epoch: 2, lsn: 1047, crc: 7 },
+    },
+  },
   'request-read': {
     type: 'request',
     id: 3,

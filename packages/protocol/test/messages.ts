@@ -1,6 +1,12 @@
 /** Arbitrary messages of every type, within the limits, for properties and fuzzing. */
 import * as fc from 'fast-check'
-import { ERROR_CODES, type EpochEntry, type ErrorCode } from '@understudy/contracts'
+import {
+  ERROR_CODES,
+  type AckLevel,
+  type EpochEntry,
+  type ErrorCode,
+  type ReceiptReference,
+} from '@understudy/contracts'
 import type { Message, ResultSet, Value } from '../src/index.ts'
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER
@@ -48,6 +54,26 @@ const value: fc.Arbitrary<Value> = fc.oneof(
   text,
   bytes,
 )
+const level = fc.constantFrom<AckLevel>('local', 'received', 'durable', 'applied')
+const someRunId = runId.filter((id) => id !== '0'.repeat(16))
+const reference: fc.Arbitrary<ReceiptReference> = fc.oneof(
+  record({ cluster: name, position, crc: u32 }),
+  record({ cluster: name, position, crc: u32, runId: someRunId }),
+)
+const receipt = record({
+  cluster: name,
+  position,
+  runId,
+  index: u64,
+  crc: u32,
+  asked: level,
+  reached: level,
+  members: fc.array(
+    fc.oneof(record({ name }), record({ name, durableAt: fc.double({ min: 1, max: 1e15, noNaN: true }) })),
+    { maxLength: 4 },
+  ),
+  degraded: fc.boolean(),
+})
 const statement = record({ sql: text, parameters: fc.array(value, { maxLength: 5 }) })
 const result: fc.Arbitrary<ResultSet> = fc.array(text, { maxLength: 4 }).chain((columns) =>
   record({
@@ -161,6 +187,18 @@ export const messages: Messages = {
     body: fc.oneof(
       record({ kind: type('status') }),
       record({ kind: type('write'), statements: fc.array(statement, { maxLength: 4 }) }),
+      record({
+        kind: type('write'),
+        statements: fc.array(statement, { maxLength: 2 }),
+        ack: level,
+        of: record({
+          kind: fc.constantFrom('any' as const, 'first' as const),
+          count: fc.nat(64),
+          names: fc.array(name, { maxLength: 5 }),
+        }),
+        ackTimeoutMs: fc.integer({ min: 1, max: 86_400_000 }),
+        key: name.filter((key) => key !== ''),
+      }),
       record({ kind: type('read'), statement, timeoutMs: ms }),
       record({ kind: type('read'), statement, after: position, timeoutMs: ms }),
       record({ kind: type('mark') }),
@@ -181,6 +219,8 @@ export const messages: Messages = {
         ackTimeoutMs: fc.integer({ min: 1, max: 86_400_000 }),
         acceptLoss: fc.boolean(),
       }),
+      record({ kind: type('verdict'), receipt: reference }),
+      record({ kind: type('reach'), receipt: reference, level, count: u32, timeoutMs: ms }),
     ),
   }),
   response: record({
@@ -190,6 +230,14 @@ export const messages: Messages = {
       record({ kind: type('json'), text }),
       record({ kind: type('results'), results: fc.array(result, { maxLength: 3 }) }),
       record({ kind: type('results'), results: fc.array(result, { maxLength: 3 }), position }),
+      record({
+        kind: type('results'),
+        results: fc.array(result, { maxLength: 1 }),
+        position,
+        receipt,
+        replayed: fc.constant(true as const),
+        valueKept: fc.boolean(),
+      }),
       record({ kind: type('position'), position }),
       record({
         kind: type('digest'),
@@ -200,6 +248,7 @@ export const messages: Messages = {
         ),
       }),
       record({ kind: type('error'), code, message: text }),
+      record({ kind: type('error'), code, message: text, point }),
       result.map(({ columns, rows }) => ({ kind: 'rows' as const, key: columns.slice(0, 1), columns, rows })),
     ),
   }),

@@ -7,6 +7,8 @@ const HISTORY = [{ number: 1, runId: '0123456789abcdef', leader: 'a', firstLsn: 
 const VALUES: Value[] = [null, 7, -1, 0.5, 2n ** 62n, 'text', new Uint8Array([0, 1, 255])]
 const NONCE = new Uint8Array(32).fill(9)
 
+const REFERENCE = { cluster: 'c', position: { epoch: 1, lsn: 3 }, crc: 0xdead_beef, runId: '0123456789abcdef' }
+
 /** Requests for a table `t (id, v, w)`. */
 export const REQUESTS: readonly RequestBody[] = [
   { kind: 'status' },
@@ -21,6 +23,16 @@ export const REQUESTS: readonly RequestBody[] = [
       { sql: 'delete from t where id = 7', parameters: [] },
     ],
   },
+  {
+    kind: 'write',
+    statements: [{ sql: 'update t set v = ? where id = ?', parameters: ['once', 3] }],
+    ack: 'durable',
+    of: { kind: 'any', count: 1, names: ['b', 'c'] },
+    ackTimeoutMs: 5,
+    key: 'order-17',
+  },
+  { kind: 'verdict', receipt: REFERENCE },
+  { kind: 'reach', receipt: REFERENCE, level: 'durable', count: 1, timeoutMs: 5 },
   { kind: 'read', statement: { sql: 'select * from t where id < ?', parameters: [5] }, timeoutMs: 100 },
   {
     kind: 'read',
@@ -116,6 +128,25 @@ const MESSAGES: readonly Message[] = [
   },
   { type: 'response', id: 2, body: { kind: 'json', text: '{"__proto__":{"polluted":true},"a":[1]}' } },
   { type: 'response', id: 3, body: { kind: 'error', code: 'SQL_FAILED', message: 'no' } },
+  { type: 'response', id: 4, body: { kind: 'error', code: 'WRITTEN_NOT_ACKED', message: 'no', point: POINT } },
+  {
+    type: 'response',
+    id: 5,
+    body: {
+      kind: 'results',
+      results: [],
+      receipt: {
+        ...REFERENCE,
+        index: 1,
+        asked: 'durable',
+        reached: 'received',
+        members: [{ name: 'b', durableAt: 5 }, { name: 'c' }],
+        degraded: true,
+      },
+      replayed: true,
+      valueKept: true,
+    },
+  },
 ]
 
 export function specimens(): Frame[] {
