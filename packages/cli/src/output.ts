@@ -1,7 +1,7 @@
 /** What commands print: tables and lines for people, one JSON value per line for machines. Errors without stack traces. */
 import Table from 'cli-table3'
 import pc from 'picocolors'
-import { isUnderstudyError } from '@understudy/contracts'
+import { formatPosition, isUnderstudyError } from '@understudy/contracts'
 
 /** Where a command's text goes; tests hand in their own. */
 export interface Output {
@@ -79,8 +79,16 @@ export function errorJson(error: unknown): string {
 }
 
 /** An error as plain data; one that is not of our own has no code. */
-export function errorFields(error: unknown): { readonly code?: string; readonly message: string } {
-  if (isUnderstudyError(error)) return { code: error.code, message: error.message }
+export function errorFields(error: unknown): {
+  readonly code?: string
+  readonly message: string
+  /** The record that it is about. */
+  readonly position?: string
+} {
+  if (isUnderstudyError(error)) {
+    const { code, message, position } = error
+    return { code, message, ...(position && { position: formatPosition(position) }) }
+  }
   return { message: error instanceof Error ? error.message : String(error) }
 }
 

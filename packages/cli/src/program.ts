@@ -14,6 +14,7 @@ import { addForgetCommand } from './commands/forget.ts'
 import { addExposureCommand } from './commands/exposure.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addLostTailCommand } from './commands/lost-tail.ts'
+import { addReceiptCommand } from './commands/receipt.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
 import { addSwitchFormatCommand } from './commands/switch-format.ts'
@@ -50,6 +51,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addStartCommand,
     addStatusCommand,
     addSqlCommand,
+    addReceiptCommand,
     addVerifyCommand,
     addLogCommand,
     addLostTailCommand,

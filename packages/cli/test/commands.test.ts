@@ -52,6 +52,65 @@ describe('a leader and a follower', () => {
     expect(shown.out.slice(0, 2)).toEqual(['id  body', '1   über'])
   })
 
+  test('a write with a key is done once, and its receipt is checked on any node', async () => {
+    const { a, b } = await cluster()
+    await run('sql', a.address, NOTES)
+    const insert = ['sql', b.address, "insert into note (body) values ('once')", '--key', 'order-17'] as const
+    const asks = ['--ack', 'durable', '--of', 'any 1 (b, c)']
+    const first = await run(...insert, ...asks, '--json')
+    expect(first.json).toMatchObject({
+      ok: true,
+      replayed: false,
+      receipt: { asked: 'durable', reached: 'durable', members: [{ name: 'b' }] },
+    })
+    const again = await run(...insert, '--json')
+    expect(again.json).toMatchObject({ replayed: true, valueKept: true, position: first.json['position'] })
+    expect((await run(...insert, ...asks)).out).toEqual([
+      'done before under this key',
+      '1 row changed',
+      `position ${text(first.json['position'])}, durable by b`,
+    ])
+    const count = await run('sql', a.address, 'select count(*) from note', '--json')
+    expect(list(count.json['results'])[0]?.['rows']).toEqual([[1]])
+    const other = await run('sql', a.address, 'delete from note', '--key', 'order-17', '--json')
+    expect([other.code, other.json['error']]).toMatchObject([1, { code: 'KEY_REUSED' }])
+
+    const receipt = JSON.stringify(first.json)
+    // A lone group is acknowledged for sure on a follower once its leader says so, which the next message does.
+    await run('sql', b.address, 'select 1', '--after', text(first.json['position']))
+    const checked = await run('receipt', 'check', b.address, receipt, '--json')
+    expect([checked.code, checked.json]).toMatchObject([0, { ok: true, node: 'b', verdict: 'committed' }])
+    expect((await run('receipt', 'check', a.address, receipt)).out[0]).toMatch(/^\d+\/\d+ committed \(a: /)
+    const reached = await run('receipt', 'reach', a.address, receipt, '--level', 'applied')
+    expect(reached.out).toEqual([`${text(first.json['position'])} applied on b`])
+    const late = await run(
+      'receipt',
+      'reach',
+      a.address,
+      receipt,
+      '--count',
+      '2',
+      '--timeout-ms',
+      '20',
+      '--json',
+    )
+    expect([late.code, late.json['error']]).toMatchObject([1, { code: 'TIMEOUT' }])
+    const future = JSON.stringify({ ...(first.json['receipt'] as object), position: { epoch: 9, lsn: 9 } })
+    expect((await run('receipt', 'check', a.address, future, '--json')).code).toBe(3)
+    const none = await run('receipt', 'check', a.address, '{"position":1}', '--json')
+    expect([none.code, none.json['error']]).toMatchObject([1, { code: 'INVALID_ARGUMENT' }])
+  })
+
+  test('a write that followers do not acknowledge says where it is', async () => {
+    const { a } = await cluster()
+    await run('sql', a.address, NOTES)
+    const write = ['sql', a.address, "insert into note (body) values ('x')", '--of', 'any 1 (x)'] as const
+    const late = await run(...write, '--ack-timeout-ms', '50', '--json')
+    expect([late.code, late.json['error']]).toMatchObject([1, { code: 'WRITTEN_NOT_ACKED' }])
+    const unknown = await run('sql', a.address, 'select 1', '--of', 'async', '--json')
+    expect(unknown.json['error']).toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   test('a follower that lags sends a write on to the leader all the same', async () => {
     const { a, b } = await cluster()
     // Sooner than a record travels, more often than not.

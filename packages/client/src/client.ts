@@ -1,6 +1,16 @@
 /** One connection to one node, as a caller sees it. */
-import type { Exposure, ExposureOptions, Position, Slot } from '@understudy/contracts'
-import type { ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
+import type {
+  AckLevel,
+  Exposure,
+  ExposureOptions,
+  Position,
+  Receipt,
+  ReceiptMember,
+  ReceiptReference,
+  ReceiptVerdict,
+  Slot,
+} from '@understudy/contracts'
+import type { FollowerSet, ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
 
 export interface CallOptions {
   /** Milliseconds to wait for the answer. Default: that of `connect`. */
@@ -38,11 +48,38 @@ export interface ClientStatement {
   readonly params?: readonly Value[]
 }
 
+/** Beside the options of every call; what is left out, the leader's policy says. */
+export interface WriteOptions extends CallOptions {
+  /** Where the write must be before it is answered: `local`, `received`, `durable` or `applied`. */
+  readonly ack?: AckLevel
+  /** On which followers, such as `{ kind: 'any', count: 1, names: ['b', 'c'] }`. */
+  readonly of?: FollowerSet
+  /** How long the leader waits for that, in milliseconds; then the call rejects with `WRITTEN_NOT_ACKED`. */
+  readonly ackTimeoutMs?: number
+  /**
+   * Names this write, in at most 255 bytes. Sent again under the same key, after whatever outcome, it is not done again: it is
+   * answered with the first receipt, also by the next leader. Other statements under it are `KEY_REUSED`.
+   */
+  readonly key?: string
+}
+
 export interface WriteReply {
-  /** One for each statement. */
+  /** One for each statement. None when it was done before and its results were not kept. */
   readonly results: readonly ResultSet[]
-  /** Of the record that holds the write; `undefined` when it changed nothing. */
+  /** Of the record that holds the write; `undefined` when the node does not say. */
   readonly position: Position | undefined
+  /** Plain data, to be stored and checked later; `undefined` from a node that gives none. */
+  readonly receipt: Receipt | undefined
+  /** It was done before, under its key, and not again. */
+  readonly replayed: boolean
+  /** Whether `results` are those of the write: false for one that was done before and whose results were not kept. */
+  readonly valueKept: boolean
+}
+
+/** Which followers have a commit. */
+export interface ReachReply {
+  readonly level: AckLevel
+  readonly members: readonly ReceiptMember[]
 }
 
 export interface ReadReply extends ResultSet {
@@ -60,7 +97,7 @@ export interface DigestReply {
  * code when the node answers with an error, and besides with
  * - `TIMEOUT` when no answer comes in time, `ABORTED` when the caller gave up;
  * - `CONNECTION_LOST` when the connection ended, `CLOSED` after `close`, both saying so when nothing was sent;
- * - `OUTCOME_UNKNOWN` for a write that was sent and not answered: by time, or by the end of the connection;
+ * - `OUTCOME_UNKNOWN` for a write that was sent and not answered: by time, or by the end of the connection; one with a key can be sent again;
  * - `OVERLOADED` when too many calls wait, `INVALID_ARGUMENT` for what cannot be sent, `PROTOCOL_VIOLATION` for an
  *   answer that fits no request.
  */
@@ -72,7 +109,11 @@ export interface Client extends AsyncDisposable {
   /** What the node says of itself: plain data. */
   status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
   /** All statements as one write, or none. Only the leader takes it. */
-  write(statements: readonly ClientStatement[], options?: CallOptions): Promise<WriteReply>
+  write(statements: readonly ClientStatement[], options?: WriteOptions): Promise<WriteReply>
+  /** What the node says of a receipt, by its own history. Of an error that names a record: `{ cluster, position, crc }` of it. */
+  verdict(receipt: ReceiptReference, options?: CallOptions): Promise<ReceiptVerdict>
+  /** Leader: once so many followers, of whatever name, have the commit at this level. `TIMEOUT` when that takes longer than `timeoutMs`. */
+  reach(receipt: ReceiptReference, level: AckLevel, count: number, options?: CallOptions): Promise<ReachReply>
   /** One statement on any node. */
   read(sql: string, params?: readonly Value[], options?: ReadOptions): Promise<ReadReply>
   /** Leader: writes a marker record, at which `digest` compares nodes. */

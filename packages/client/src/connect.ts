@@ -9,10 +9,13 @@ import {
   UnderstudyError,
   systemClock,
   systemRandom,
+  type AckLevel,
   type Clock,
   type Exposure,
   type Position,
   type Random,
+  type ReceiptReference,
+  type ReceiptVerdict,
   type Slot,
   type Transport,
 } from '@understudy/contracts'
@@ -39,7 +42,9 @@ import type {
   DigestReply,
   ExposureCallOptions,
   ReadOptions,
+  ReachReply,
   ReadReply,
+  WriteOptions,
   WriteReply,
 } from './client.ts'
 import { Requests } from './requests.ts'
@@ -142,6 +147,21 @@ function checkTimeout(timeoutMs: number): void {
   )
 }
 
+/** What the protocol would drop without a word, because it stands for nothing there. */
+function checkAsks({ ackTimeoutMs, key }: WriteOptions): void {
+  if (key === '') throw asksInvalid('the key is empty', "use such as 'order-17'")
+  if (ackTimeoutMs === undefined) return
+  if (Number.isSafeInteger(ackTimeoutMs) && ackTimeoutMs > 0 && ackTimeoutMs <= LIMITS.durationMsMax) return
+  throw asksInvalid(`ackTimeoutMs is ${ackTimeoutMs}`, `use a whole number from 1 to ${LIMITS.durationMsMax}`)
+}
+
+function asksInvalid(what: string, advice: string): UnderstudyError {
+  return new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `The options of the write: ${what}; ${advice}. Nothing was sent.`,
+  )
+}
+
 class NodeClient implements Client {
   readonly address: string
   readonly node: string
@@ -176,10 +196,33 @@ class NodeClient implements Client {
     return this.#parse(text) as Readonly<Record<string, unknown>>
   }
 
-  async write(statements: readonly ClientStatement[], options: CallOptions = {}): Promise<WriteReply> {
+  async write(statements: readonly ClientStatement[], options: WriteOptions = {}): Promise<WriteReply> {
     const list = statements.map(({ sql, params = [] }) => ({ sql, parameters: params }))
-    const reply = await this.#ask('results', { kind: 'write', statements: list }, options)
-    return { results: reply.results, position: reply.position }
+    const { timeoutMs: _, signal: __, ...asks } = options
+    checkAsks(asks)
+    const reply = await this.#ask('results', { kind: 'write', statements: list, ...asks }, options)
+    const { results, position, receipt, replayed = false, valueKept } = reply
+    return { results, position, receipt, replayed, valueKept: !replayed || valueKept === true }
+  }
+
+  async verdict(receipt: ReceiptReference, options: CallOptions = {}): Promise<ReceiptVerdict> {
+    const { text } = await this.#ask('json', { kind: 'verdict', receipt }, options)
+    const verdict = this.#parse(text) as ReceiptVerdict
+    if (!['committed', 'lost', 'unknown'].includes(verdict.verdict)) throw this.#violation('no verdict')
+    return verdict
+  }
+
+  async reach(
+    receipt: ReceiptReference,
+    level: AckLevel,
+    count: number,
+    options: CallOptions = {},
+  ): Promise<ReachReply> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    const { text } = await this.#ask('json', { kind: 'reach', receipt, level, count, timeoutMs }, options)
+    const reply = this.#parse(text) as ReachReply
+    if (!Array.isArray(reply.members)) throw this.#violation('no list of followers')
+    return reply
   }
 
   async read(sql: string, params: readonly Value[] = [], options: ReadOptions = {}): Promise<ReadReply> {
@@ -280,12 +323,22 @@ class NodeClient implements Client {
   ): Promise<Extract<ResponseBody, { kind: K }>> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
     checkTimeout(timeoutMs)
-    const waitMs = body.kind === 'read' || body.kind === 'digest' ? timeoutMs + TRAVEL_MS : timeoutMs
+    const isWaiting = body.kind === 'read' || body.kind === 'digest' || body.kind === 'reach'
+    const waitMs = isWaiting ? timeoutMs + TRAVEL_MS : timeoutMs
     const reply = await this.#requests.send(body, { timeoutMs: waitMs, signal: options.signal })
-    if (reply.kind === 'error')
-      throw new UnderstudyError(reply.code, reply.message, { node: this.node, fromPeer: true })
+    if (reply.kind === 'error') throw this.#failure(reply)
     if (reply.kind !== kind) throw this.#violation(`a ${reply.kind} to a ${body.kind}`)
     return reply as Extract<ResponseBody, { kind: K }>
+  }
+
+  /** The node's own error, with the record that it names. */
+  #failure({ code, message, point }: Extract<ResponseBody, { kind: 'error' }>): UnderstudyError {
+    const about = point && {
+      position: { epoch: point.epoch, lsn: point.lsn },
+      crc: point.crc,
+      cluster: this.cluster,
+    }
+    return new UnderstudyError(code, message, { node: this.node, fromPeer: true, ...about })
   }
 
   #parse(text: string): unknown {

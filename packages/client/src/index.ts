@@ -6,8 +6,10 @@ export type {
   DigestOptions,
   DigestReply,
   ExposureCallOptions,
+  ReachReply,
   ReadOptions,
   ReadReply,
+  WriteOptions,
   WriteReply,
 } from './client.ts'
 export { connect, type ConnectOptions } from './connect.ts'

@@ -126,7 +126,7 @@ export class Requests {
 function unknownOutcome(what: string, cause: UnderstudyError | undefined): UnderstudyError {
   return new UnderstudyError(
     'OUTCOME_UNKNOWN',
-    `${what} The write was sent and may be done or not: read before writing it again.`,
+    `${what} The write was sent and may be done or not: read before writing it again, or send it again with the key that it had.`,
     { cause },
   )
 }

@@ -125,6 +125,9 @@ describe('calls', () => {
     expect(await client.write([{ sql: 'a' }, { sql: 'b', params: [1, null] }])).toEqual({
       results: [{ columns: [], rows: [], changes: 1 }],
       position: POSITION,
+      receipt: undefined,
+      replayed: false,
+      valueKept: true,
     })
     expect(await client.read('c', ['x'], { after: POSITION, timeoutMs: 5 })).toEqual({
       columns: ['id', 'body'],

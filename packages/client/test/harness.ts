@@ -34,6 +34,8 @@ export class Cluster {
       digest: unexpectedCall,
       rows: unexpectedCall,
       release: unexpectedCall,
+      verdict: unexpectedCall,
+      reach: unexpectedCall,
       slots: unexpectedCall,
       exposure: unexpectedCall,
       dropSlot: unexpectedCall,

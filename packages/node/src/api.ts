@@ -1,10 +1,13 @@
 /** What a node is to its user. */
 import type {
+  AckLevel,
   Exposure,
   LogFormat,
   LogPoint,
   Position,
   ReadTransaction,
+  ReceiptReference,
+  ReceiptVerdict,
   RunResult,
   Slot,
   SqliteConnection,
@@ -18,6 +21,8 @@ import type {
   CommitMeasuresSnapshot,
   PolicyOptions,
   PositionToken,
+  ReachOptions,
+  Reached,
   Statement,
   WriteOptions,
   WriteResult,
@@ -62,6 +67,16 @@ export interface UnderstudyNode extends AsyncDisposable {
    */
   write<R>(body: (tx: WriteTransaction) => R, options?: WriteOptions): Promise<WriteResult<R>>
   write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  /**
+   * Any node: whether the commit of a receipt is `committed`, `lost` or may still become either, by the history of this node. Throws
+   * `FOREIGN_CLUSTER`, `INVALID_ARGUMENT` for what is no receipt, `CLOSED`.
+   */
+  verdict(receipt: ReceiptReference): ReceiptVerdict
+  /**
+   * Leader: waits until `count` followers, of whatever name, have the commit at `level`; `reach` of a receipt that was stored.
+   * Rejects with `TIMEOUT`, `ABORTED`, `POSITION_LOST`, `CLOSED` when the node stops leading, `NOT_LEADER`.
+   */
+  reach(receipt: ReceiptReference, level: AckLevel, count: number, options?: ReachOptions): Promise<Reached>
   /** One consistent view of this node; the callback may be asynchronous. Never waits for other nodes. */
   read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options?: ReadOptions): Promise<Awaited<R>>
   /** Leader: writes a marker, at which every node freezes a view for `digest`. */

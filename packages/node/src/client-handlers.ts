@@ -3,15 +3,22 @@ import type { Position, ReadTransaction, Row, Table, WriteTransaction } from '@u
 import type { ResultSet, SqlStatement } from '@understudy/protocol'
 import type { PolicyOptions } from '@understudy/replication'
 import type { ClientHandlers, ResultLimits } from '@understudy/server'
+import { fingerprintOfStatements } from '@understudy/replication'
 import type { UnderstudyNode } from './api.ts'
 
 /** Handlers that serve `node`. */
 export function clientHandlers(node: UnderstudyNode): ClientHandlers {
   return {
     status: () => node.status(),
-    async write(statements, limits) {
-      const { value, receipt } = await node.write((tx) => runStatements(tx, statements, limits))
-      return { results: value, position: receipt.position }
+    async write(statements, { rowsMax, bytesMax, ...asks }) {
+      const body = (tx: WriteTransaction): ResultSet[] => runStatements(tx, statements, { rowsMax, bytesMax })
+      const answer = await node.write(body, {
+        ...asks,
+        ...(asks.key && { fingerprint: fingerprintOf(statements) }),
+      })
+      const { value, receipt, replayed, valueKept } = answer
+      const says = replayed === undefined ? {} : { replayed, valueKept: valueKept === true }
+      return { results: value ?? [], position: receipt.position, receipt, ...says }
     },
     async read(statement, { after, timeoutMs, signal, ...limits }) {
       const { sql, parameters } = statement
@@ -31,6 +38,8 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
       return { position: at, tables: await node.digest(at, options) }
     },
     rows: (at, table, offset) => node.rows(at, table, offset),
+    verdict: (receipt) => node.verdict(receipt),
+    reach: (receipt, { level, count, ...waiting }) => node.reach(receipt, level, count, waiting),
     release: (at) => node.release(at),
     exposure: (options) => node.exposure(options),
     slots: () => node.slots(),
@@ -43,6 +52,11 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
         ...(policy as Pick<PolicyOptions, 'onUnmet' | 'visibility' | 'ackTimeoutMs'>),
       }),
   }
+}
+
+/** What a key stands for: results of a client have another shape than those of a write in the process. */
+function fingerprintOf(statements: readonly SqlStatement[]): string {
+  return `client ${fingerprintOfStatements(statements.map(({ sql, parameters }) => ({ sql, params: parameters })))}`
 }
 
 /** Runs the statements of a client's write. What they return shares the limits, so that many results are one answer. */

@@ -33,9 +33,12 @@ export {
   type HistogramSnapshot,
   type Lag,
   type OnUnmet,
+  type Reached,
+  type ReachOptions,
   type Statement,
   type SyncState,
   type WriteOptions,
+  type WriteReceipt,
   type WriteResult,
 } from '@understudy/replication'
 export { Checkpointer, type CheckpointedStorage, type CheckpointerOptions } from './checkpointer.ts'

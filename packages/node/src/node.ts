@@ -19,6 +19,8 @@ import {
   type LogPoint,
   type Position,
   type ReadTransaction,
+  type ReceiptReference,
+  type ReceiptVerdict,
   type Slot,
   type SqliteConnection,
   type WriteTransaction,
@@ -58,6 +60,7 @@ import {
   logStatus,
   type NodeStatus,
 } from './status.ts'
+import { verdictAt } from './receipts.ts'
 import { ownedElsewhere } from './sidecar.ts'
 import { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
@@ -165,6 +168,16 @@ class ComposedNode implements UnderstudyNode {
         { foreign: options.foreign === true },
       ),
     )
+  }
+
+  verdict(receipt: ReceiptReference): ReceiptVerdict {
+    return verdictAt(this.#source, this.cluster, this.#leading?.pipeline.acknowledged, receipt)
+  }
+
+  async reach(...asked: Parameters<UnderstudyNode['reach']>): ReturnType<UnderstudyNode['reach']> {
+    const leading = this.#leadingOrError()
+    if ('code' in leading) throw leading
+    return leading.pipeline.reach(...asked)
   }
 
   async mark(): Promise<LogPoint> {

@@ -41,13 +41,22 @@ function invalid(why: string): UnderstudyError {
 export function digestOf(body: unknown, fingerprint: string | undefined): Uint8Array | undefined {
   if (fingerprint !== undefined) return finished(tagged('fingerprint', fingerprint))
   if (typeof body === 'function' || !Array.isArray(body)) return undefined
+  return finished(hashOf(body as readonly Statement[]))
+}
+
+/** A fingerprint of a list of statements, for who runs it otherwise than as a list. */
+export function fingerprintOfStatements(statements: readonly Statement[]): string {
+  return hashOf(statements).digest('hex')
+}
+
+function hashOf(statements: readonly Statement[]): Hash {
   const hash = tagged('statements', '')
-  for (const { sql, params, expect } of body as readonly Statement[]) {
+  for (const { sql, params, expect } of statements) {
     addText(hash, 's', sql)
     addParameters(hash, params ?? [])
     addText(hash, 'e', expect === undefined ? '' : String(expect))
   }
-  return finished(hash)
+  return hash
 }
 
 function tagged(kind: string, text: string): Hash {

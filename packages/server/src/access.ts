@@ -2,7 +2,7 @@
  * Which role each request needs. No role includes another: whoever may write learns nothing of what is stored, whoever
  * administers sees no rows.
  *
- * Every client may ask for the status, which holds no data of the user.
+ * Every client may ask for the status, and for what a node says of a receipt, which hold no data of the user.
  */
 import { UnderstudyError } from '@understudy/contracts'
 import type { RequestBody, ResultSet, Role } from '@understudy/protocol'
@@ -13,6 +13,8 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   digest: 'read',
   rows: 'read',
   release: 'read',
+  verdict: undefined,
+  reach: 'write',
   write: 'write',
   mark: 'admin',
   slots: 'admin',

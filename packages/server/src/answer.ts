@@ -36,10 +36,8 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
   switch (body.kind) {
     case 'status':
       return json(await handlers.status())
-    case 'write': {
-      const { results, position } = await handlers.write(body.statements, resultLimits(limits))
-      return fit(mayRead(context.roles) ? results : results.map(withoutRows), position, limits, 'write')
-    }
+    case 'write':
+      return write(body, context)
     case 'read': {
       const { result, position } = await handlers.read(body.statement, {
         after: body.after,
@@ -65,6 +63,13 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
       const excess = excessOf([{ ...page, changes: 0 }], limits)
       return excess === undefined ? { kind: 'rows', ...page } : tooLarge(excess, undefined, 'read')
     }
+    case 'verdict':
+      return json(await handlers.verdict(body.receipt))
+    case 'reach': {
+      const { receipt, level, count } = body
+      const timeoutMs = Math.min(body.timeoutMs, limits.timeoutMsMax)
+      return json(await handlers.reach(receipt, { level, count, timeoutMs, signal }))
+    }
     case 'release':
       await handlers.release(body.at)
       return json(null)
@@ -88,6 +93,18 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
   }
   await handlers.dropSlot(body.name)
   return json(null)
+}
+
+async function write(
+  body: Extract<RequestBody, { kind: 'write' }>,
+  { handlers, limits, roles }: AnswerContext,
+): Promise<ResponseBody> {
+  const { kind: _, statements, ...asks } = body
+  const ackTimeoutMs = asks.ackTimeoutMs && { ackTimeoutMs: Math.min(asks.ackTimeoutMs, limits.timeoutMsMax) }
+  const request = { ...asks, ...ackTimeoutMs, ...resultLimits(limits) }
+  const { results, position, ...says } = await handlers.write(statements, request)
+  const answer = fit(mayRead(roles) ? results : results.map(withoutRows), position, limits, 'write')
+  return answer.kind === 'results' ? { ...answer, ...says } : answer
 }
 
 function resultLimits({ rowsMax, resultBytesMax }: ServerLimits): ResultLimits {

@@ -6,12 +6,20 @@
  * 3. Anything else is a defect. Its message may name things that are not the client's business, so it goes to
  *    `unexpected` alone. A write that met one may have been done: `OUTCOME_UNKNOWN`.
  */
-import { ERROR_CODES, isUnderstudyError, type ErrorCode } from '@understudy/contracts'
+import {
+  ERROR_CODES,
+  isUnderstudyError,
+  type ErrorCode,
+  type LogPoint,
+  type UnderstudyError,
+} from '@understudy/contracts'
 
 export interface Failure {
   readonly kind: 'error'
   readonly code: ErrorCode
   readonly message: string
+  /** The record that it is about. */
+  readonly point?: LogPoint
 }
 
 export function failure(code: ErrorCode, message: string): Failure {
@@ -25,7 +33,7 @@ export function describeFailure(
   unexpected: (error: unknown) => void,
 ): Failure {
   if (isUnderstudyError(error) && Object.hasOwn(ERROR_CODES, error.code))
-    return failure(error.code, error.message)
+    return { ...failure(error.code, error.message), ...pointOf(error) }
   const message = sqliteMessage(error)
   if (message !== undefined) return failure('SQL_FAILED', message)
   unexpected(error)
@@ -38,6 +46,13 @@ export function describeFailure(
         'REQUEST_FAILED',
         'The node met an unexpected error. Nothing was changed by this request; the log of the node has the error.',
       )
+}
+
+/** The record that an error names, when it says its CRC too: of a write that is in the log, or may be. */
+function pointOf({ position, details }: UnderstudyError): { readonly point?: LogPoint } {
+  const crc = details['crc']
+  if (position === undefined || typeof crc !== 'number') return {}
+  return { point: { epoch: position.epoch, lsn: position.lsn, crc } }
 }
 
 /** Codes of node:sqlite for SQL that SQLite refused, and for values that cannot be bound or returned. */

@@ -1,6 +1,23 @@
 /** What a node answers its clients with, and what the server needs to know of it. */
-import type { EpochHistory, Exposure, ExposureOptions, LogPoint, Position } from '@understudy/contracts'
-import type { RequestBody, ResultSet, SqlStatement, TableDigest, TableRows } from '@understudy/protocol'
+import type {
+  AckLevel,
+  EpochHistory,
+  Exposure,
+  ExposureOptions,
+  LogPoint,
+  Position,
+  ReceiptReference,
+  ReceiptVerdict,
+} from '@understudy/contracts'
+import type {
+  RequestBody,
+  ResultSet,
+  SqlStatement,
+  TableDigest,
+  TableRows,
+  WriteAsks,
+  WriteSays,
+} from '@understudy/protocol'
 
 /** Values may be returned at once or as promises. */
 export type Answer<T> = T | Promise<T>
@@ -32,11 +49,21 @@ export interface ExposureRequest extends ExposureOptions {
   readonly signal: AbortSignal
 }
 
-export interface WriteAnswer {
-  /** One for each statement. */
+/** What a write asks for: whose acks, under which key; the limits are for all its results together. */
+export interface WriteRequest extends ResultLimits, WriteAsks {}
+
+export interface WriteAnswer extends WriteSays {
+  /** One for each statement; none when it was done before and they were not kept. */
   readonly results: readonly ResultSet[]
   /** Of the record that holds the write; `undefined` when it changed nothing. */
   readonly position: Position | undefined
+}
+
+export interface ReachRequest {
+  readonly level: AckLevel
+  readonly count: number
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
 }
 
 export interface ReadAnswer {
@@ -60,8 +87,8 @@ export type AcksRequest = Omit<Extract<RequestBody, { readonly kind: 'setAcks' }
 export interface ClientHandlers {
   /** Plain data; bigints travel as strings. */
   status(): Answer<object>
-  /** All statements as one write, or none. The limits are for all results together. */
-  write(statements: readonly SqlStatement[], limits: ResultLimits): Answer<WriteAnswer>
+  /** All statements as one write, or none. */
+  write(statements: readonly SqlStatement[], request: WriteRequest): Answer<WriteAnswer>
   read(statement: SqlStatement, request: ReadRequest): Answer<ReadAnswer>
   /** Leader: writes a marker record and returns its position. */
   mark(): Answer<Position>
@@ -69,6 +96,10 @@ export interface ClientHandlers {
   digest(at: Position, request: DigestRequest): Answer<DigestAnswer>
   /** Rows of a table in the view at `at` that was kept, after the first `offset` ones. */
   rows(at: Position, table: string, offset: number): Answer<TableRows>
+  /** What the node says of a receipt. */
+  verdict(receipt: ReceiptReference): Answer<ReceiptVerdict>
+  /** Leader: waits until so many followers have the commit at the level. Plain data. */
+  reach(receipt: ReceiptReference, request: ReachRequest): Answer<object>
   /** Nobody needs the view at `at` any more. */
   release(at: Position): Answer<void>
   /** Plain data, one object for each retention slot. */

@@ -8,7 +8,9 @@ export type {
   DigestRequest,
   NodeIdentity,
   ReadAnswer,
+  ReachRequest,
   ReadRequest,
   ResultLimits,
   WriteAnswer,
+  WriteRequest,
 } from './handlers.ts'

@@ -5,6 +5,7 @@ import { startSession } from './harness.ts'
 
 const AT = { epoch: 1, lsn: 1 }
 const STATEMENT = { sql: 'select 1', parameters: [] }
+const RECEIPT = { cluster: 'c', position: AT, crc: 1 }
 const RESULT = { columns: ['secret'], rows: [['row']], changes: 1 }
 
 const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
@@ -14,6 +15,8 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'rows', at: AT, table: 't', offset: 0 }, ['read']],
   [{ kind: 'release', at: AT }, ['read']],
   [{ kind: 'write', statements: [STATEMENT] }, ['write']],
+  [{ kind: 'verdict', receipt: RECEIPT }, ROLES],
+  [{ kind: 'reach', receipt: RECEIPT, level: 'durable', count: 1, timeoutMs: 1 }, ['write']],
   [{ kind: 'mark' }, ['admin']],
   [{ kind: 'slots' }, ['admin']],
   [{ kind: 'exposure', timeoutMs: 1 }, ['admin']],
@@ -30,6 +33,8 @@ const everything = {
   rows: () => ({ key: [], columns: [], rows: [] }),
   release: () => undefined,
   write: () => ({ results: [RESULT], position: AT }),
+  verdict: () => ({ verdict: 'committed', reason: 'it is' }) as const,
+  reach: () => ({ level: 'durable', members: [] }),
   mark: () => AT,
   slots: () => [],
   exposure: () => ({ knownFrom: 1, upTo: AT, ranges: [], forgotten: 0 }),
@@ -38,6 +43,8 @@ const everything = {
   switchFormat: () => AT,
   setAcks: () => AT,
 }
+
+const isOpen = (kind: string): boolean => kind === 'status' || kind === 'verdict'
 
 describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })))(
   '$kind',
@@ -58,11 +65,11 @@ describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })
 
     test('asked without any role', async () => {
       const peer = await startSession({
-        handlers: body.kind === 'status' ? everything : {},
+        handlers: isOpen(body.kind) ? everything : {},
         roles: new Set(),
       })
       peer.ask(1, body)
-      expect((await peer.response(1)).kind).toBe(body.kind === 'status' ? 'json' : 'error')
+      expect((await peer.response(1)).kind).toBe(isOpen(body.kind) ? 'json' : 'error')
     })
   },
 )

@@ -63,6 +63,8 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     digest: unexpectedCall,
     rows: unexpectedCall,
     release: unexpectedCall,
+    verdict: unexpectedCall,
+    reach: unexpectedCall,
     slots: unexpectedCall,
     dropSlot: unexpectedCall,
     forget: unexpectedCall,

@@ -2,23 +2,34 @@
  * `understudy sql`: statements against a node. One that only reads is answered by that node; anything else is one write
  * of all statements, sent to the leader, whose address a follower tells.
  */
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import {
   UnderstudyError,
   formatPosition,
   isUnderstudyError,
   parsePosition,
+  type AckLevel,
   type Position,
+  type Receipt,
 } from '@understudy/contracts'
-import type { Client, WriteReply } from '@understudy/client'
+import type { Client, WriteOptions, WriteReply } from '@understudy/client'
 import type { Value } from '@understudy/protocol'
+import { parseRule } from '@understudy/replication'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
+import { positive } from '../arguments.ts'
 import { assertNotWeaker, connectTo, withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 
+/** As the policy of a leader has it, unless it says otherwise. */
+const ACK_TIMEOUT_MS = 10_000
+
 interface SqlOptions extends AccessOptions {
   readonly after?: string
+  readonly ack?: AckLevel
+  readonly of?: string
+  readonly ackTimeoutMs?: number
+  readonly key?: string
   readonly json?: boolean
 }
 
@@ -26,7 +37,9 @@ const EXAMPLES = `
 Examples:
   $ understudy sql tcp://127.0.0.1:7401 "create table note (id integer primary key autoincrement, body text)"
   $ understudy sql tcp://127.0.0.1:7402 "insert into note (body) values ('written through a follower')"
-  $ understudy sql tcp://127.0.0.1:7402 "select * from note" --after 1/3 --json`
+  $ understudy sql tcp://127.0.0.1:7402 "select * from note" --after 1/3 --json
+  $ understudy sql tcp://127.0.0.1:7401 "delete from note" --ack durable --of 'any 1 (b, c)'
+  $ understudy sql tcp://127.0.0.1:7401 "insert into note (body) values ('once')" --key order-17`
 
 export function addSqlCommand(program: Command, context: CommandContext): void {
   addAccessOptions(program.command('sql'))
@@ -34,6 +47,17 @@ export function addSqlCommand(program: Command, context: CommandContext): void {
     .argument('<address>', 'address of a node')
     .argument('<statement...>', 'SQL, one statement each')
     .option('--after <position>', 'read only once the node shows this position, such as 3/1042')
+    .addOption(
+      new Option('--ack <level>', 'a write: where it must be before it is answered').choices([
+        'local',
+        'received',
+        'durable',
+        'applied',
+      ]),
+    )
+    .option('--of <set>', "a write: on which followers, such as 'any 1 (b, c)' or 'first 1 (b, c)'")
+    .option('--ack-timeout-ms <ms>', 'a write: how long to wait for them', positive)
+    .option('--key <key>', 'a write: done once, however often it is sent with this key')
     .option('--json', 'one JSON object')
     .addHelpText('after', EXAMPLES + ADDRESSES)
     .action(async (address: string, statements: string[], options: SqlOptions) => {
@@ -57,10 +81,11 @@ async function runSql(
 ): Promise<WriteReply> {
   const after = options.after === undefined ? undefined : readPosition(options.after)
   const [first = ''] = statements
-  if (statements.length === 1 && mayOnlyRead(first)) {
+  const asks = asksOf(options)
+  if (asks === undefined && statements.length === 1 && mayOnlyRead(first)) {
     try {
       const { position, ...result } = await client.read(first, [], { after })
-      return { results: [result], position }
+      return { results: [result], position, receipt: undefined, replayed: false, valueKept: true }
     } catch (error) {
       // A statement that is refused because it would write did nothing yet.
       if (!isUnderstudyError(error, 'WRITE_FORBIDDEN')) throw error
@@ -68,13 +93,33 @@ async function runSql(
   }
   const writes = statements.map((sql) => ({ sql }))
   const { following } = (await client.status()) as { following?: { leader?: string } }
-  if (following?.leader === undefined) return client.write(writes)
+  if (following?.leader === undefined) return client.write(writes, asks)
   assertNotWeaker(client.address, following.leader)
   const leader = await connectTo(following.leader, access)
   try {
-    return await leader.write(writes)
+    return await leader.write(writes, asks)
   } finally {
     await leader.close()
+  }
+}
+
+/** What a write asks for; `undefined` when nothing was given, so that a statement may be one that only reads. */
+function asksOf({ ack, of, ackTimeoutMs, key }: SqlOptions): WriteOptions | undefined {
+  if (ack === undefined && of === undefined && ackTimeoutMs === undefined && key === undefined)
+    return undefined
+  const rule = of === undefined ? undefined : parseRule(of)
+  if (rule !== undefined && rule.of === undefined)
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `--of is '${of}', which names no followers; give such as 'any 1 (b, c)'. Nothing was run.`,
+    )
+  return {
+    // The answer that acks did not come in time must have the time to come itself.
+    timeoutMs: (ackTimeoutMs ?? ACK_TIMEOUT_MS) + ACK_TIMEOUT_MS,
+    ...(ack && { ack }),
+    ...(rule?.of && { of: rule.of }),
+    ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
+    ...(key !== undefined && { key }),
   }
 }
 
@@ -96,7 +141,11 @@ function readPosition(text: string): Position {
   )
 }
 
-function show({ results, position }: WriteReply, { output }: CommandContext): void {
+function show(
+  { results, position, receipt, replayed, valueKept }: WriteReply,
+  { output }: CommandContext,
+): void {
+  if (replayed) output.out(`done before under this key${valueKept ? '' : '; its results were not kept'}`)
   for (const { columns, rows, changes } of results) {
     if (columns.length > 0)
       output.out(
@@ -107,7 +156,14 @@ function show({ results, position }: WriteReply, { output }: CommandContext): vo
       )
     else output.out(`${changes} ${changes === 1 ? 'row' : 'rows'} changed`)
   }
-  if (position !== undefined) output.out(`position ${formatPosition(position)}`)
+  if (position !== undefined) output.out(`position ${formatPosition(position)}${acksOf(receipt)}`)
+}
+
+function acksOf(receipt: Receipt | undefined): string {
+  if (receipt === undefined || receipt.asked === 'local') return ''
+  const { asked, reached, members, degraded } = receipt
+  const by = members.length === 0 ? '' : ` by ${members.map(({ name }) => name).join(', ')}`
+  return `, ${reached}${by}${degraded ? ` (${asked} was asked for)` : ''}`
 }
 
 function cell(value: Value): string {
