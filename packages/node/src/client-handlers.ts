@@ -13,6 +13,8 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
     async write(statements, { rowsMax, bytesMax, ...asks }) {
       const body = (tx: WriteTransaction): ResultSet[] => runStatements(tx, statements, { rowsMax, bytesMax })
       const answer = await node.write(body, {
+        // A name that is no follower's would hold up everybody's writes.
+        ...(asks.of && { onlyIfReady: true }),
         ...asks,
         ...(asks.key && { fingerprint: fingerprintOf(statements) }),
       })

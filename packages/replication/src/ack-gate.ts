@@ -178,6 +178,14 @@ export class AckGate<T> {
     return this.#tracker.dueMs(rule, this.#clock.monotonic())
   }
 
+  /** Why a write that asks for it is not taken on: too few of its set stream, so that it would hold up all others. */
+  unready(rule: AckRule | undefined, options: WriteOptions | undefined): UnderstudyError | undefined {
+    if (options?.onlyIfReady !== true || rule?.of === undefined || this.isDegraded) return undefined
+    const { names, count } = rule.of
+    const streaming = this.#tracker.having('received', 0).filter(({ name }) => names.includes(name))
+    return streaming.length >= count ? undefined : refusedUntilAcked()
+  }
+
   /** Followers of whatever name that have a commit at a level and stream now. */
   having(level: AckLevel, lsn: Lsn): ReceiptMember[] {
     return this.#tracker.having(level, lsn)

@@ -271,7 +271,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       const deadlineMs = sinceMs + timeoutMs
       const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, keyed, resolve, reject })
       if (keyed !== undefined && this.#keyed.begin(write)) return
-      const refusal = this.#refusal(isAcks(body))
+      const refusal = this.#refusal(isAcks(body)) ?? this.#gate.unready(write.rule, options)
       if (refusal !== undefined) return write.reject(refusal)
       if (isFirst === true) this.#queue.unshift(write)
       else this.#queue.push(write)

@@ -104,6 +104,11 @@ export interface WriteOptions {
   /** How long it waits for acks, from when it is durable here. Default `ackTimeoutMs` of the policy. */
   readonly ackTimeoutMs?: number
   /**
+   * `NOT_WRITTEN` at once when fewer of the set stream than must acknowledge, so that it cannot hold up the writes of others. So it is
+   * for each client over the network that names a set. Default false.
+   */
+  readonly onlyIfReady?: boolean
+  /**
    * Names this write, in at most 255 bytes, such as `order-17`. Sent again under the same key it is not done again: it is answered with
    * the first receipt, also after a restart or by the next leader. Kept for `keyKeepMs`, or until `keysMax` newer ones.
    */

@@ -195,6 +195,19 @@ describe('a retry where followers must acknowledge', () => {
     expect((await made.clock.complete(again)).replayed).toBe(true)
   })
 
+  test('is answered where a write of its set would be refused', async () => {
+    const made = testPipeline({ node: 'a' })
+    const asks = { of: { kind: 'any', count: 1, names: ['b'] }, onlyIfReady: true, ackTimeoutMs: 50 } as const
+    expect(await outcomeOf(add(made, 'k', asks))).toBe('NOT_WRITTEN')
+    says(made, 'x', 1)
+    expect(await outcomeOf(add(made, 'k', asks))).toBe('NOT_WRITTEN')
+    await made.clock.complete(add(made, 'k'))
+    expect(await made.clock.complete(outcomeOf(add(made, 'k', asks)))).toBe('WRITTEN_NOT_ACKED 1/2')
+    says(made, 'b', 2)
+    expect((await made.clock.complete(add(made, 'k', asks))).replayed).toBe(true)
+    expect(countOf(made)).toBe('1')
+  })
+
   test('waits for the acks that it asks for itself', async () => {
     const made = testPipeline({ node: 'a' })
     await made.clock.complete(add(made, 'k'))

@@ -2,6 +2,7 @@
  * Answers of a node, as the client package gets them: a real server with made-up answers, whose frames are changed on their
  * way. Every call ends with an answer or a reason, and nothing of an answer reaches `Object.prototype`.
  */
+import type { Receipt } from '@understudy/contracts'
 import { connect, type Client } from '@understudy/client'
 import { isUnderstudyError } from '@understudy/contracts'
 import { Connection } from '@understudy/protocol'
@@ -34,13 +35,33 @@ const RESULT = {
   changes: 2,
 }
 
+const OF = { kind: 'any', count: 1, names: ['b'] } as const
+const RECEIPT: Receipt = {
+  cluster: 'c',
+  position: POSITION,
+  runId: '0123456789abcdef',
+  index: 0,
+  crc: 7,
+  asked: 'durable',
+  reached: 'durable',
+  members: [{ name: 'b', durableAt: 5 }],
+  degraded: false,
+}
+
 const HANDLERS: ClientHandlers = {
   status: () => ({ node: 'a', constructor: { prototype: 1 }, slots: [] }),
-  write: (statements) => ({ results: statements.map(() => RESULT), position: POSITION }),
+  write: (statements, { key }) => ({
+    results: statements.map(() => RESULT),
+    position: POSITION,
+    receipt: RECEIPT,
+    ...(key && { replayed: true, valueKept: true }),
+  }),
   read: () => ({ result: RESULT, position: POSITION }),
   mark: () => POSITION,
   digest: (at) => ({ position: at, tables: [{ table: 't', rows: 3, digest: 'ab'.repeat(16) }] }),
   rows: () => ({ key: ['id'], columns: ['types', 'id'], rows: [['n', 1]] }),
+  verdict: () => ({ verdict: 'unknown', reason: 'nobody knows' }),
+  reach: () => ({ level: 'durable', members: [{ name: 'b', durableAt: 1 }] }),
   release: () => undefined,
   slots: () => [{ name: 'local', lsn: 3, state: 'reserved', heldBytes: 0 }],
   exposure: () => ({ knownFrom: 1, upTo: POSITION, ranges: [], forgotten: 0 }),
@@ -58,6 +79,9 @@ const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
   (client) => client.digest(POSITION, { timeoutMs: 500, keep: true }),
   (client) => client.rows(POSITION, 't', 0),
   (client) => client.release(POSITION),
+  (client) => client.write([{ sql: 'insert' }], { ack: 'durable', of: OF, ackTimeoutMs: 5, key: 'k' }),
+  (client) => client.verdict(RECEIPT),
+  (client) => client.reach(RECEIPT, 'durable', 1, { timeoutMs: 500 }),
   (client) => client.slots(),
   (client) => client.exposure({ after: POSITION, timeoutMs: 500 }),
   (client) => client.dropSlot('b'),

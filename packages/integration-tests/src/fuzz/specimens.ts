@@ -7,7 +7,12 @@ const HISTORY = [{ number: 1, runId: '0123456789abcdef', leader: 'a', firstLsn: 
 const VALUES: Value[] = [null, 7, -1, 0.5, 2n ** 62n, 'text', new Uint8Array([0, 1, 255])]
 const NONCE = new Uint8Array(32).fill(9)
 
-const REFERENCE = { cluster: 'c', position: { epoch: 1, lsn: 3 }, crc: 0xdead_beef, runId: '0123456789abcdef' }
+const REFERENCE = {
+  cluster: 'c',
+  position: { epoch: 1, lsn: 3 },
+  crc: 0xdead_beef,
+  runId: '0123456789abcdef',
+}
 
 /** Requests for a table `t (id, v, w)`. */
 export const REQUESTS: readonly RequestBody[] = [
@@ -128,7 +133,11 @@ const MESSAGES: readonly Message[] = [
   },
   { type: 'response', id: 2, body: { kind: 'json', text: '{"__proto__":{"polluted":true},"a":[1]}' } },
   { type: 'response', id: 3, body: { kind: 'error', code: 'SQL_FAILED', message: 'no' } },
-  { type: 'response', id: 4, body: { kind: 'error', code: 'WRITTEN_NOT_ACKED', message: 'no', point: POINT } },
+  {
+    type: 'response',
+    id: 4,
+    body: { kind: 'error', code: 'WRITTEN_NOT_ACKED', message: 'no', point: POINT },
+  },
   {
     type: 'response',
     id: 5,
