@@ -69,9 +69,9 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
     case 'release':
       return writer.message(11, () => writePosition(writer, 1, body.at))
     case 'verdict':
-      return writer.message(17, () => writeReference(writer, 1, body.receipt))
+      return writer.message(21, () => writeReference(writer, 1, body.receipt))
     case 'reach':
-      return writer.message(18, () => {
+      return writer.message(22, () => {
         writeReference(writer, 1, body.receipt)
         writeLevel(writer, 2, body.level)
         writer.u32(3, body.count)
@@ -122,9 +122,9 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return reader.message(readRelease)
     case 20:
       return reader.message(readExposure)
-    case 17:
+    case 21:
       return reader.message(readVerdictRequest)
-    case 18:
+    case 22:
       return reader.message(readReachRequest)
     default:
       reader.skip()
