@@ -106,6 +106,16 @@ assert(text.includes('# TYPE understudy_commit_duration_seconds histogram'))
 assert.equal(readinessOf(undefined, { for: 'reads', stalenessMsMax: 1, waitMsMax: 1 }).ready, false)
 await monitor.close()
 `,
+  '@understudy/coordinator-etcd': `
+import { etcdCoordinator, type EtcdCoordinatorOptions } from '@understudy/coordinator-etcd'
+import type { Coordinator } from '@understudy/contracts'
+import assert from 'node:assert/strict'
+const options: EtcdCoordinatorOptions = { endpoints: ['http://127.0.0.1:1'], cluster: 'demo' }
+const coordinator: Coordinator = etcdCoordinator(options)
+await assert.rejects(coordinator.observe({ timeoutMs: 100 }), { code: 'COORDINATOR_UNAVAILABLE' })
+await coordinator.close()
+assert.throws(() => etcdCoordinator({ ...options, endpoints: ['http://etcd.example:2379'] }), { code: 'INSECURE_ADDRESS' })
+`,
   '@understudy/testkit': `
 import { SeededRandom, SimulatedClock } from '@understudy/testkit'
 import assert from 'node:assert/strict'

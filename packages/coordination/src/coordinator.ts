@@ -6,9 +6,12 @@
  *
  * 1. A lease is taken over exactly the beat that was silent for its time to live by this clock, or was released.
  * 2. Epochs of leases only grow, and stay above the published one: a lease's epoch is a fencing token.
- * 3. A change that is uncertain is repeated under the same token until it is known, or the time of the call is over.
+ * 3. A change that is uncertain is repeated under the same token until it is known, or the time of the call is over. Whatever
+ *    goes wrong after an uncertain try, the call is uncertain: it does not say that nothing happened.
  */
 import {
+  isUnderstudyError,
+  randomId,
   UnderstudyError,
   type AcquireOptions,
   type Clock,
@@ -23,7 +26,6 @@ import {
   type PublishOptions,
   type Random,
 } from '@understudy/contracts'
-import { randomId } from '@understudy/contracts'
 import { Calls } from './calls.ts'
 import { epochUsed, isUncertain, leaseHeld, leaseLost, uncertain } from './errors.ts'
 import { StoreLease } from './held-lease.ts'
@@ -100,10 +102,10 @@ class StoreCoordinator implements Coordinator {
       const { expected, grant } = options
       const change = { bytes, expected, ...(grant === undefined ? {} : { grant }) }
       for (let tries = 1; ; tries++) {
-        const revision = await this.#unlessUncertain(this.#store.put(change, signal), signal)
+        const revision = await this.#unlessUncertain(this.#store.put(change, signal), signal, tries > 1)
         if (revision === 'uncertain') continue
         if (revision !== undefined) return revision
-        const now = await this.#read(signal)
+        const now = await this.#read(signal).catch((error: unknown) => this.#afterUncertain(error, tries > 1))
         if (tries > 1 && now.stateToken === token) return now.observation.revision
         if (tries > 1 && now.observation.revision !== expected)
           throw uncertain(this.kind, 'another state is there by now, before or after this one')
@@ -122,7 +124,10 @@ class StoreCoordinator implements Coordinator {
     return this.#calls.changing(options, async (signal) => {
       let firstSentAtMs: number | undefined
       for (;;) {
-        const { observation, leaseToken } = await this.#read(signal)
+        const isPending = firstSentAtMs !== undefined
+        const { observation, leaseToken } = await this.#read(signal).catch((error: unknown) =>
+          this.#afterUncertain(error, isPending),
+        )
         const { lease, state } = observation
         // Its answer was lost. Which of the tries wrote it is not known: it counts from the first.
         if (leaseToken === terms.token && lease !== undefined && firstSentAtMs !== undefined)
@@ -134,7 +139,8 @@ class StoreCoordinator implements Coordinator {
         if (epoch <= highest) throw epochUsed(epoch, highest)
         const sentAtMs = clock.monotonic()
         firstSentAtMs ??= sentAtMs
-        const grant = await this.#unlessUncertain(this.#store.take(terms, lease, signal), signal)
+        const grant = await this.#unlessUncertain(this.#store.take(terms, lease, signal), signal, isPending)
+        if (grant === undefined && !isPending) firstSentAtMs = undefined
         // Refused or uncertain: what is there now says which, and whether it is held, or was this one.
         if (grant !== undefined && grant !== 'uncertain')
           return this.#granted(grant, terms, { marginMs, sentAtMs })
@@ -196,11 +202,21 @@ class StoreCoordinator implements Coordinator {
     throw uncertain(this.kind, 'the lease was taken, and had run out when the answer came')
   }
 
-  async #unlessUncertain<T>(change: Promise<T>, signal: AbortSignal): Promise<T | 'uncertain'> {
+  #afterUncertain(error: unknown, isPending: boolean): never {
+    if (!isPending || !isUnderstudyError(error, 'COORDINATOR_UNAVAILABLE')) throw error
+    throw uncertain(this.kind, error.message, error)
+  }
+
+  /** `isPending`: a try before was uncertain. */
+  async #unlessUncertain<T>(
+    change: Promise<T>,
+    signal: AbortSignal,
+    isPending: boolean,
+  ): Promise<T | 'uncertain'> {
     try {
       return await change
     } catch (error) {
-      if (!isUncertain(error) || signal.aborted) throw error
+      if (!isUncertain(error) || signal.aborted) return this.#afterUncertain(error, isPending)
       await this.#calls.pause(RETRY_MS, signal)
       if (signal.aborted) throw error
       return 'uncertain'

@@ -9,11 +9,16 @@ import type { StoredLease } from './store.ts'
 
 export class Sightings {
   #last: SeenLease | undefined
+  /** By somebody else; it may be older or newer than what was seen here. */
+  #learned: SeenLease | undefined
 
   /** `nowMs`: when the answer with `lease` came. */
   note(lease: StoredLease, nowMs: number): SeenLease {
     const { grant, beat, holder, epoch, ttlMs, released, ageMs = 0 } = lease
-    const seenAtMs = Math.min(nowMs - ageMs, this.#knownSince(grant, beat) ?? Infinity)
+    const since = [this.#last, this.#learned].map((seen) =>
+      seen?.grant === grant && seen.beat === beat ? seen.seenAtMs : Infinity,
+    )
+    const seenAtMs = Math.min(nowMs - ageMs, ...since)
     const freeAtMs = released ? seenAtMs : seenAtMs + ttlMs
     this.#last = { grant, beat, holder, epoch, ttlMs, released, seenAtMs, freeAtMs }
     return this.#last
@@ -21,11 +26,6 @@ export class Sightings {
 
   /** Takes over what somebody else on the same clock has seen. */
   learn(seen: SeenLease): void {
-    const known = this.#knownSince(seen.grant, seen.beat)
-    if (this.#last === undefined || (known !== undefined && seen.seenAtMs < known)) this.#last = seen
-  }
-
-  #knownSince(grant: string, beat: string): number | undefined {
-    return this.#last?.grant === grant && this.#last.beat === beat ? this.#last.seenAtMs : undefined
+    this.#learned = seen
   }
 }

@@ -1,6 +1,6 @@
 /** Changes whose answers are lost are repeated until they are known, and are never done twice. */
 import { systemRandom, type PublishedState } from '@understudy/contracts'
-import { coordinatorOn, processClock } from '@understudy/coordination'
+import { coordinatorOn, processClock, unavailable } from '@understudy/coordination'
 import { expect, test } from 'vitest'
 import { MemoryStore, type Loss } from './support/memory-store.ts'
 
@@ -83,4 +83,22 @@ test('a renewal that is uncertain extends nothing, and does no harm', async () =
   await lease.renew()
   expect(lease.validUntilMs).toBeGreaterThan(validUntilMs)
   await coordinator.close()
+})
+
+test('when the place is gone after an uncertain try, the call does not say that nothing happened', async () => {
+  const { store, coordinator } = begin('after')
+  const gone = unavailable('memory', 'it is gone')
+  store.changed = () => {
+    store.read = () => Promise.reject(gone)
+    store.losses.push('before', 'before', 'before')
+  }
+  await expect(coordinator.acquire(LEASE)).rejects.toMatchObject({ code: 'COORDINATOR_UNCERTAIN' })
+  const other = begin('after')
+  other.store.changed = () => {
+    other.store.put = () => Promise.reject(gone)
+  }
+  const publishing = other.coordinator.publish(STATE, { expected: '0' })
+  await expect(publishing).rejects.toMatchObject({ code: 'COORDINATOR_UNCERTAIN' })
+  // Without an uncertain try it is what it is.
+  await expect(coordinator.acquire(LEASE)).rejects.toBe(gone)
 })

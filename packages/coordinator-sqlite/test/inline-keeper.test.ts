@@ -11,7 +11,7 @@ interface Node {
   keep(epoch: number): Promise<KeptLease>
 }
 
-function begin(seed = 1): { clock: SimulatedClock; node(name: string): Node } {
+function begin(seed = 1): { clock: SimulatedClock; node: (name: string) => Node } {
   const random = new SeededRandom(seed)
   const clock = new SimulatedClock({ shuffle: random.fork('clock') })
   const place = new SimulatedCoordinator({ clock, random: random.fork('place') })

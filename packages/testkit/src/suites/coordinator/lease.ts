@@ -143,8 +143,10 @@ export function leaseTests(begin: () => Promise<Stage>): void {
 
   test('what another coordinator has seen counts, as long as it is the newest', async () => {
     await using stage = await begin()
-    const [a, b] = [await stage.open(), await stage.open()]
-    const lease = await stage.acquire(a)
+    const [a, b, c] = [await stage.open(), await stage.open(), await stage.open()]
+    // One that has seen something else before, which is over.
+    await (await stage.acquire(c, { holder: 'c', epoch: 1 })).release()
+    const lease = await stage.acquire(a, { epoch: 2 })
     const stale = (await b.observe()).lease!
     await stage.until(stage.clock.monotonic() + stage.ttlMs / 2)
     await lease.renew()
@@ -152,10 +154,10 @@ export function leaseTests(begin: () => Promise<Stage>): void {
     await stage.until(stale.freeAtMs)
     // The beat that `stale` names was followed by another one.
     const fresh = await stage.open()
-    const early = stage.acquire(fresh, { holder: 'c', epoch: 2, seen: stale })
+    const early = stage.acquire(fresh, { holder: 'd', epoch: 3, seen: stale })
     await rejectsWith(early, 'LEASE_HELD')
     await stage.until(seen.freeAtMs)
-    const next = await stage.acquire(await stage.open(), { holder: 'c', epoch: 2, seen })
+    const next = await stage.acquire(c, { holder: 'c', epoch: 3, seen })
     expect(next.holder).toBe('c')
   })
 

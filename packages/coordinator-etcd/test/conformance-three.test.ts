@@ -1,0 +1,3 @@
+import { conformsWith } from './support/conformance.ts'
+
+conformsWith(3)
