@@ -184,6 +184,7 @@ assert.equal(format.id, 1)
 assert.equal(format.name, 'row')
 `,
   '@understudy/failover': `
+import { decideAndRecord, explain, FailureDetector, Voter, type Observations } from '@understudy/failover'
 import { classify, exportLostTail, listLostTails, readLostTail, statementsFor, type LostTail } from '@understudy/failover'
 import { nodeFiles, openLog } from '@understudy/log'
 import { systemClock, systemRandom, ORIGIN } from '@understudy/contracts'
@@ -207,6 +208,19 @@ const compared = await classify(tail, () => Promise.resolve([]))
 assert.deepEqual(statementsFor(compared), [])
 await log.close()
 rmSync(folder, { recursive: true })
+const detector = new FailureDetector({ intervalMs: 100 })
+detector.heartbeat('a', 0)
+assert.equal(detector.suspicion('a', 50).state, 'alive')
+const voter = new Voter({ startedAtMs: 0, grantMsMax: 0 })
+assert.equal(voter.ask({ epoch: 1, runId: 'r', candidate: 'b', isPlanned: false }, 0, false).kind, 'persist')
+const observations: Observations = {
+  nowMs: 0, self: 'b', leader: 'a', verdict: { verdict: 'dead', silentMs: 900, reasons: [] }, members: [],
+  coordinator: { kind: 'manual' }, intent: { kind: 'promote', acceptLoss: false },
+  policy: { mode: 'act', paused: false, allowAsyncFailover: false, turnMs: 1000, restMs: 0 },
+}
+const { decision, line } = decideAndRecord(observations, 0)
+assert.equal(decision.action.kind, 'refuse')
+assert(explain(line).isSame)
 `,
   '@understudy/sockets': `
 import { Admission, certificates, isLoopback, parseAddress, type TlsOptions } from '@understudy/sockets'

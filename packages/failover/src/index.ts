@@ -26,3 +26,15 @@ export {
   type LostTransaction,
   type TailFormat,
 } from './lost-tail/transactions.ts'
+export * from './detector/detector.ts'
+export * from './confirm.ts'
+export * from './leadership.ts'
+export * from './decide/observations.ts'
+export * from './decide/decision.ts'
+export { coordinatorView } from './decide/coordinator-view.ts'
+export { decide } from './decide/decide.ts'
+export { rulesAfter, ruleText } from './decide/rules.ts'
+export * from './decide/forecast.ts'
+export * from './decide/record.ts'
+export * from './promotion/voter.ts'
+export * from './promotion/promotion.ts'
