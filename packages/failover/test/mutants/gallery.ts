@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'compared-before-stopped',
     what: 'Positions are compared while members still receive and acknowledge.',
-    breaks: ['E2'],
+    breaks: ['E2', 'E6'],
     profile: { hasCoordinator: false, isAsync: false, haste: true },
     edits: [
       {
@@ -65,7 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'r-plus-w-equals-n',
     what: 'As many may be missing as had to have a commit.',
-    breaks: ['E2'],
+    breaks: ['E2', 'E6'],
     edits: [
       { file: 'decide/proof.ts', find: 'missing.length < of.count', replace: 'missing.length <= of.count' },
     ],
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'longest-log-wins',
     what: 'Logs are compared by LSN without the epoch: a stale tail beats acknowledged commits.',
-    breaks: ['E2'],
+    breaks: ['E2', 'E6'],
     edits: [
       {
         file: 'decide/candidates.ts',
@@ -85,7 +85,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'tail-not-fetched',
     what: 'A candidate that is behind leads without the tail that another one has.',
-    breaks: ['E2'],
+    breaks: ['E2', 'E6'],
     edits: [
       {
         file: 'decide/decide.ts',
@@ -127,7 +127,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'old-rule-forgotten',
     what: 'While a set changes an election looks at one of the two rules.',
-    breaks: ['E2'],
+    breaks: ['E2', 'E6'],
     edits: [
       {
         file: 'decide/rules.ts',

@@ -9,7 +9,7 @@ export const INVARIANTS = {
   E3: 'No follower acknowledges in an epoch after it promised a higher one.',
   E4: 'Nobody shows anything after another node began a higher epoch, where a coordinator gives leases.',
   E5: 'The forecast names who then leads, or that nobody does, and what is lost.',
-  E6: 'Acknowledged commits of an asynchronous cluster are lost only after the position that the decision named.',
+  E6: 'What is lost all the same, because the cluster is asynchronous or a person accepted it, lies after the position that the decision named.',
   E7: 'When the faults stop, one node leads, and all the others have its log.',
   E8: 'A recorded decision gives itself when it is replayed.',
 } as const
