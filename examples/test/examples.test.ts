@@ -78,6 +78,16 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^the leader turned somebody away: AUTHENTICATION_FAILED$/,
     /^the dashboard is not known any more: AUTHENTICATION_FAILED$/,
   ],
+  '11-write-once-and-check-it.ts': [
+    /^payment 1 is written, for the first time$/,
+    /^payment 1 is written, again$/,
+    /^one position: true$/,
+    /^another amount under the same key: KEY_REUSED$/,
+    /^applied on b$/,
+    /^the follower says: committed$/,
+    /^of one that it has not heard of: unknown$/,
+    /^payments on the follower: 1$/,
+  ],
   '12-watch-a-cluster.ts': [
     /^before it starts: 503$/,
     /^follower, reads at most 5 s old: 200$/,
