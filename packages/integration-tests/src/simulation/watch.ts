@@ -115,6 +115,12 @@ export class Watch {
         'I16',
         `the leader takes ${status.durable} for durable at ${follower.name}, whose log is durable up to ${data.log.durable}`,
       )
+    const behind = (leading?.data.log.durable ?? 0) - data.storage.applied.lsn
+    if (isOfNow && status.lag !== undefined && status.lag.records < behind)
+      this.#world.broken(
+        'I16',
+        `the leader shows ${follower.name} ${status.lag.records} records behind; it is ${behind}`,
+      )
   }
 
   #expectBounded(): void {
