@@ -12,6 +12,7 @@ import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addForgetCommand } from './commands/forget.ts'
 import { addExposureCommand } from './commands/exposure.ts'
+import { addLintCommand } from './commands/lint.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addLostTailCommand } from './commands/lost-tail.ts'
 import { addReceiptCommand } from './commands/receipt.ts'
@@ -53,6 +54,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addSqlCommand,
     addReceiptCommand,
     addVerifyCommand,
+    addLintCommand,
     addLogCommand,
     addLostTailCommand,
     addSlotsCommand,

@@ -350,6 +350,35 @@ describe('a leader and a follower', () => {
   })
 })
 
+test('lint names tables whose ids can be given twice, and the exit code says so', async () => {
+  const a = await startNode('a', join(temporaryFolder(), 'a'))
+  await run('sql', a.address, 'create table safe (id integer primary key autoincrement, v)')
+  expect(await run('lint', a.address)).toMatchObject({ code: 0, out: ['no table gives an id twice'] })
+  await run('sql', a.address, 'create table unsafe (id integer primary key, v)')
+  const machine = await run('lint', a.address, '--json')
+  expect(machine.code).toBe(1)
+  expect(machine.json).toMatchObject({ ok: false, findings: [{ table: 'unsafe', column: 'id' }] })
+  const { out } = await run('lint', a.address)
+  expect(out.join('\n')).toMatch(/^unsafe: .*given twice[^]*autoincrement/)
+})
+
+test('lost tails of a directory without any, and one that nobody kept', async () => {
+  const folder = temporaryFolder()
+  expect((await run('lost-tail', 'list', folder)).out).toEqual(['no lost tails'])
+  expect((await run('lost-tail', 'list', folder, '--json')).json).toEqual({ ok: true, lostTails: [] })
+  for (const command of [
+    ['show'],
+    ['discard'],
+    ['diff', 'tcp://127.0.0.1:1'],
+    ['apply', 'tcp://127.0.0.1:1'],
+  ]) {
+    const [name = '', ...address] = command
+    const { code, error } = await run('lost-tail', name, folder, '1-1-1-00000000', ...address)
+    expect([name, code]).toEqual([name, 1])
+    expect(error.join('\n')).toMatch(/^INVALID_ARGUMENT .*there is none/)
+  }
+})
+
 describe('mistakes', () => {
   test('a wrong command line is exit code 2 and says what is wrong', async () => {
     for (const [argv, words] of [
@@ -378,8 +407,14 @@ describe('mistakes', () => {
       'slots',
       'forget',
       'exposure',
+      'lint',
+      'lost-tail list',
+      'lost-tail show',
+      'lost-tail diff',
+      'lost-tail apply',
+      'lost-tail discard',
     ]) {
-      const { code, out } = await run(command, '--help')
+      const { code, out } = await run(...command.split(' '), '--help')
       expect(code).toBe(0)
       expect(out.join('\n')).toMatch(/Examples:\n +\$ understudy /)
       expect(out.join('\n')).toContain('--json')

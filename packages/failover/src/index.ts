@@ -1,4 +1,5 @@
 /** Who leads, and what becomes of what a former leader alone had. */
+export { lintIds, type IdFinding } from './ids/lint.ts'
 export type { LostChange, LostRow, SqlValue } from './lost-tail/changes.ts'
 export {
   classify,

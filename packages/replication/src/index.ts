@@ -100,6 +100,16 @@ export {
   type CommitMeasuresSnapshot,
   type HistogramSnapshot,
 } from './measures.ts'
+export {
+  ID_BLOCK,
+  ID_LEAP,
+  IdCeilings,
+  firstIds,
+  type Counters,
+  type FirstIdsOptions,
+  type IdCeilingsOptions,
+  type Raise,
+} from './id-ceilings.ts'
 export { planUndo, undoTail, type UndoContext, type UndoPlan } from './undo.ts'
 export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 export {
