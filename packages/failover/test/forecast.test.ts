@@ -28,6 +28,17 @@ describe('if the leader died now', () => {
     )
   })
 
+  test('a lease that is in force now is in the estimate, and is waited for once', () => {
+    const given = observed([member('b', 10), member('c', 10)], { verdict: ALIVE })
+    const { coordinator } = given
+    if (coordinator.kind !== 'reachable') throw new Error('unreachable')
+    const leased = {
+      ...given,
+      coordinator: { ...coordinator, lease: { holder: 'a', epoch: 1, freeAtMs: 1600 } },
+    }
+    expect(forecast(leased, { ...ESTIMATES, leaseMs: 1500 })).toMatchObject({ name: 'b', tookMs: 1500 + 40 })
+  })
+
   test('does not count on the leader whose death it is about', () => {
     const leader = member('a', 20, { state: 'leading' })
     const given = {

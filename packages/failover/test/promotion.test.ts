@@ -161,7 +161,7 @@ describe('promotion', () => {
 
   test('a word about an attempt that is over says nothing about the next one', () => {
     const run = new Run()
-    run.step({ kind: 'refused', name: 'c', reason: 'late', runId: 'old' })
+    run.step({ kind: 'refused', name: 'c', reason: 'late' })
     run.see([member('b', 12), member('c', 12)])
     run.step({ kind: 'refused', name: 'c', reason: 'late', runId: 'old' })
     expect(run.see([member('b', 12, STOPPED), member('c', 12, STOPPED)])).toMatchObject([

@@ -7,13 +7,24 @@ import { simulate, FAULTS, type RunResult } from './simulation/run.ts'
 
 const SEEDS = 2000
 const BLOCKS = 4
+const RARE = [
+  'failovers',
+  'refusals',
+  'forecast',
+  'losses',
+  'loss accepted',
+  'tail fetched',
+  'attempt given up',
+  'claim with an unknown outcome',
+  'led by the word of its followers',
+]
 
 describe.concurrent('simulated failovers', { timeout: 120_000 }, () => {
   test.each(Array.from({ length: BLOCKS }, (_, block) => block))('hold, block %i', (block) => {
     const totals = new Map<string, number>()
     for (let seed = block; seed < SEEDS; seed += BLOCKS) add(totals, run(seed))
     // A run that never meets a thing says nothing about it.
-    const wanted = [...FAULTS, 'failovers', 'refusals', 'forecast', 'losses', 'loss accepted']
+    const wanted = [...FAULTS, ...RARE]
     expect(wanted.filter((kind) => (totals.get(kind) ?? 0) < 20)).toEqual([])
     expect(totals.get('failovers')).toBeGreaterThan(1000)
   })

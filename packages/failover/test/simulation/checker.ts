@@ -44,6 +44,8 @@ export class Checker {
   refusals = 0
   /** A person accepted a loss at some time of this run. */
   isLossAccepted = false
+  /** What a run went through: one that never meets a thing says nothing about it. */
+  readonly met: Record<string, number> = {}
   readonly #hasLeases: boolean
   readonly #ackers = new Map<string, string>()
   readonly #acked: Acked[] = []
@@ -52,6 +54,10 @@ export class Checker {
 
   constructor(hasLeases: boolean) {
     this.#hasLeases = hasLeases
+  }
+
+  meets(kind: string): void {
+    this.met[kind] = (this.met[kind] ?? 0) + 1
   }
 
   /** A follower answers that it promised. */

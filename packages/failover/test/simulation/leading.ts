@@ -21,7 +21,7 @@ export function followers(me: ModelNode): string[] {
 export function may(me: ModelNode): boolean {
   const { leading } = me
   if (leading === undefined) return false
-  const { may } = mayLead({
+  const { may, by } = mayLead({
     nowMs: me.now,
     coordinator: me.setup.hasCoordinator ? 'lease' : 'manual',
     leaseValidUntilMs: leading.validUntilMs,
@@ -30,6 +30,7 @@ export function may(me: ModelNode): boolean {
     grants: leading.grants,
     marginMs: MARGIN_MS,
   })
+  if (by === 'followers') me.setup.checker.meets('led by the word of its followers')
   return may
 }
 

@@ -58,6 +58,7 @@ export function perform(me: ModelNode, effect: PromotionEffect): void {
       return
     case 'abandon':
       for (const name of effect.stopped) me.send(name, (node) => resumeReceiving(node, me.name))
+      me.setup.checker.meets('attempt given up')
       if (me.leading !== undefined) stepDown(me)
   }
 }
@@ -124,6 +125,7 @@ export function asked(me: ModelNode, request: Promised & { readonly isPlanned: b
 export function fetched(me: ModelNode, tail: Entry, runId: string | undefined): void {
   if (me.promotion.phase !== 'fetching' || me.promotion.attempt?.runId !== runId) return
   if (me.voter.promised?.runId !== runId) return
+  me.setup.checker.meets('tail fetched')
   me.log = tail
   me.step({ kind: 'tailFetched' })
   me.observe()
@@ -167,8 +169,10 @@ export function publishClaim(
   coordinator.publish(me.name, options, (result) =>
     run(() => {
       if (result.ok) me.step({ kind: 'claimed', validUntilMs })
-      else if (result.why === 'uncertain') me.step({ kind: 'claimUncertain' })
-      else
+      else if (result.why === 'uncertain') {
+        me.setup.checker.meets('claim with an unknown outcome')
+        me.step({ kind: 'claimUncertain' })
+      } else
         coordinator.observe(me.name, (held) =>
           run(() => {
             const seen = held.state

@@ -39,13 +39,14 @@ export function simulate(seed: string | number, options: RunOptions = {}): RunRe
   const cluster = new Cluster(new SeededRandom(seed), options)
   cluster.trouble(options.faultsMs ?? 5000)
   if (cluster.peace() && options.profile?.isSafetyOnly !== true) cluster.lastDeath()
-  const { checker, happened } = cluster
+  const { checker } = cluster
+  const happened = { ...cluster.happened, ...checker.met }
   return {
     failovers: checker.failovers,
     acked: checker.ackedCount(),
     losses: checker.losses,
     refusals: checker.refusals,
-    forecasts: happened['forecast'] ?? 0,
+    forecasts: cluster.happened['forecast'] ?? 0,
     happened,
   }
 }
