@@ -62,7 +62,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'packages/node/src/checkpointer.ts',
-        find: 'log.slots.advance(LOCAL_SLOT, point.lsn)',
+        find: 'log.slots.advance(LOCAL_SLOT, this.keepsFrom(point.lsn))',
         replace: 'log.slots.advance(LOCAL_SLOT, log.durable)',
       },
     ],
@@ -88,9 +88,9 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/apply-loop.ts`,
-        find: '    engaged.applier.apply(transaction.payload)\n',
+        find: '    this.#prepared().applier.apply(transaction.payload)\n',
         replace:
-          '    engaged.applier.apply(transaction.payload)\n    engaged.applier.apply(transaction.payload)\n',
+          '    this.#prepared().applier.apply(transaction.payload)\n    this.#prepared().applier.apply(transaction.payload)\n',
       },
     ],
   },
