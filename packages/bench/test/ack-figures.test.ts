@@ -73,7 +73,12 @@ test('a figure brings its whole scenario, quick is short unless told otherwise, 
   expect(new Set(ACK_FIGURE_NAMES.map(scenarioOf))).toEqual(new Set(ACK_SCENARIO_NAMES))
   expect(resolveAckOptions({ only: ['durable64At20ms'] }).scenarios).toEqual(['delays'])
   expect(resolveAckOptions({ policy: ['durable', 'async'] }).policies).toEqual(['async', 'durable'])
-  expect(resolveAckOptions()).toMatchObject({ rounds: 5, seconds: 2, policies: POLICY_NAMES })
+  expect(resolveAckOptions()).toMatchObject({
+    rounds: 5,
+    seconds: 2,
+    exclusive: false,
+    policies: POLICY_NAMES,
+  })
   expect(resolveAckOptions({ quick: true })).toMatchObject({ rounds: 1, seconds: 0.5 })
   expect(resolveAckOptions({ quick: true, rounds: 3 })).toMatchObject({ rounds: 3, seconds: 0.5 })
   for (const options of [{ only: ['speed'] }, { policy: ['all'] }, { rounds: 0.5 }, { seconds: 0 }])

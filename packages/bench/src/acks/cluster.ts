@@ -15,12 +15,15 @@ import type { FollowerCalls } from '../processes/follower.ts'
 import type { LeaderCalls } from '../processes/leader.ts'
 import type { Latency, LoadResult } from '../processes/load.ts'
 import type { RelayCalls } from '../processes/relay.ts'
+import { exclusively } from './exclusive.ts'
 import { FOLLOWER_NAMES, policyOf, type PolicyName } from './policies.ts'
 
 export interface ClusterOptions {
   readonly policy: PolicyName
   /** Round trip that is added between the leader and its followers. Default: none, and no relay. */
   readonly roundTripMs?: number
+  /** While it is measured, nothing else runs. Default false. */
+  readonly exclusive?: boolean
 }
 
 export interface Measured extends Pick<LoadResult, 'commits' | 'perSecond' | 'latency'> {
@@ -38,12 +41,15 @@ export class AckCluster implements AsyncDisposable {
   readonly #followers: Child<FollowerCalls>[] = []
   #leader: Child<LeaderCalls> | undefined
   #relay: Child<RelayCalls> | undefined
+  readonly #isExclusive: boolean
 
-  private constructor() {}
+  private constructor({ exclusive = false }: ClusterOptions) {
+    this.#isExclusive = exclusive
+  }
 
   /** All nodes, with an empty table. */
   static async start(directory: string, options: ClusterOptions): Promise<AckCluster> {
-    const cluster = new AckCluster()
+    const cluster = new AckCluster(options)
     try {
       await cluster.#start(directory, options)
       return cluster
@@ -92,9 +98,12 @@ export class AckCluster implements AsyncDisposable {
     await this.#equal()
   }
 
-  async load(writers: number, seconds: number): Promise<Measured> {
+  /** `isMeasured`: not a warm-up. */
+  async load(writers: number, seconds: number, isMeasured = true): Promise<Measured> {
     const before = await this.#cpuSeconds()
-    const { commits, perSecond, latency } = await this.leader.call('load', { writers, seconds })
+    const load = (): Promise<LoadResult> => this.leader.call('load', { writers, seconds })
+    const { commits, perSecond, latency } =
+      this.#isExclusive && isMeasured ? await exclusively(this.#pids(), load) : await load()
     await this.#equal()
     const after = await this.#cpuSeconds()
     await this.leader.call('checkpoint')
@@ -106,6 +115,11 @@ export class AckCluster implements AsyncDisposable {
       leaderUs: us(before.leader, after.leader),
       followersUs: us(before.followers, after.followers),
     }
+  }
+
+  #pids(): number[] {
+    const processes = [this.leader, ...this.#followers, ...(this.#relay === undefined ? [] : [this.#relay])]
+    return processes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
   }
 
   /** How long the relay held bytes in one direction since it was asked last; `undefined` without one. */

@@ -22,7 +22,7 @@ export class AckClusters implements AsyncDisposable {
 
   static async start(
     directory: string,
-    policies: readonly PolicyName[],
+    { policies, exclusive }: Pick<AckSettings, 'policies' | 'exclusive'>,
     roundTripMs?: number,
   ): Promise<AckClusters> {
     const clusters = new AckClusters()
@@ -30,7 +30,7 @@ export class AckClusters implements AsyncDisposable {
       for (const policy of policies) {
         const folder = path.join(directory, policy)
         await mkdir(folder, { recursive: true })
-        const options = { policy, ...(roundTripMs !== undefined && { roundTripMs }) }
+        const options = { policy, exclusive, ...(roundTripMs !== undefined && { roundTripMs }) }
         clusters.#clusters.set(policy, clusters.#ended.use(await AckCluster.start(folder, options)))
       }
       return clusters
@@ -66,7 +66,7 @@ export class AckClusters implements AsyncDisposable {
     await inTurns(rounds + 1, turns, async ({ policy, writers }, turn) => {
       const isWarmUp = turn === 1
       const length = isWarmUp ? Math.min(seconds, WARM_UP_SECONDS_MAX) : seconds
-      const measured = await this.get(policy).load(writers, length)
+      const measured = await this.get(policy).load(writers, length, !isWarmUp)
       if (!isWarmUp) samples.push(policy, writers, measured)
       const note = isWarmUp ? 'warm-up' : `round ${turn - 1}`
       reporter.step(`${note} ${label}${policy} ${writers}: ${noteOf(measured)}`)

@@ -23,6 +23,8 @@ export interface AckOptions {
   readonly only?: readonly string[]
   /** Policies that are measured; default all. Without `async` there is nothing to compare with. */
   readonly policy?: readonly string[]
+  /** Nothing else runs on this machine while a cluster is measured (Linux, with the right to real-time scheduling): for one that is busy. Default false. */
+  readonly exclusive?: boolean
   /** A folder on the disk to measure; a new one is made in it, and removed. Default: the system's temporary folder. */
   readonly directory?: string
 }
@@ -38,6 +40,7 @@ export function resolveAckOptions(options: AckOptions = {}): AckSettings {
   return {
     rounds: positive('rounds', options.rounds ?? (isQuick ? 1 : 5), true),
     seconds: positive('seconds', options.seconds ?? (isQuick ? 0.5 : 2)),
+    exclusive: options.exclusive === true,
     directory: options.directory ?? os.tmpdir(),
     scenarios: scenariosFor(options.only, {
       scenarios: ACK_SCENARIO_NAMES,

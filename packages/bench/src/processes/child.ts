@@ -52,6 +52,11 @@ export class Child<C extends Calls> implements AsyncDisposable {
     return waiting.promise
   }
 
+  /** `undefined` when it could not be started. */
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
   /** `SIGSTOP` and `SIGCONT`. */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     this.#process.kill(signal)

@@ -40,7 +40,7 @@ async function measureDelay(
   const { policies } = settings
   await using clusters = await AckClusters.start(
     path.join(directory, `${roundTripMs}`),
-    policies,
+    settings,
     roundTripMs,
   )
   const samples = await clusters.measure(DELAYED_WRITERS, context, `${roundTripMs} ms `)

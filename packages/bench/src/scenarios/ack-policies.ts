@@ -13,7 +13,7 @@ export const ackPolicies: AckScenario = async (context) => {
   const { settings, directory, reporter } = context
   const { policies, rounds } = settings
   reporter.begin('policies', AckClusters.steps(policies, WRITERS, rounds))
-  await using clusters = await AckClusters.start(directory, policies)
+  await using clusters = await AckClusters.start(directory, settings)
   const samples = await clusters.measure(WRITERS, context)
   reporter.end()
   return { figures: policyFigures(samples), details: { policies: samples.rates(policies, WRITERS) } }

@@ -40,6 +40,10 @@ export function addAcks(bench: Command, context: CommandContext): void {
     .option('--quick', 'one round of half a second each, to see roughly where it stands')
     .option('--only <names>', `figures or scenarios (${ACK_SCENARIO_NAMES.join(', ')}), by commas`, names)
     .option('--policy <names>', `policies (${POLICY_NAMES.join(', ')}), by commas (default all)`, names)
+    .option(
+      '--exclusive',
+      'nothing else runs on this machine while a cluster is measured: for one that is busy (Linux, root)',
+    )
     .option('--directory <path>', "a folder on the disk of the nodes (default the system's temporary folder)")
     .option('--json', 'the figures as one JSON object in the last line')
     .addHelpText('after', EXAMPLES)
@@ -54,7 +58,8 @@ export function addAcks(bench: Command, context: CommandContext): void {
 
 function show({ figures, machine, settings, details }: AcksResult, say: Output['out']): void {
   showMachine(machine, say)
-  say(`${settings.rounds} rounds of ${settings.seconds} s`)
+  const alone = settings.exclusive ? ', while which nothing else ran' : ''
+  say(`${settings.rounds} rounds of ${settings.seconds} s${alone}`)
   if (details.policies !== undefined) showRates('over loopback', details.policies.policies, say)
   for (const [roundTrip, { policies, heldMs }] of Object.entries(details.delays ?? {})) {
     showRates(`+${roundTrip}`, policies, say)
