@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decide, rulesAfter, type Decision, type Intent } from '../src/index.ts'
+import { decide, rulesAfter, type Decision, type Intent, type Promised } from '../src/index.ts'
 import { any, ATTEMPT, gone, held, HISTORY, member, observed, RUN_1, RUN_2 } from './observed.ts'
 
 const PERSON: Intent = { kind: 'promote', acceptLoss: false }
@@ -381,6 +381,24 @@ describe('without a coordinator', () => {
       members: [member('a', 12, { rules }), gone('b'), gone('c')],
     }
     expect(decide(alone).action.kind).toBe('refuse')
+  })
+
+  test('nor does it count while it takes part, unless W members say that nobody else was promised anything after it', () => {
+    const led = { epoch: 1, runId: RUN_1, candidate: 'a' }
+    const later = { epoch: 5, runId: '5'.repeat(16), candidate: 'c' }
+    const isProven = (promised: Promised | undefined, attempt?: typeof ATTEMPT): boolean | undefined => {
+      const more = { rules, receiversStopped: attempt !== undefined, ...(promised && { promised }) }
+      const members = [member('a', 12, more), member('b', 12, more), gone('c')]
+      return decide({ ...observed([], { ...manual, intent: PERSON, ...(attempt && { attempt }) }), members })
+        .proof?.isProven
+    }
+    expect(isProven(led)).toBe(true)
+    expect(isProven(undefined)).toBe(true)
+    expect(isProven(later)).toBe(false)
+    expect(isProven({ ...led, runId: RUN_2 })).toBe(false)
+    // Once they promised this attempt, what they promised before it counts.
+    expect(isProven({ ...ATTEMPT, previous: led }, ATTEMPT)).toBe(true)
+    expect(isProven({ ...ATTEMPT, previous: later }, ATTEMPT)).toBe(false)
   })
 
   test('two promotions of one number are told apart by their run, and a person chooses', () => {

@@ -24,6 +24,25 @@ describe('voter', () => {
     expect(ask(one, promise(2))).toBe('granted')
   })
 
+  test('a promise says what was promised before it', () => {
+    const one = voter()
+    const first = one.follow(promise(1))
+    expect(first).toEqual({ kind: 'persist', promised: promise(1) })
+    one.persisted(promise(1))
+    const next = { ...promise(3), previous: { epoch: 1, runId: 'run-1' } }
+    expect(one.ask({ ...promise(3), isPlanned: false }, 0, false)).toEqual({
+      kind: 'persist',
+      promised: next,
+    })
+    // Asked again before it is durable, or later: the same.
+    expect(one.ask({ ...promise(3), isPlanned: false }, 0, false)).toEqual({
+      kind: 'persist',
+      promised: next,
+    })
+    one.persisted(next)
+    expect(one.follow(promise(3))).toEqual({ kind: 'granted', promised: next })
+  })
+
   test('one epoch is promised to one run, and lower ones to nobody', () => {
     const one = voter(promise(5))
     expect(ask(one, promise(4))).toBe('refused')

@@ -28,6 +28,8 @@ export interface Promised {
   readonly epoch: number
   readonly runId: string
   readonly candidate: string
+  /** What this voter promised or followed before; absent: nothing. Written by the voter. */
+  readonly previous?: { readonly epoch: number; readonly runId: string }
 }
 
 export type MemberState = 'leading' | 'streaming' | 'catchup' | 'bootstrapping' | 'diverged'

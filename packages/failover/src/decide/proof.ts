@@ -11,8 +11,8 @@
  * 1. It is the same for FIRST and ANY: which members of a FIRST set were chosen for a commit is not published, so any could be.
  * 2. A leader that is held itself holds all that it acknowledged, whatever the rule, and all that leaders before it did. Only if it
  *    began its epoch: one that was published and stopped before that may lack what the one before it acknowledged alone.
- *    And only where a coordinator says that nobody led after it, or the rule is `local`: a leader that was cut off does not know of
- *    the one that was promoted meanwhile, and without a coordinator only R + W > N finds out.
+ *    And only if nobody led after it: a coordinator says so, or W members do that promised nobody else anything (`hasNoHeir`). By itself
+ *    a leader that was cut off knows nothing of the one that was promoted meanwhile.
  * 3. When every member is held, there is nobody else who could have a commit.
  * 4. Of the level `received`, a member whose process ended since may have lost what it acknowledged: it is not held.
  */
@@ -35,8 +35,9 @@ export function prove(inForce: RulesInForce, held: readonly Member[], observatio
 function wholly(
   inForce: RulesInForce,
   held: readonly Member[],
-  { leader, members, coordinator }: Observations,
+  observations: Observations,
 ): string | undefined {
+  const { leader, members, coordinator } = observations
   if (members.every(({ name }) => held.some((member) => member.name === name)))
     return 'every member takes part'
   const history = held.find((member) => member.name === leader)?.report?.history
@@ -46,13 +47,38 @@ function wholly(
     const hasBegun = history.some((entry) => entry.number === epoch && entry.runId === runId)
     return hasBegun ? `${leader} itself takes part` : undefined
   }
-  // Nobody wrote down who leads: another one could have been promoted unheard, where a rule has members to promise it that.
-  const isAsync = inForce.doubt === undefined && inForce.rules.every((rule) => rule.of === undefined)
-  const newest = Math.max(...members.map(({ report }) => report?.history.at(-1)?.number ?? 0))
-  const last = history.at(-1)
-  return isAsync && last?.number === newest && last.leader === leader
-    ? `${leader} itself takes part`
+  return hasNoHeir(inForce, held, observations)
+    ? `${leader} itself takes part, and nobody was promoted after it`
     : undefined
+}
+
+/**
+ * Without a coordinator nobody wrote down who leads: another one could have been promoted unheard. Not so for the rule `local`, where a
+ * person is responsible. Else whoever was promoted had the promise of all members but fewer than W: so not when W of them take part,
+ * and the leader, and none of these promised a later epoch, or another run of its own, before this attempt.
+ */
+function hasNoHeir(
+  inForce: RulesInForce,
+  held: readonly Member[],
+  { leader, members, attempt }: Observations,
+): boolean {
+  const last = held.find((member) => member.name === leader)?.report?.history.at(-1)
+  const newest = Math.max(...members.map(({ report }) => report?.history.at(-1)?.number ?? 0))
+  if (inForce.doubt !== undefined || last === undefined || last.number !== newest || last.leader !== leader)
+    return false
+  const isFree = ({ report }: Member): boolean => {
+    const promised = report?.promised
+    const isOurs = attempt !== undefined && promised?.runId === attempt.runId
+    const before = isOurs ? promised?.previous : promised
+    const epoch = before?.epoch ?? 0
+    return epoch < last.number || (epoch === last.number && before?.runId === last.runId)
+  }
+  const free = held.filter(isFree).map((member) => member.name)
+  return inForce.rules.every(
+    ({ of }) =>
+      of === undefined ||
+      (free.includes(last.leader) && of.names.filter((name) => free.includes(name)).length >= of.count),
+  )
 }
 
 function proveRule(

@@ -128,11 +128,18 @@ export class Voter {
     return grantedMs
   }
 
-  #take(promised: Promised): PromiseAnswer {
+  #take({ epoch, runId, candidate }: Promised): PromiseAnswer {
     const durable = this.#durable
-    if (durable?.epoch === promised.epoch && durable.runId === promised.runId)
-      return { kind: 'granted', promised: durable }
-    this.#bound = promised
-    return { kind: 'persist', promised }
+    if (durable?.epoch === epoch && durable.runId === runId) return { kind: 'granted', promised: durable }
+    const bound = this.#bound
+    // Asked again before it was written down: the same promise.
+    if (bound?.epoch !== epoch || bound.runId !== runId)
+      this.#bound = {
+        epoch,
+        runId,
+        candidate,
+        ...(bound && { previous: { epoch: bound.epoch, runId: bound.runId } }),
+      }
+    return { kind: 'persist', promised: this.#bound as Promised }
   }
 }

@@ -34,8 +34,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'promotion/voter.ts',
-        find: "return { kind: 'persist', promised }",
-        replace: "this.#durable = promised; return { kind: 'granted', promised }",
+        find: "return { kind: 'persist', promised: this.#bound as Promised }",
+        replace: "this.#durable = this.#bound; return { kind: 'granted', promised: this.#bound as Promised }",
       },
     ],
   },
@@ -152,10 +152,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'leader-knows-it-leads',
     what: 'Without a coordinator a leader that was cut off takes itself for the last one.',
-    breaks: ['E1', 'E2'],
+    breaks: ['E1', 'E2', 'E6'],
     profile: { hasCoordinator: false, isAsync: false },
     edits: [
-      { file: 'decide/proof.ts', find: 'return isAsync && last?.number', replace: 'return last?.number' },
+      {
+        file: 'decide/proof.ts',
+        find: 'return inForce.rules.every(',
+        replace: 'return last.number > 0 || inForce.rules.every(',
+      },
     ],
   },
   {
