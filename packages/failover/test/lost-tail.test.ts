@@ -60,8 +60,11 @@ function recordsOf(made: readonly Made[]): LogRecord[] {
   }))
 }
 
-function logOf(records: readonly LogRecord[]): Log {
+function logOf(records: readonly LogRecord[], first: number = COMMON.lsn + 1): Log {
   return {
+    first,
+    history: [{ number: 1, runId: '', leader: 'a', firstLsn: 1, crcBefore: 0 }],
+    crcAt: (lsn) => 100 + lsn,
     *records(from: number, upTo: number) {
       for (const record of records) if (record.lsn >= from && record.lsn <= upTo) yield record
     },
@@ -222,6 +225,25 @@ test('parts are one transaction; what never was whole is none', () => {
     [{ epoch: 1, lsn: 12 }, 1],
     [{ epoch: 2, lsn: 15 }, 1],
   ])
+})
+
+test('a log that no longer reaches back to the common point says from where on it has the tail', () => {
+  const records = recordsOf([group(), group(), group(insert({ id: 1, body: 'x', n: 1 }))])
+  const disk = new SimulatedDisk({ directories: 'durable' })
+  const { epoch, lsn, crc } = records.at(-1) as LogRecord
+  const path = exportLostTail({
+    files: disk,
+    directory: DIRECTORY,
+    log: logOf(records, 13),
+    cluster: 'c',
+    node: 'a',
+    common: COMMON,
+    end: { epoch, lsn, crc },
+    nowMs: 5000,
+  })
+  const { header, transactions } = readLostTail(disk, path as string, FORMATS)
+  expect([header.common, header.after]).toEqual([COMMON, { epoch: 1, lsn: 12, crc: 112 }])
+  expect(transactions.map(({ position }) => position.lsn)).toEqual([13])
 })
 
 test('a tail of nothing but records of the log makes no file', () => {

@@ -116,6 +116,7 @@ function list(directory: string, options: JsonOption, { output }: CommandContext
       applied: file.applied,
       node: header.node,
       common: formatPosition(header.common),
+      ...(header.after !== undefined && { after: formatPosition(header.after) }),
       end: formatPosition(header.end),
       exportedAt: new Date(header.exportedAtMs).toISOString(),
       ...counts,
@@ -136,6 +137,13 @@ function list(directory: string, options: JsonOption, { output }: CommandContext
 
 function show(directory: string, id: string, options: JsonOption, { output }: CommandContext): void {
   const { tail } = open(directory, id)
+  const { common, after } = tail.header
+  if (after !== undefined && options.json !== true)
+    output.out(
+      pc.yellow(
+        `records after ${formatPosition(common)} through ${formatPosition(after)} were not in the log any more`,
+      ),
+    )
   for (const transaction of tail.transactions) {
     if (options.json === true) output.out(json(plain(transaction)))
     else for (const line of describeTransaction(transaction)) output.out(line)

@@ -6,10 +6,11 @@
  * 1. The file is whole and durable, its name too, when the call returns; a crash before leaves an unfinished file that the next
  *    call replaces. Only then may the caller undo anything.
  * 2. The name comes from the positions, so that the same tail after a crash is the same file.
- * 3. A tail of nothing but the log's own records loses nothing, and makes no file.
+ * 3. Where the log no longer reaches back to the common point, the file says from where on it has the tail.
+ * 4. A tail of nothing but the log's own records loses nothing, and makes no file.
  */
 import { join } from 'node:path'
-import { FORMAT_CONTROL, type Files, type Log, type LogPoint } from '@understudy/contracts'
+import { FORMAT_CONTROL, epochAt, type Files, type Log, type LogPoint } from '@understudy/contracts'
 import {
   chained,
   encodeEnd,
@@ -45,7 +46,8 @@ export interface ExportLostTailOptions {
 export function exportLostTail(options: ExportLostTailOptions): string | undefined {
   const { files, directory, log, common, end } = options
   const path = lostTailPath(directory, common, end)
-  if (!holdsChanges(log, common, end)) return undefined
+  const after = beginning(log, common)
+  if (!holdsChanges(log, after, end)) return undefined
   if (files.exists(path) && isWholeLostTail(files, path)) return path
   files.makeDirectory(directory)
   const aside = `${path}.part`
@@ -54,6 +56,7 @@ export function exportLostTail(options: ExportLostTailOptions): string | undefin
     cluster,
     node,
     common,
+    ...(after.lsn > common.lsn && { after }),
     end,
     ...(highWatermark !== undefined && { highWatermark }),
     exportedAtMs: nowMs,
@@ -75,7 +78,7 @@ export function exportLostTail(options: ExportLostTailOptions): string | undefin
     }
     write(encodeMagic())
     entry(encodeHeader(header))
-    for (const record of log.records(common.lsn + 1, end.lsn)) {
+    for (const record of log.records(after.lsn + 1, end.lsn)) {
       entry(...recordParts(record))
       records += 1
     }
@@ -90,7 +93,14 @@ export function exportLostTail(options: ExportLostTailOptions): string | undefin
   return path
 }
 
-function holdsChanges(log: Log, common: LogPoint, end: LogPoint): boolean {
-  for (const { format } of log.records(common.lsn + 1, end.lsn)) if (format !== FORMAT_CONTROL) return true
+/** The common point, or the last record that the log has no more. */
+function beginning(log: Log, common: LogPoint): LogPoint {
+  const lsn = log.first - 1
+  if (lsn <= common.lsn) return common
+  return { epoch: epochAt(log.history, lsn)?.number ?? 0, lsn, crc: log.crcAt(lsn) ?? 0 }
+}
+
+function holdsChanges(log: Log, after: LogPoint, end: LogPoint): boolean {
+  for (const { format } of log.records(after.lsn + 1, end.lsn)) if (format !== FORMAT_CONTROL) return true
   return false
 }

@@ -30,6 +30,8 @@ export interface LostTailHeader {
   readonly node: string
   /** The last record that both histories have. */
   readonly common: LogPoint
+  /** The last record before those in the file, where the log no longer held all after `common`; missing where it did. */
+  readonly after?: LogPoint
   /** The last record that is lost. */
   readonly end: LogPoint
   /** Last position that is known to have satisfied the ack rule; missing when it is not known beyond what the records say. */
@@ -150,11 +152,12 @@ function parseHeader(text: string, path: string): LostTailHeader {
 
 function isHeader(value: unknown): value is LostTailHeader {
   if (typeof value !== 'object' || value === null) return false
-  const { cluster, node, common, end, exportedAtMs, highWatermark } = value as Record<string, unknown>
+  const { cluster, node, common, after, end, exportedAtMs, highWatermark } = value as Record<string, unknown>
   return (
     typeof cluster === 'string' &&
     typeof node === 'string' &&
     isPoint(common) &&
+    (after === undefined || isPoint(after)) &&
     isPoint(end) &&
     typeof exportedAtMs === 'number' &&
     (highWatermark === undefined || Number.isSafeInteger(highWatermark))

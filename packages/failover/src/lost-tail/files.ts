@@ -167,7 +167,7 @@ function collect(
     } else if (header === undefined) {
       throw damaged(path, 'it has no header')
     } else if (entry.kind === 'record') {
-      checkOrder(records.at(-1) ?? header.common, entry.record, path)
+      checkOrder(records.at(-1) ?? header.after ?? header.common, entry.record, path)
       records.push(entry.record)
     } else {
       isOver = entry.chain === chain && entry.records === records.length
