@@ -93,7 +93,8 @@ test(
     })
     expect(result.formats?.['statement']?.commitsVsRow64).toBeNull()
     expect(result.figures.statementUpdateWireBytes).toBeGreaterThan(50)
-    expect(result.figures.statementUpdateWireBytes).toBeLessThan(300)
+    // Its rows are 2 MB. How many heartbeats fall into it depends on how busy the machine is.
+    expect(result.figures.statementUpdateWireBytes).toBeLessThan(1000)
   },
   TIMEOUT_MS,
 )
