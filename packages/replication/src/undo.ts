@@ -28,7 +28,7 @@ import {
   type Storage,
 } from '@understudy/contracts'
 import type { ApplyLoop } from './apply-loop.ts'
-import { withPosition } from './failures.ts'
+import { asFailure } from './failures.ts'
 import { PartAssembler, type WholeTransaction } from './parts.ts'
 
 /** Payload bytes that are held at once while they are undone. One transaction is always held. */
@@ -127,12 +127,21 @@ function rewind<C, T>(context: UndoContext<C, T>, loop: ApplyLoop<C, T>, { to, s
         try {
           if (transaction.format !== FORMAT_CONTROL) undo(transaction.payload)
         } catch (error) {
-          throw withPosition(error, { epoch: transaction.epoch, lsn: transaction.lsn })
+          throw notUndone(error, transaction)
         }
       }
     })
     end = begin
   }
+}
+
+function notUndone(cause: unknown, { epoch, lsn }: LogPoint): UnderstudyError {
+  const { code, message } = asFailure(cause, 'STORAGE_FAILED', 'The storage failed')
+  return new UnderstudyError(
+    code,
+    `Record ${formatPosition({ epoch, lsn })} could not be undone, so nothing of its transaction was: ${message}`,
+    { cause, position: { epoch, lsn } },
+  )
 }
 
 /** The transactions of a run, the last one first; the log is read forward, a chunk at a time. */
