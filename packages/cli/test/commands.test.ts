@@ -163,7 +163,7 @@ describe('a leader and a follower', () => {
   })
 
   test('acks show and set: another rule while the leader runs, and what is refused', async () => {
-    const { a } = await cluster()
+    const { a, folder } = await cluster()
     await run('sql', a.address, NOTES)
     let followers = ''
     while (!/^b +streaming /m.test(followers)) followers = (await run('status', a.address)).out.join('\n')
@@ -186,6 +186,8 @@ describe('a leader and a follower', () => {
     expect((await set('sync:b')).error[0]).toMatch(/^INVALID_ARGUMENT Acks: sync says that all of them/)
     expect((await set('first 3 (b)')).error[0]).toMatch(/^INVALID_ARGUMENT .*can never be met/)
     expect((await set('async')).out[0]).toMatch(/^acks are async from \d+\/\d+ on$/)
+    const log = (await run('log', join(folder, 'a'))).out.join('\n')
+    expect(log).toContain('"acks": "local after durable ANY 1 (b)"')
     expect((await run('acks', 'set', '--help')).out.join('\n')).toContain('understudy acks set tcp://')
   })
 

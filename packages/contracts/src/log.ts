@@ -64,8 +64,9 @@ export interface ReadOptions {
  * 3 says that groups are recorded in another format from here on, whose id follows in two bytes, low one first;
  * 4 says which ack rule is in force from here on, as text in UTF-8, or `<new> after <old>`: both, until a record of the new one
  * alone. An epoch begins with the rule `local`. 5 says that the rule is lowered to `local` from here on, up to the next record
- * of kind 4 or the end of the epoch; which rules are not waited for follows as text in UTF-8, joined by ` + `. 6 is the last
- * record of a group whose writes asked for other rules than the one in force, and says which, as text in UTF-8, joined by ` and `.
+ * of kind 4 or the end of the epoch; which rules are not waited for follows as text in UTF-8, joined by ` + `. 6 is the
+ * first record of a group whose writes asked for other rules than the one in force (the last of a group of pages), and says which, as
+ * text in UTF-8, joined by ` and `.
  */
 export const CONTROL_EPOCH = 1
 export const CONTROL_MARKER = 2

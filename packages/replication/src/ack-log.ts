@@ -8,7 +8,7 @@
  *    pipeline): what lies below the slot says nothing that is not said again above it.
  * 2. An epoch begins with the rule `local` unless a record of it comes right after its first one. An epoch of its first record alone
  *    says nothing: the record of its rule may have been torn off.
- * 3. A group whose rules are not those of the cluster says so in its last record.
+ * 3. A group whose rules are not those of the cluster says so in its first record; in its last where it is of pages.
  */
 import {
   CONTROL_ACKS,
@@ -37,10 +37,17 @@ export function ackStateOf(log: Log): AckState {
   return { rule: LOCAL }
 }
 
-/** The rules of the group that ends at `end`, when they are not those of the cluster. */
-export function groupRulesAt(log: Log, end: Lsn): AckRule[] | undefined {
-  if (end < log.first) return undefined
-  for (const { format, payload } of log.records(end, end))
+/** The rules of a group, when they are not those of the cluster. */
+export function groupRulesOf(
+  log: Log,
+  { from, end }: { readonly from: Lsn; readonly end: Lsn },
+): AckRule[] | undefined {
+  return groupRulesAt(log, from) ?? groupRulesAt(log, end)
+}
+
+function groupRulesAt(log: Log, lsn: Lsn): AckRule[] | undefined {
+  if (lsn < log.first) return undefined
+  for (const { format, payload } of log.records(lsn, lsn))
     if (format === FORMAT_CONTROL && payload[0] === CONTROL_GROUP_ACKS)
       return parseGroupRules(textOf(payload))
   return undefined

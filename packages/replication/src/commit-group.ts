@@ -59,7 +59,7 @@ export type GroupOutcome =
   /** The node must stop writing. With `position`, a record of this group may have reached the disk. */
   | { readonly kind: 'failed'; readonly failure: UnderstudyError; readonly position?: Position }
 
-/** What the records of a group get: flags, 0 for none, and one more at the end, when its rules are not those of the cluster. */
+/** What the records of a group get: flags, 0 for none, and one more, when its rules are not those of the cluster. */
 export interface GroupRecords {
   readonly flags: number
   readonly own: RecordDraft | undefined
@@ -284,13 +284,14 @@ function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly Recor
 
 /** Says of records what their group asks of acks. */
 function marked<C, T>(
-  { asks, keyed }: GroupContext<C, T>,
+  { asks, keyed, format }: GroupContext<C, T>,
   drafts: readonly RecordDraft[],
 ): readonly RecordDraft[] {
   const { flags, own } = asks()
   // Which record a group ends with may be asked for of a key.
   if (flags === 0 && (drafts.length === 1 || !keyed.isInGroup)) return drafts
-  const all = own === undefined ? drafts : [...drafts, own]
+  // What is committed before it is logged must come right after the record that the storage names.
+  const all = own === undefined ? drafts : format.physical === true ? [...drafts, own] : [own, ...drafts]
   return all.map((draft, index) => ({
     ...draft,
     flags: draft.flags | flags | (index === 0 ? 0 : FLAG_JOINS_GROUP),
@@ -320,7 +321,7 @@ export function ackRuleDraft(clock: Clock, rule: string): RecordDraft {
   return controlDraft(clock, CONTROL_ACKS, ...Buffer.from(rule))
 }
 
-/** The record that says which rules the group before it must satisfy. */
+/** The record of a group that says which rules it must satisfy. */
 export function groupRulesDraft(clock: Clock, rules: string): RecordDraft {
   return controlDraft(clock, CONTROL_GROUP_ACKS, ...Buffer.from(rules))
 }

@@ -38,7 +38,7 @@ type Range = Mutable<ExposedRange>
 interface Tail {
   readonly from: Position
   readonly beganAtMs: number
-  readonly isCommit: boolean
+  isCommit: boolean
   to: Position
 }
 
@@ -142,8 +142,10 @@ function lower(state: ExposureState, record: LogRecord, rules: string): void {
 function takeGroup(state: ExposureState, record: LogRecord, isCommit: boolean): void {
   const isJoined = (record.flags & FLAG_JOINS_GROUP) !== 0
   if ((record.flags & FLAG_AWAITS_ACKS) !== 0) {
-    if (isJoined && state.tail !== undefined) state.tail.to = positionOf(record)
-    else state.tail = tailOf(record, isCommit)
+    if (isJoined && state.tail !== undefined) {
+      state.tail.to = positionOf(record)
+      state.tail.isCommit ||= isCommit
+    } else state.tail = tailOf(record, isCommit)
     return
   }
   state.tail = undefined

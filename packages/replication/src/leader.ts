@@ -24,7 +24,7 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import { asking, formatAckRecord, rulesInForce, startFrom, type AckState } from './ack-change.ts'
-import { ackStateOf, groupRulesAt } from './ack-log.ts'
+import { ackStateOf, groupRulesOf } from './ack-log.ts'
 import { resolvePolicy, type AckRule } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { ackRuleDraft, settleControl } from './commit-group.ts'
@@ -101,13 +101,15 @@ function hiddenTail(
   state: AckState,
 ): { readonly shown: Lsn; readonly rules: readonly AckRule[] } | undefined {
   const tail = awaitingTail(log)
-  const own = tail && groupRulesAt(log, tail.end)
+  const own = tail && groupRulesOf(log, tail)
   const isAcked = tail !== undefined || asking([known.rule, state.rule]).length > 0
   // What is hidden before a torn transaction must be told apart from it before redo, which would cut it off.
   const tornFrom = isAcked ? unfinishedFrom(log) : undefined
   if (tornFrom !== undefined) log.truncateAfter(tornFrom - 1)
   const rules = tail && asking([...(own ?? [known.rule]), ...rulesInForce(state)])
   if (tail === undefined || rules === undefined || rules.length === 0) return undefined
+  // Of a torn group only the record of its rules may be left.
+  if (own !== undefined && Math.min(tail.end, log.durable) === tail.from) return undefined
   return { shown: Math.min(tail.from - 1, log.durable), rules }
 }
 

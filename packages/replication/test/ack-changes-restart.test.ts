@@ -181,3 +181,23 @@ test('a loss that is accepted ends a recovery whose members do not come back', a
   expect(keysOf(leader)).toEqual(['acked', 'new'])
   expect(pipeline.acks).toMatchObject({ effective: 'durable ANY 1 (c)', degraded: false, recovering: false })
 })
+
+test('the rules of a group that was torn off hide nothing', async () => {
+  const world = new World(9)
+  const leader = await world.leader('a', emptyDisk(), { acks: async(), pipeline: { recordBytesMax: 20 } })
+  await world.clock.complete(leader.set('1', '1'))
+  leader.log.syncsAtOnce = false
+  const end = leader.log.end.lsn
+  const write = leader.leadership.pipeline.write((tx) => tx.set('torn', 'x'.repeat(100)), {
+    of: any(1, ['c']),
+  })
+  write.catch(() => {})
+  await world.clock.advance(10)
+  leader.clock.stop()
+  world.network.crash('a')
+  leader.log.durable = end + 2
+  const disk = { log: leader.log.crash(), storage: leader.storage.crash() }
+  const next = await world.leader('a', disk, { acks: async() })
+  expect(next.leadership.cutRecords).toBe(1)
+  expect([keysOf(next), next.leadership.pipeline.acks.recovering]).toEqual([['1'], false])
+})

@@ -130,7 +130,7 @@ describe('the rule of one write', () => {
     says('c', 1)
     const both = put('both', { of: any(2, ['b', 'c']) })
     await clock.advance(10)
-    // The rules of the group are its last record.
+    // The rules of the group are a record of its own.
     says('b', 3)
     says('c', 3)
     expect(await clock.complete(both)).toMatchObject({

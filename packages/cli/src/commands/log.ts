@@ -7,6 +7,7 @@ import {
   CONTROL_ACKS,
   CONTROL_ACKS_LOWERED,
   CONTROL_FORMAT,
+  CONTROL_GROUP_ACKS,
   CONTROL_MARKER,
   FLAG_AWAITS_ACKS,
   FLAG_UNMET,
@@ -145,6 +146,7 @@ function describeControl(payload: Uint8Array): unknown {
   if (payload[0] === CONTROL_ACKS) return { acks: Buffer.from(payload.subarray(1)).toString() }
   if (payload[0] === CONTROL_ACKS_LOWERED)
     return { acks: 'local', instead: Buffer.from(payload.subarray(1)).toString() }
+  if (payload[0] === CONTROL_GROUP_ACKS) return { groupAcks: Buffer.from(payload.subarray(1)).toString() }
   if (payload[0] !== CONTROL_FORMAT) return { hex: Buffer.from(payload).toString('hex') }
   return { format: formatName((payload[1] ?? 0) + 256 * (payload[2] ?? 0)) }
 }

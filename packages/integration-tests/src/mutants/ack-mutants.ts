@@ -187,4 +187,17 @@ export const ACK_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'restart-forgets-rules-of-writes',
+    what: 'What a single write asked for is not asked for again at a start: the rule of the cluster decides.',
+    scenario: 'acks',
+    breaks: ['A2'],
+    edits: [
+      {
+        file: `${REPLICATION}/leader.ts`,
+        find: 'asking([...(own ?? [known.rule]), ...rulesInForce(state)])',
+        replace: 'asking([known.rule, ...rulesInForce(state)])',
+      },
+    ],
+  },
 ]

@@ -41,9 +41,10 @@ export class Acks {
     )
   }
 
-  /** A receipt was handed out. */
-  answered({ position: { lsn }, asked, reached, members, degraded }: Receipt): void {
-    const [rule] = this.rules.rulesAt(lsn)
+  /** A receipt was handed out; `own`: the rule that its write asked for by itself. */
+  answered({ position: { lsn }, asked, reached, members, degraded }: Receipt, own?: AckRule): void {
+    const [rule] = own === undefined ? this.rules.clusterAt(lsn) : [own]
+    if (own !== undefined) this.#world.tally.add('write with a rule of its own')
     if (rule === undefined) {
       if (asked !== 'local' || degraded)
         throw new InvariantBreach('A1', `a receipt says asked ${asked} where nobody's acks are asked for`)
@@ -63,7 +64,7 @@ export class Acks {
         )
       this.#promised.set(name, Math.max(lsn, this.#promised.get(name) ?? 0))
     }
-    if (!degraded) this.#expectHeld('A1', `the write in LSN ${lsn} was acknowledged`, lsn)
+    if (!degraded) this.#expectHeld('A1', `the write in LSN ${lsn} was acknowledged`, lsn, [rule])
     const text = members.map(({ name }) => name).join(' ')
     if (text !== this.#lastMembers && this.#lastMembers !== '' && text !== '')
       this.#world.tally.add('set replaced a member')
@@ -97,8 +98,8 @@ export class Acks {
     if (!shownFirst) this.#expectHeld('A2', `${name} shows LSN ${lsn}`, lsn)
   }
 
-  #expectHeld(id: 'A1' | 'A2', what: string, lsn: Lsn): void {
-    for (const rule of this.rules.rulesAt(lsn)) {
+  #expectHeld(id: 'A1' | 'A2', what: string, lsn: Lsn, rules = this.rules.rulesAt(lsn)): void {
+    for (const rule of rules) {
       const holders = this.#holders(rule, lsn)
       if (holders.length < (rule.of?.count ?? 0))
         throw new InvariantBreach(
@@ -121,6 +122,13 @@ export class Acks {
 
 const TIMES: Partial<AckPolicy> = { ackTimeoutMs: 300, settleMs: 200, lagMsMax: 100 }
 const NAMES = ['b', 'c']
+
+/** What some writes ask for by themselves. Not among pages: there the rules of a group end it, and the receipt names that record. */
+const OWN: readonly AckRule[] = [
+  { level: 'durable', of: any(1, ['c']) },
+  { level: 'durable', of: any(2, NAMES) },
+  { level: 'received', of: any(1, NAMES) },
+]
 
 /** The rule becomes one of these by turns, grown, shrunk and replaced, also by the options of a start. */
 const CHANGING: Partial<Shape> = {
@@ -148,7 +156,7 @@ export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
   'visible first': { formats: 'logical', acks: semiSync(NAMES, { ...TIMES, visibility: 'local' }) },
   physical: { formats: 'physical', acks: semiSync(NAMES, TIMES) },
   switching: { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }) },
-  'changing sets': { ...CHANGING, formats: 'logical', acks: sync(NAMES, TIMES) },
+  'changing sets': { ...CHANGING, formats: 'logical', acks: sync(NAMES, TIMES), ownRules: OWN },
   'changing sets, fail': {
     ...CHANGING,
     formats: 'logical',
@@ -158,6 +166,16 @@ export const ACK_SHAPES: Readonly<Record<string, Partial<Shape>>> = {
     ...CHANGING,
     formats: 'switching',
     acks: semiSync(NAMES, { ...TIMES, onUnmet: 'degrade' }),
+  },
+  'rules of single writes': {
+    formats: 'logical',
+    acks: { ...TIMES, level: 'durable', of: any(1, ['b']) },
+    ownRules: OWN,
+  },
+  'rules of single writes, asynchronous': {
+    formats: 'logical',
+    acks: { ...TIMES, level: 'local' },
+    ownRules: OWN,
   },
   'switching, fail': { formats: 'switching', acks: semiSync(NAMES, { ...TIMES, onUnmet: 'fail' }) },
 }

@@ -71,12 +71,14 @@ export class Client {
       this.#leader.offEnd(died)
       if (this.#leader.leading === leading) this.#world.check(check)
     }
-    leading.pipeline.write(body).then(
+    const { ownRules } = this.#world.shape
+    const own = ownRules !== undefined && this.#random.chance(0.3) ? this.#random.pick(ownRules) : undefined
+    leading.pipeline.write(body, own?.of && { ack: own.level, of: own.of }).then(
       ({ receipt }) =>
         answered(() => {
           ledger.acknowledged(id, receipt.position)
           tally.add('write acknowledged')
-          this.#leader.expectAnswered(leading.data, receipt, keyOf(id), value)
+          this.#leader.expectAnswered(leading.data, receipt, keyOf(id), value, own)
           this.#world.note(`ack ${id} ${receipt.position.epoch}/${receipt.position.lsn}`)
         }),
       (error: unknown) => answered(() => this.#refused(id, kind, error)),

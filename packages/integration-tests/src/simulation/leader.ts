@@ -14,6 +14,7 @@ import {
   becomeLeader,
   Followers,
   type AckPolicy,
+  type AckRule,
   type CommitPipeline,
 } from '@understudy/replication'
 import {
@@ -209,7 +210,7 @@ export class LeaderHost extends Host {
   }
 
   /** A receipt was handed out. */
-  expectAnswered(data: NodeData, receipt: Receipt, key: string, value: string): void {
+  expectAnswered(data: NodeData, receipt: Receipt, key: string, value: string, own?: AckRule): void {
     const { world } = this
     const { lsn } = receipt.position
     if (data.log.durable < lsn)
@@ -217,7 +218,7 @@ export class LeaderHost extends Host {
     if (data.log.failure !== undefined) world.broken('I14', `a write was answered by a log that failed`)
     if (data.storage.get(key) !== value)
       world.broken('I1', `an acknowledged write is not shown by its leader`)
-    world.acks.answered(receipt)
+    world.acks.answered(receipt, own)
     world.exposure.answered(receipt)
   }
 

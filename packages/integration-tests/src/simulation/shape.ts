@@ -5,7 +5,7 @@
  * Decides: the ranges. Leaves to others: what happens within them (nemesis, clients).
  */
 import type { SeededRandom, Span } from '@understudy/testkit'
-import type { AckPolicy, ApplyLimits, LinkLimits, PipelineLimits } from '@understudy/replication'
+import type { AckPolicy, AckRule, ApplyLimits, LinkLimits, PipelineLimits } from '@understudy/replication'
 
 export const FAULTS = [
   'killLeader',
@@ -50,7 +50,9 @@ export interface Shape {
   readonly acks?: AckPolicy
   /** Rules that take its place while the leader leads, and at its starts; the rest of the policy stays. */
   readonly ackChanges?: readonly AckPolicy[]
-  /** Between two of them. */
+  /** Rules that some writes ask for by themselves. */
+  readonly ownRules?: readonly AckRule[]
+  /** Between two changes of the rule. */
   readonly changeAcksMs?: Span
   readonly link: Partial<LinkLimits> &
     Pick<LinkLimits, 'heartbeatMs' | 'deadlineMs' | 'windowBytes' | 'frameBytes'>

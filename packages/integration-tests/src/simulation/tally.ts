@@ -31,11 +31,12 @@ export const RARE_EVENTS = [
   'ack rule lowered',
   'ack rule raised',
   'ack rule changed',
+  'write with a rule of its own',
   'started in the middle of a change',
   'set replaced a member',
 ] as const
 /** Those that only an ack rule brings. */
-export const ACK_EVENTS: readonly (typeof RARE_EVENTS)[number][] = RARE_EVENTS.slice(-8)
+export const ACK_EVENTS: readonly (typeof RARE_EVENTS)[number][] = RARE_EVENTS.slice(-9)
 export type RareEvent = (typeof RARE_EVENTS)[number]
 
 export class Tally {
