@@ -60,7 +60,7 @@ test(
   { timeout: 60_000 },
   async () => {
     const cluster = new TcpCluster()
-    const lead = run('lead.ts', cluster.directory('a'), 'any 1 (b) durable')
+    const lead = run('lead-load.ts', cluster.directory('a'), 'any 1 (b) durable')
     const said = new Said(lead)
     const found = await said.until((lines) => lines.find((line) => line.startsWith('listens ')))
     const address = found.slice('listens '.length)
