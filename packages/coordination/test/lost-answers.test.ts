@@ -102,3 +102,25 @@ test('when the place is gone after an uncertain try, the call does not say that 
   // Without an uncertain try it is what it is.
   await expect(coordinator.acquire(LEASE)).rejects.toBe(gone)
 })
+
+test('a beat counts from when an answer with it came, not from when it was asked for', async () => {
+  const { store, coordinator } = begin()
+  await coordinator.acquire(LEASE)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const read = store.read.bind(store)
+  store.read = async () => {
+    await promise
+    return read()
+  }
+  const askedMs = clock.monotonic()
+  const other = coordinatorOn(store, { clock, random: systemRandom(), refreshMs: 1000 })
+  const observing = other.observe()
+  while (clock.monotonic() < askedMs + 5) await Promise.resolve()
+  const writtenMs = clock.monotonic()
+  resolve()
+  const { lease, observedAtMs } = await observing
+  expect(lease!.seenAtMs).toBeGreaterThanOrEqual(writtenMs)
+  expect(observedAtMs).toBeLessThan(askedMs + 5)
+  await coordinator.close()
+  await other.close()
+})

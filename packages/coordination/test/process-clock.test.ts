@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
-import { processClock, type RawClocks } from '@understudy/coordination'
+import { processClock } from '@understudy/coordination'
 import { expect, test } from 'vitest'
+import { Hands } from './support/hands.ts'
 
 test('the clock of the operating system is one for all threads, and performance.now is not', async () => {
   const program = `
@@ -24,35 +25,6 @@ test('the clock of the operating system is one for all threads, and performance.
   }
   await worker.terminate()
 })
-
-class Hands implements RawClocks {
-  monotonicMs = 1000
-  wallMs = 1_700_000_000_000
-  upMs = 5000
-  /** Time that passes between two readings, once. */
-  lateMs = 0
-
-  pass(ms: number): void {
-    this.monotonicMs += ms
-    this.wallMs += ms
-    this.upMs += ms
-  }
-
-  monotonic(): number {
-    const before = this.monotonicMs
-    this.pass(this.lateMs)
-    this.lateMs = 0
-    return before
-  }
-
-  wall(): number {
-    return this.wallMs
-  }
-
-  uptime(): number {
-    return this.upMs
-  }
-}
 
 test('a suspension of the machine counts', () => {
   const hands = new Hands()

@@ -24,6 +24,7 @@ export class InlineKeeper implements LeaseKeeper {
       terms: { grant: lease.grant, holder: lease.holder, epoch: lease.epoch, ttlMs },
       validity: {
         leftMs: () => untilMs - clock.monotonic(),
+        whyOver: () => 'ran out',
         end() {
           untilMs = Number.NEGATIVE_INFINITY
         },

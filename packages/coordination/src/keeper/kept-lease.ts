@@ -33,6 +33,8 @@ export interface KeptLease {
 export interface Validity {
   /** Milliseconds left; 0 or below: none. */
   leftMs(): number
+  /** Why `leftMs` says that nothing is left. */
+  whyOver(): LossReason
   /** Ended for good. */
   end(): void
 }
@@ -67,7 +69,7 @@ export class Kept implements KeptLease {
     if (this.#loss !== undefined) return false
     const leftMs = this.#parts.validity.leftMs()
     if (leftMs <= 0) {
-      this.ended('ran out')
+      this.ended(this.#parts.validity.whyOver())
       return false
     }
     return leftMs > forMs

@@ -8,10 +8,10 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { UnderstudyError, type CoordinatorRecipe, type SeenLease, type Timer } from '@understudy/contracts'
 import { unavailable, type LossReason } from '../errors.ts'
-import { Suspension } from '../process-clock.ts'
 import { LeaseCell } from './cell.ts'
 import type { KeeperSettings, KeepRequest, LeaseKeeper } from './keeper.ts'
-import { Kept, type KeptLease, type Validity } from './kept-lease.ts'
+import { Kept, type KeptLease } from './kept-lease.ts'
+import { sharedValidity } from './shared-validity.ts'
 import { revivedError, type FromWorker, type ToWorker, type WorkerInput } from './messages.ts'
 
 const NS_PER_MS = 1e6
@@ -95,7 +95,7 @@ class ThreadKeeper implements LeaseKeeper {
     const grant = await entry.acquired.promise
     const kept = new Kept({
       terms: { grant, holder, epoch, ttlMs },
-      validity: validityOf(cell),
+      validity: sharedValidity(cell),
       drop: (release) => this.#drop(id, entry, release),
     })
     entry.kept = kept
@@ -183,18 +183,5 @@ class ThreadKeeper implements LeaseKeeper {
     const agoMs = this.#settings.clock.monotonic() - seen.seenAtMs
     const seenAtMs = Number(process.hrtime.bigint()) / NS_PER_MS - agoMs
     return { ...seen, seenAtMs, freeAtMs: seenAtMs + (seen.freeAtMs - seen.seenAtMs) }
-  }
-}
-
-function validityOf(cell: LeaseCell): Validity {
-  const suspension = new Suspension()
-  return {
-    leftMs() {
-      const nowNs = process.hrtime.bigint()
-      // How long the machine stood still does not matter: the thread asks the coordinator before anything is valid again.
-      if (suspension.totalMs(Number(nowNs) / NS_PER_MS) > 0) return 0
-      return Number(cell.validUntilNs - nowNs) / NS_PER_MS
-    },
-    end: () => cell.end(),
   }
 }
