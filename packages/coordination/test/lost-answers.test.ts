@@ -1,5 +1,5 @@
 /** Changes whose answers are lost are repeated until they are known, and are never done twice. */
-import { systemRandom, type PublishedState } from '@understudy/contracts'
+import { systemRandom, type Clock, type PublishedState } from '@understudy/contracts'
 import { coordinatorOn, processClock, unavailable } from '@understudy/coordination'
 import { expect, test } from 'vitest'
 import { MemoryStore, type Loss } from './support/memory-store.ts'
@@ -123,4 +123,20 @@ test('a beat counts from when an answer with it came, not from when it was asked
   expect(observedAtMs).toBeLessThan(askedMs + 5)
   await coordinator.close()
   await other.close()
+})
+
+test('an answer after the end is refused also where no timer has fired, as in a thread that was blocked', async () => {
+  const store = new MemoryStore()
+  let nowMs = 1000
+  const stuck: Clock = { now: () => 0, monotonic: () => nowMs, schedule: () => ({ cancel: () => undefined }) }
+  const coordinator = coordinatorOn(store, { clock: stuck, random: systemRandom(), refreshMs: 1000 })
+  const lease = await coordinator.acquire({ ...LEASE, ttlMs: 1000 })
+  expect(lease.validUntilMs).toBe(1900)
+  store.changed = () => (nowMs = 1899)
+  await lease.renew()
+  expect(lease.validUntilMs).toBe(1900)
+  store.changed = () => (nowMs = 1900)
+  await expect(lease.renew()).rejects.toMatchObject({ code: 'LEASE_LOST' })
+  expect([lease.validUntilMs, lease.lost.aborted]).toEqual([1900, true])
+  await coordinator.close()
 })
