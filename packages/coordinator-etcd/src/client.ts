@@ -150,7 +150,14 @@ export class EtcdClient {
     const timer = this.#clock.schedule(attemptMs, () =>
       controller.abort(new Error(`no answer within ${attemptMs} ms`)),
     )
-    return { signal: AbortSignal.any([signal, controller.signal]), end: () => timer.cancel() }
+    const pass = (): void => controller.abort(signal.reason)
+    if (signal.aborted) pass()
+    signal.addEventListener('abort', pass, { once: true })
+    const end = (): void => {
+      timer.cancel()
+      signal.removeEventListener('abort', pass)
+    }
+    return { signal: controller.signal, end }
   }
 
   #pause(delayMs: number, signal: AbortSignal): Promise<void> {

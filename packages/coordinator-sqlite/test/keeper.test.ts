@@ -135,6 +135,19 @@ test('somebody else who takes it by force ends it', async () => {
   expect(reasonOf(await lost(lease.lost))).toBe('was taken')
 })
 
+test('released at the moment when it is lost, both end', async () => {
+  keeper = await keepLeases({ coordinator, ttlMs: TTL_MS })
+  const lease = await keeper.acquire({ holder: 'a', epoch: 1 })
+  const database = new DatabaseSync(path, { timeout: 1000 })
+  database.exec('update lease set "grant" = 99')
+  database.close()
+  // Blocked, so that the other thread's message that it is lost waits here while the release is on its way there.
+  const endMs = clock.monotonic() + 0.6 * TTL_MS
+  while (clock.monotonic() < endMs);
+  await lease.release()
+  expect(lease.isValid()).toBe(false)
+})
+
 test('closed it ends its leases, and they run out', async () => {
   keeper = await keepLeases({ coordinator, ttlMs: TTL_MS })
   const lease = await keeper.acquire({ holder: 'a', epoch: 1 })

@@ -6,7 +6,7 @@ import { sqliteCoordinator } from '@understudy/coordinator-sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startRival, type Rival } from './support/processes.ts'
 
-const TTL_MS = 200
+const TTL_MS = 400
 let folder: string
 let path: string
 
@@ -29,11 +29,11 @@ function parsed(line: string): Said {
   return { word, atNs: BigInt(atNs), epoch: Number(epoch) }
 }
 
-/** Until the process has done something under its lease. */
+/** Until the process has done something under its lease, or ended without. */
 async function acted(rival: Rival): Promise<Said> {
   for (;;) {
     const said = rival.acted()
-    if (said !== '') return parsed(said)
+    if (said !== '' || rival.ended) return parsed(said)
     await new Promise<void>((resolve) => {
       setImmediate(resolve)
     })
@@ -86,12 +86,14 @@ test('whoever is killed or stopped, nobody does anything under a lease that some
       holder.child.kill('SIGCONT')
     }
     await holder.rest()
-    actions.push(parsed(holder.acted()))
+    // On a busy machine a lease may run out before anything is done under it.
+    if (holder.acted() !== '') actions.push(parsed(holder.acted()))
     rivals[at] = await keep(names[at]!)
   }
   await Promise.all(rivals.map((rival) => rival[Symbol.asyncDispose]()))
   const epochs = acquisitions.map(({ epoch }) => epoch)
   expect(new Set(epochs).size).toBe(9)
+  expect(actions.length).toBeGreaterThan(4)
   for (const { word, atNs, epoch } of actions) {
     expect(word).toBe('valid')
     for (const next of acquisitions) if (next.epoch > epoch) expect(atNs).toBeLessThan(next.atNs)

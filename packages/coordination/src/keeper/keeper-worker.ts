@@ -21,6 +21,7 @@ class KeeperThread {
   readonly #tell: (message: FromWorker) => void
   readonly #clock = processClock()
   readonly #kept = new Map<number, Kept>()
+  readonly #acquiring = new Set<number>()
   /** Dropped before they were acquired. */
   readonly #dropped = new Set<number>()
 
@@ -32,8 +33,10 @@ class KeeperThread {
   async acquire(message: ToWorker & { kind: 'acquire' }): Promise<void> {
     const { id, options, times, memory } = message
     const cell = new LeaseCell(memory)
+    this.#acquiring.add(id)
     try {
       const lease = await this.#coordinator.acquire(options)
+      this.#acquiring.delete(id)
       if (this.#dropped.delete(id)) {
         await lease.release().catch(() => undefined)
         return
@@ -54,6 +57,7 @@ class KeeperThread {
       this.#kept.set(id, { lease, loop })
       this.#tell({ kind: 'acquired', id, grant: lease.grant })
     } catch (error) {
+      this.#acquiring.delete(id)
       this.#dropped.delete(id)
       this.#tell({ kind: 'refused', id, error: plainError(error) })
     }
@@ -62,7 +66,7 @@ class KeeperThread {
   async drop({ id, release }: ToWorker & { kind: 'drop' }): Promise<void> {
     const kept = this.#kept.get(id)
     this.#kept.delete(id)
-    if (kept === undefined) this.#dropped.add(id)
+    if (kept === undefined && this.#acquiring.has(id)) this.#dropped.add(id)
     kept?.loop.stop()
     try {
       if (release !== undefined) await kept?.lease.release(release)
@@ -110,7 +114,7 @@ async function run(port: NonNullable<typeof parentPort>): Promise<void> {
   port.on('message', (message: ToWorker) => {
     if (message.kind === 'acquire') void thread.acquire(message)
     else if (message.kind === 'drop') void thread.drop(message)
-    else void thread.close().finally(() => port.close())
+    else void thread.close().finally(() => tell({ kind: 'closed' }))
   })
   tell({ kind: 'ready' })
 }

@@ -26,6 +26,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'closed' }
   | { readonly kind: 'acquired'; readonly id: number; readonly grant: string }
   | { readonly kind: 'dropped'; readonly id: number; readonly error?: PlainError }
   | { readonly kind: 'refused'; readonly id: number; readonly error: PlainError }

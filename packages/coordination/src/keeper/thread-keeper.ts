@@ -120,6 +120,8 @@ class ThreadKeeper implements LeaseKeeper {
   }
 
   #hear(message: FromWorker): void {
+    // What it still has to wait for, such as the end of a lease that is no longer renewed, nobody waits for.
+    if (message.kind === 'closed') void this.#worker.terminate()
     if (!('id' in message)) return
     const entry = this.#entries.get(message.id)
     if (entry === undefined) return
@@ -144,6 +146,8 @@ class ThreadKeeper implements LeaseKeeper {
 
   #lost(id: number, entry: Entry, reason: LossReason): void {
     this.#entries.delete(id)
+    // A release under way has nothing left to do.
+    entry.dropped.resolve()
     entry.cell.end()
     // Lost before it was handed out: whoever gets it finds the cell ended.
     entry.kept?.ended(reason)
@@ -161,7 +165,6 @@ class ThreadKeeper implements LeaseKeeper {
     this.#sign?.cancel()
     for (const [id, entry] of this.#entries) {
       entry.acquired.reject(unavailable('keeper', 'its thread ended'))
-      entry.dropped.resolve()
       this.#lost(id, entry, 'thread ended')
     }
   }

@@ -62,6 +62,10 @@ export class Rival implements AsyncDisposable {
     this.#woken = Promise.withResolvers<void>()
   }
 
+  get ended(): boolean {
+    return this.#over
+  }
+
   /** The last visible thing that it did, `valid time epoch`; empty before the first. */
   acted(): string {
     const path = `${this.#path}.${this.child.pid}.valid`

@@ -7,6 +7,7 @@ import type { RivalOptions } from './processes.ts'
 
 const { path, holder, ttlMs, keep = false } = JSON.parse(process.argv[2] ?? '') as RivalOptions
 const clock = processClock()
+const AGAIN = ['LEASE_HELD', 'EPOCH_STALE', 'COORDINATOR_UNCERTAIN', 'COORDINATOR_UNAVAILABLE']
 const coordinator = await sqliteCoordinator({ path, pollMs: 5 })
 const keeper = keep ? await keepLeases({ coordinator, ttlMs }) : undefined
 
@@ -29,7 +30,8 @@ async function acquire(): Promise<{ epoch: number; kept?: KeptLease }> {
         await coordinator.acquire({ holder, epoch, ttlMs })
         return { epoch }
       } catch (error) {
-        if (!isUnderstudyError(error, 'LEASE_HELD') && !isUnderstudyError(error, 'EPOCH_STALE')) throw error
+        // Somebody was faster, or this process got the processor too late: it tries again.
+        if (!isUnderstudyError(error) || !AGAIN.includes(error.code)) throw error
       }
   }
 }
