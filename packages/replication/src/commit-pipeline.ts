@@ -500,11 +500,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (awaiting === undefined || this.#isSettling) return
     const isHidden = awaiting.open || awaiting.recovery !== undefined
     const error = unknownWithoutAcks(awaiting.point, isHidden, this.#failure)
+    // The queue first: a retry in it shares what the group is told.
+    this.#rejectQueue(() => notWritten(error))
     this.#awaiting = undefined
     this.#gate.close()
     if (awaiting.open) rollBackGroup(this.#context)
     this.#failure ??= error
-    this.#rejectQueue(() => notWritten(error))
     this.#rejectGroup(error)
     this.#endGroup()
   }
@@ -535,7 +536,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       },
       (error: unknown) => {
         this.#isSettling = false
-        this.#awaiting = undefined
         this.#fail(asFailure(error, 'STORAGE_FAILED', 'The end of the log could not be redone'), end)
       },
     )
@@ -571,11 +571,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   #fail(failure: UnderstudyError, position: Position | undefined): void {
     this.#failure ??= failure
+    this.#rejectQueue(() => notWritten(failure))
     this.#awaiting = undefined
     this.#isSettling = false
     this.#gate.close()
     this.#rejectGroup(position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
-    this.#rejectQueue(() => notWritten(failure))
     this.#endGroup()
     this.#keyed.waits.stop(failure)
     this.#options.onFailed?.(failure)

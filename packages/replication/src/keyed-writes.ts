@@ -142,7 +142,7 @@ export class KeyedWrites<T> {
     if (row === undefined) return false
     if (this.#refuse(write, row)) return true
     const point = this.#pointOf(row)
-    // Committed, and not in the log yet: its turn comes after that.
+    // Committed, and not durable in the log yet: its turn comes after that.
     if (point === 'later') return false
     void this.#answer(write, row, point)
     return true
@@ -320,7 +320,9 @@ export class KeyedWrites<T> {
 
   #pointOf({ epoch, after }: KeyedWrite): LogPoint | 'later' | 'pruned' {
     if (this.#unsettled?.after === after) return this.#unsettled.point
-    return this.#options.keys?.settled(after) ?? this.#inLog(epoch, after)
+    const found = this.#options.keys?.settled(after) ?? this.#inLog(epoch, after)
+    // Pages are committed before their record is durable, which it may never become.
+    return typeof found === 'object' && found.lsn > this.#options.log.durable ? 'later' : found
   }
 
   /**

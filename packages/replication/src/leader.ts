@@ -27,6 +27,7 @@ import { asking, formatAckRecord, rulesInForce, startFrom, type AckState } from 
 import { ackStateOf, groupRulesOf } from './ack-log.ts'
 import { resolvePolicy, type AckRule } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
+import { acknowledgedUpTo } from './acknowledged.ts'
 import { ackRuleDraft, settleControl } from './commit-group.ts'
 import { createCommitPipeline } from './commit-pipeline.ts'
 import type { CommitPipeline, CommitPipelineOptions, Recovery } from './pipeline-api.ts'
@@ -69,6 +70,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
   const cutRecords = endBefore - log.end.lsn
   new ApplyLoop({ storage, formats, clock }).restore()
+  const acknowledged = acknowledgedUpTo(log)
   const isWhole = storage.applied.lsn >= log.end.lsn || storage.ahead
   let point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
   if (record !== undefined) point = log.append([ackRuleDraft(clock, formatAckRecord(record))])
@@ -81,7 +83,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
     ...options,
     acks: options.acks ?? { level: target.level, ...(target.of && { of: target.of }) },
     // Pages are shown before they are acknowledged: that they are shown proves nothing.
-    ...(tail && { acknowledged: tail.shown }),
+    acknowledged,
     acksBefore: {
       changing: state.to && state.rule,
       ruleAt: record && point.lsn,

@@ -28,14 +28,20 @@ export function shownUpTo(log: Log): Lsn {
 
 /** The group that may lack acks; records of epochs that began after it may follow. */
 export function awaitingTail(log: Log): { readonly from: Lsn; readonly end: Lsn } | undefined {
-  let end = log.durable
+  const end = lastGroupEnd(log)
+  const from = beginOfAwaiting(log, end)
+  return from === undefined ? undefined : { from, end }
+}
+
+/** The last LSN up to `upTo` that is not of the beginning of an epoch: the end of a group. */
+export function lastGroupEnd(log: Log, upTo: Lsn = log.durable): Lsn {
+  let end = upTo
   for (const { firstLsn } of log.history.toReversed()) {
     if (firstLsn > end) continue
     if (end > firstLsn + 1 || (end === firstLsn + 1 && !isAckRule(recordAt(log, end)))) break
     end = firstLsn - 1
   }
-  const from = beginOfAwaiting(log, end)
-  return from === undefined ? undefined : { from, end }
+  return end
 }
 
 /** First LSN of a chain that the log ends in the middle of. */
@@ -50,7 +56,7 @@ export function unfinishedFrom(log: Log): Lsn | undefined {
   }
 }
 
-function beginOfAwaiting(log: Log, end: Lsn): Lsn | undefined {
+export function beginOfAwaiting(log: Log, end: Lsn): Lsn | undefined {
   let record = recordAt(log, end)
   if (record === undefined || (record.flags & FLAG_AWAITS_ACKS) === 0) return undefined
   while ((record.flags & FLAG_JOINS_GROUP) !== 0) {

@@ -191,6 +191,31 @@ describe('up to where a follower knows of acks', () => {
     expect([0, 3].map((hwm) => acknowledgedOnFollower(shown, hwm))).toEqual([2, 2])
   })
 
+  test('the first group of an epoch proves nothing of what a former epoch left, the next one does', () => {
+    const made = log(FLAG_AWAITS_ACKS, FLAG_AWAITS_ACKS)
+    made.startEpoch({ runId: runIdOf(2), leader: 'a', committedAtMs: 0 })
+    made.syncNow()
+    const next = (): void => {
+      made.append([{ format: 1, flags: FLAG_AWAITS_ACKS, committedAtMs: 0, payload: Buffer.from('y') }])
+      made.syncNow()
+    }
+    // A leader that shows commits before they are acknowledged has a high watermark above them when it starts.
+    expect([0, 4].map((hwm) => acknowledgedOnFollower(made, hwm))).toEqual([2, 2])
+    next()
+    expect([0, 4, 5].map((hwm) => acknowledgedOnFollower(made, hwm))).toEqual([2, 2, 5])
+    next()
+    expect(acknowledgedOnFollower(made, 0)).toBe(5)
+  })
+
+  test('the end of a snapshot proves nothing, until a group comes after it', () => {
+    const made = log(FLAG_AWAITS_ACKS)
+    made.resetTo({ epoch: 1, lsn: 7, crc: 1 }, made.history)
+    expect(acknowledgedOnFollower(made, 7)).toBe(0)
+    made.append([{ format: 1, flags: FLAG_AWAITS_ACKS, committedAtMs: 0, payload: Buffer.from('y') }])
+    made.syncNow()
+    expect([7, 8].map((hwm) => acknowledgedOnFollower(made, hwm))).toEqual([7, 8])
+  })
+
   test('without acks all that is durable is', () => {
     expect(acknowledgedOnFollower(log(0, 0), 0)).toBe(3)
   })

@@ -4,6 +4,7 @@
  * A mutant replaces texts of real source files while they are loaded. Each text must occur exactly once in its file.
  */
 import { ACK_MUTANTS } from './ack-mutants.ts'
+import { RECEIPT_MUTANTS } from './receipt-mutants.ts'
 import { FORMAT_MUTANTS } from './format-mutants.ts'
 import type { Mutant } from './mutant.ts'
 
@@ -305,4 +306,5 @@ export const MUTANTS: readonly Mutant[] = [
   },
   ...FORMAT_MUTANTS,
   ...ACK_MUTANTS,
+  ...RECEIPT_MUTANTS,
 ]

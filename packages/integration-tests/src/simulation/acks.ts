@@ -98,7 +98,14 @@ export class Acks {
     if (!shownFirst) this.#expectHeld('A2', `${name} shows LSN ${lsn}`, lsn)
   }
 
-  #expectHeld(id: 'A1' | 'A2', what: string, lsn: Lsn, rules = this.rules.rulesAt(lsn)): void {
+  /** A node calls a commit acknowledged. Pages that a crash kept out of the log, and a lowered rule, asked for nothing. */
+  expectCommitted(name: string, lsn: Lsn): void {
+    const { acks, formats } = this.#world.shape
+    if (resolvePolicy(acks).onUnmet === 'degrade' || formats !== 'logical') return
+    this.#expectHeld('R1', `${name} calls LSN ${lsn} committed`, lsn)
+  }
+
+  #expectHeld(id: 'A1' | 'A2' | 'R1', what: string, lsn: Lsn, rules = this.rules.rulesAt(lsn)): void {
     for (const rule of rules) {
       const holders = this.#holders(rule, lsn)
       if (holders.length < (rule.of?.count ?? 0))

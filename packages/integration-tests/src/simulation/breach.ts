@@ -19,6 +19,7 @@ export const INVARIANTS = {
   A2: 'Strict: no reader of any node sees what the set of the ack rule does not have.',
   A3: 'Old and new: a rule that asks for acks ends only when members of it and of the new one have the record that names both.',
   A4: 'Elections: any nodes that may elect by the rules that they know of hold every acknowledged commit, at each moment of a change.',
+  R1: 'Receipts never lie: no node calls a receipt lost that is not, or committed before the set of its rule has it; what one called committed none calls lost.',
   X1: 'Exposure is exact: the log lists every commit whose receipt says degraded, and no strict one; every node lists the same.',
   W1: 'Write-ahead: nothing is shown before it is durable in the own log, nothing answered or sent before it is durable on the leader.',
 } as const

@@ -57,6 +57,11 @@ export class Ledger {
     for (const client of touched) this.#expectCounter(lsn, client, changes)
   }
 
+  /** Its outcome was unknown. */
+  sentAgain(id: string): void {
+    this.#of(id).outcome = 'pending'
+  }
+
   acknowledged(id: string, position: Position): void {
     const entry = this.#of(id)
     if (entry.lsn === undefined)

@@ -11,7 +11,7 @@ import { InvariantBreach } from './breach.ts'
 import { Nemesis } from './nemesis.ts'
 import type { Shape } from './shape.ts'
 import type { Tally } from './tally.ts'
-import { Watch } from './watch.ts'
+import { Watch, askAboutReceipts } from './watch.ts'
 import { LEADER, World } from './world.ts'
 
 /** Virtual milliseconds from the end of the faults until all nodes must show the same. */
@@ -53,6 +53,7 @@ export async function simulate(seed: string | number, shape?: Partial<Shape>): P
   leader.keepsFormat = true
   await converge(world, leader, followers)
   world.check(() => watch.look())
+  world.check(() => askAboutReceipts(world, leader, followers, 'all'))
   watch.stop()
   for (const host of [leader, ...followers]) world.check(() => expectComplete(world, host))
   world.check(() => world.exposure.expectExact())

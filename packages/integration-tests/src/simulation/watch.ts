@@ -1,14 +1,31 @@
 /** Looks at every node again and again: what must hold at any moment. */
 import { LOCAL_SLOT } from '@understudy/contracts'
+import { acknowledgedOnFollower } from '@understudy/replication'
 import type { FollowerHost } from './follower.ts'
 import type { Host, NodeData } from './host.ts'
 import type { LeaderHost } from './leader.ts'
-import type { World } from './world.ts'
+import type { Receipts } from './receipts.ts'
+import { CLUSTER, type World } from './world.ts'
 
 /** Scheduled calls of the whole cluster; more says that timers are not given back. */
 const TIMERS_MAX = 2000
 /** Between two comparisons of all data, in virtual milliseconds. */
 const THOROUGH_MS = 500
+
+/** Every node that runs says what it knows of receipts. */
+export function askAboutReceipts(
+  { receipts }: World,
+  { name, leading }: LeaderHost,
+  followers: readonly FollowerHost[],
+  which: 'some' | 'all',
+): void {
+  const ask: Receipts['ask'] = (...asked) =>
+    which === 'all' ? receipts.askAll(...asked) : receipts.ask(...asked)
+  if (leading !== undefined) ask(name, CLUSTER, leading.data.log, leading.pipeline.acknowledged)
+  for (const { name: follower, data, following } of followers)
+    if (data !== undefined && following !== undefined)
+      ask(follower, CLUSTER, data.log, acknowledgedOnFollower(data.log, following.report().highWatermark))
+}
 
 export class Watch {
   readonly #world: World
@@ -50,6 +67,7 @@ export class Watch {
       if (host.data !== undefined) this.#lookAt(host, host.data)
     for (const follower of this.#followers) this.#expectTruthful(follower)
     if (leading !== undefined) this.#expectBounded()
+    if (this.#isThorough) askAboutReceipts(this.#world, this.#leader, this.#followers, 'some')
     // The leader's log may end above what is durable; only followers must not.
     if (this.#world.clock.pending > TIMERS_MAX)
       this.#world.broken('I13', `${this.#world.clock.pending} calls are scheduled`)

@@ -6,6 +6,7 @@ import { ExposureBook } from './exposure.ts'
 import { Formats } from './formats.ts'
 import { History } from './history.ts'
 import { Ledger } from './ledger.ts'
+import { Receipts } from './receipts.ts'
 import { drawShape, type Shape } from './shape.ts'
 import { Tally } from './tally.ts'
 
@@ -23,6 +24,7 @@ export class World {
   readonly history: History
   readonly formats: Formats
   readonly acks: Acks
+  readonly receipts: Receipts
   readonly exposure: ExposureBook = new ExposureBook()
   /** The first broken invariant, or what else went wrong; ends the run. */
   breach: Error | undefined
@@ -38,6 +40,7 @@ export class World {
       trace: this.trace.add,
     })
     this.acks = new Acks(this)
+    this.receipts = new Receipts(this)
     this.formats = new Formats(this.shape.pagesMax, () => this.tally.add('group given to another format'))
     this.history = new History(
       this.formats,
