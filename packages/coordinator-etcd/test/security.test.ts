@@ -11,6 +11,7 @@ import { etcdCoordinator, type EtcdCoordinatorOptions } from '@understudy/coordi
 import { certificateFiles, certificateTexts, pem } from '@understudy/testkit/certificates'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { HAS_ETCD, post, startEtcd, WHY_SKIPPED } from './support/etcd.ts'
+import { Watched } from './support/watched.ts'
 
 if (!HAS_ETCD) process.stderr.write(`skipped: ${WHY_SKIPPED}\n`)
 
@@ -144,17 +145,12 @@ describe.skipIf(!HAS_ETCD)('users', () => {
     })
     expect(added.ok).toBe(true)
     await lease.renew()
-    let told = 0
-    const heard = Promise.withResolvers<void>()
-    coordinator.watch({
-      observed() {
-        told += 1
-        if (told === 2) heard.resolve()
-      },
-    })
-    await coordinator.observe()
+    const watched = new Watched()
+    coordinator.watch(watched.watcher)
+    await watched.until(({ observed }) => observed.length > 0)
+    const { beat } = watched.last!.lease!
     await lease.renew()
-    await heard.promise
+    await watched.until(({ last }) => last?.lease?.beat !== beat)
     await lease.release()
   })
 })
