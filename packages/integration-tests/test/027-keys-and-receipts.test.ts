@@ -128,6 +128,8 @@ describe('027 keys and receipts', () => {
       expect(again.receipt).toEqual(receipt)
       const { rows } = await client.read("select count(*) from note where body = 'once'")
       expect(rows).toEqual([[1]])
+      // What a former epoch left is proved to a follower by the first commit of the next one.
+      await client.write([{ sql: "insert into note (body) values ('after')" }])
       await eventually('b to know of it', () =>
         b.verdict(receipt!).verdict === 'committed' ? true : undefined,
       )
