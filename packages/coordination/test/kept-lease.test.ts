@@ -86,3 +86,18 @@ test('what is over is not given back', async () => {
   expect(other.dropped).toEqual([{ timeoutMs: 5 }])
   expect(other.kept.isValid()).toBe(false)
 })
+
+test('a renewal in the middle of asking gives too little, not more than the lease has', () => {
+  const hands = new Hands()
+  const cell = new LeaseCell()
+  const at = (): bigint => BigInt(hands.monotonicMs) * MS
+  cell.begin(at() + 900n * MS)
+  const { leftMs } = sharedValidity(cell, hands, () => {
+    const asked = at()
+    hands.pass(5)
+    cell.extend(at() + 900n * MS)
+    return asked
+  })
+  expect(leftMs()).toBe(900)
+  expect(leftMs()).toBe(900)
+})

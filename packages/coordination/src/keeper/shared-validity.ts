@@ -15,10 +15,12 @@ export function sharedValidity(
   let suspended = false
   return {
     leftMs() {
+      // Read before the clock: a renewal that comes between the two then gives too little, never too much.
+      const untilNs = cell.validUntilNs
       const atNs = nowNs()
       // For how long the machine stood still does not matter: this lease is over, and another one is asked for.
       suspended ||= suspension.totalMs(Number(atNs) / NS_PER_MS) > 0
-      return suspended ? 0 : Number(cell.validUntilNs - atNs) / NS_PER_MS
+      return suspended ? 0 : Number(untilNs - atNs) / NS_PER_MS
     },
     whyOver: () => (suspended ? 'suspended' : 'ran out'),
     end: () => cell.end(),
