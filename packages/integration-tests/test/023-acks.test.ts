@@ -2,25 +2,26 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { isUnderstudyError } from '@understudy/contracts'
+import { isUnderstudyError, type Receipt } from '@understudy/contracts'
 import { any, semiSync, sync, type UnderstudyNode } from '@understudy/node'
 import { expect, onTestFinished, test } from 'vitest'
+import { cuttable } from './support/cuttable.ts'
 import { eventually } from './support/live-nodes.ts'
-import { TcpCluster, caughtUp, countOf, fill, insertNote } from './support/tcp-cluster.ts'
+import { TcpCluster, caughtUp, countOf, fill, insertNote, load } from './support/tcp-cluster.ts'
 
 const FLAGS = ['--conditions=@understudy/source', '--disable-warning=ExperimentalWarning']
 const TIMES = { settleMs: 300, lagMsMax: 300, ackTimeoutMs: 5000 }
 
 /** A follower in a process of its own, ended with the test. */
-function followerProcess(cluster: TcpCluster, name: string): ChildProcess {
+function followerProcess(
+  cluster: TcpCluster,
+  name: string,
+  leader: string = cluster.leaderAddress,
+): ChildProcess {
   const program = join(import.meta.dirname, 'programs/follow.ts')
-  const child = spawn(
-    process.execPath,
-    [...FLAGS, program, name, cluster.directory(name), cluster.leaderAddress],
-    {
-      stdio: ['pipe', 'ignore', 'inherit'],
-    },
-  )
+  const child = spawn(process.execPath, [...FLAGS, program, name, cluster.directory(name), leader], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  })
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, 'exit')
@@ -112,6 +113,67 @@ test(
     expect([await countOf(again), await countOf(b), await countOf(cAgain)]).toEqual([6, 6, 6])
     await insertNote(again, 'goes on')
     await cluster.verify(again, b, cAgain)
+  },
+)
+
+test(
+  'connections that are cut, also silently, under load: every write has a member of the set, or is not acknowledged',
+  { timeout: 60_000 },
+  async () => {
+    const cluster = new TcpCluster()
+    const leader = await cluster.leader({
+      acks: semiSync(['b', 'c'], { ...TIMES, ackTimeoutMs: 30_000 }),
+      link: { heartbeatMs: 100, deadlineMs: 1000 },
+    })
+    const [toB, toC] = [await cuttable(cluster.leaderAddress), await cuttable(cluster.leaderAddress)]
+    followerProcess(cluster, 'b', toB.address)
+    followerProcess(cluster, 'c', toC.address)
+    await fill(leader, 10)
+    await untilStates(leader, { b: 'sync', c: 'potential' })
+    const receipts: Receipt[] = []
+    const running = load(8, async (n) => {
+      const { receipt } = await insertNote(leader, `under cuts ${n}`)
+      receipts.push(receipt)
+    })
+    for (let cuts = 0; cuts < 5; cuts++) {
+      const before = toB.made
+      toB.cut()
+      await eventually('b to come again', () => (toB.made > before ? true : undefined))
+      await running.more(20)
+      toC.cut()
+      await running.more(20)
+    }
+    await untilStates(leader, { b: 'sync', c: 'potential' })
+    toB.silence()
+    // The first write that b leaves unanswered waits until c is taken for it.
+    await running.more(50)
+    expect(receipts.at(-1)?.members.map(({ name }) => name)).toStrictEqual(['c'])
+    toC.silence()
+    await eventually('the leader to give up both', () =>
+      leader.status().followers?.length === 0 ? true : undefined,
+    )
+    expect(leader.status().acks).toMatchObject({ degraded: false, effective: 'durable FIRST 1 (b, c)' })
+    const answered = receipts.length
+    const waitedMs = leader.status().acks?.pendingMs ?? 0
+    await eventually('writes to wait on', () =>
+      (leader.status().acks?.pendingMs ?? 0) > waitedMs + 200 ? true : undefined,
+    )
+    expect(receipts.length).toBe(answered)
+    toC.restore()
+    toB.restore()
+    await running.more(20)
+    await running.stop()
+    await untilStates(leader, { b: 'sync', c: 'potential' })
+    for (const { reached, degraded, members } of receipts) {
+      expect({ reached, degraded }).toStrictEqual({ reached: 'durable', degraded: false })
+      expect(members.some(({ durableAt }) => durableAt !== undefined)).toBe(true)
+    }
+    expect(await countOf(leader)).toBe(10 + receipts.length)
+    await eventually('both to have all of it', () =>
+      leader.status().followers?.every(({ durable }) => durable === leader.status().durable) === true
+        ? true
+        : undefined,
+    )
   },
 )
 
