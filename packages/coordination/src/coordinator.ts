@@ -10,6 +10,7 @@
  *    goes wrong after an uncertain try, the call is uncertain: it does not say that nothing happened.
  */
 import {
+  NO_REVISION,
   isUnderstudyError,
   randomId,
   UnderstudyError,
@@ -25,13 +26,15 @@ import {
   type PublishedState,
   type PublishOptions,
   type Random,
+  type CoordinatorStore,
+  type LeaseTerms,
+  type Stored,
 } from '@understudy/contracts'
 import { Calls } from './calls.ts'
 import { epochUsed, isUncertain, leaseHeld, leaseLost, uncertain } from './errors.ts'
 import { StoreLease } from './held-lease.ts'
 import { Sightings } from './sightings.ts'
 import { decodeState, encodeState } from './state-bytes.ts'
-import { NO_REVISION, type CoordinatorStore, type LeaseTerms, type Stored } from './store.ts'
 import { checkSuccession } from './succession.ts'
 import { startWatch } from './watch.ts'
 

@@ -5,10 +5,9 @@
  * 2. It is over for good: no answer, however true, extends a lease that ran out before the answer came.
  * 3. Whoever asks after it ran out is told the truth, whether or not a timer came through.
  */
-import type { Clock, CoordinatorCallOptions, HeldLease, Timer } from '@understudy/contracts'
+import type { Clock, CoordinatorCallOptions, CoordinatorStore, HeldLease, Timer } from '@understudy/contracts'
 import type { Calls } from './calls.ts'
 import { leaseLost, type LossReason } from './errors.ts'
-import type { CoordinatorStore } from './store.ts'
 
 export interface LeaseParts {
   readonly store: CoordinatorStore

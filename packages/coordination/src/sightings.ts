@@ -4,8 +4,7 @@
  * 1. A beat counts from when an answer with it came, not from when it was asked for: its holder may have written it meanwhile.
  * 2. Seeing the same beat again changes nothing. Only the newest is kept.
  */
-import type { SeenLease } from '@understudy/contracts'
-import type { StoredLease } from './store.ts'
+import type { SeenLease, StoredLease } from '@understudy/contracts'
 
 export class Sightings {
   #last: SeenLease | undefined

@@ -12,9 +12,15 @@
  * 2. Reading is linearizable: etcd asks its quorum.
  * 3. No lease of etcd's own is used: they last 2 s at least, and end by the clock of a server that may have been elected anew.
  */
-import type { CoordinatorRecipe } from '@understudy/contracts'
-import { UnderstudyError } from '@understudy/contracts'
-import type { CoordinatorStore, LeaseTerms, StateChange, Stored, StoredLease } from '@understudy/coordination'
+import {
+  UnderstudyError,
+  type CoordinatorRecipe,
+  type CoordinatorStore,
+  type LeaseTerms,
+  type StateChange,
+  type Stored,
+  type StoredLease,
+} from '@understudy/contracts'
 import type { CallKind, EtcdClient } from './client.ts'
 import { isObject, KIND } from './refusals.ts'
 import { WatchStream } from './watch-stream.ts'

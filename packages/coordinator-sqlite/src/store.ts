@@ -7,16 +7,17 @@
  * 3. A beat of another boot that goes on beating is on another machine: the file is shared, and nothing in it can be trusted.
  */
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
-import type { Clock, CoordinatorRecipe } from '@understudy/contracts'
 import {
   NO_REVISION,
-  unavailable,
+  type Clock,
+  type CoordinatorRecipe,
   type CoordinatorStore,
   type LeaseTerms,
   type StateChange,
   type Stored,
   type StoredLease,
-} from '@understudy/coordination'
+} from '@understudy/contracts'
+import { unavailable } from '@understudy/coordination'
 import { CoordinatorFile, type Durability } from './database.ts'
 import { isBusy, KIND, understood, unsuitable } from './failures.ts'
 import type { Machine } from './machine.ts'

@@ -1,11 +1,6 @@
 /** A store in memory, whose next answers can be lost, before or after what they answer happened. */
-import {
-  uncertain,
-  type CoordinatorStore,
-  type StateChange,
-  type Stored,
-  type StoredLease,
-} from '@understudy/coordination'
+import type { CoordinatorStore, StateChange, Stored, StoredLease } from '@understudy/contracts'
+import { uncertain } from '@understudy/coordination'
 
 export type Loss = 'before' | 'after'
 

@@ -1,13 +1,13 @@
 /**
  * What a place must be able to do to hold a cluster's state and lease: the part that differs from coordinator to
- * coordinator. `coordinatorOn` makes a `Coordinator` of it.
+ * coordinator. `coordinatorOn` of `@understudy/coordination` makes a `Coordinator` of it.
  *
  * 1. Each call is one atomic step at the place, or none. What `read` returns is nothing older than the call.
  * 2. A call rejects with `COORDINATOR_UNAVAILABLE` when it did nothing and will do nothing, with `COORDINATOR_UNCERTAIN` when
  *    a change may have happened or may yet. It ends soon after `signal` aborts, in whatever way.
  * 3. Grants and revisions are never used twice; a beat never twice within a grant.
  */
-import type { CoordinatorRecipe } from '@understudy/contracts'
+import type { CoordinatorRecipe } from './coordinator.ts'
 
 /** The state as the place has it. */
 export interface StoredState {
