@@ -64,8 +64,8 @@ const status: ClientHandlers['status'] = () => ({ role: 'leader' })
 void status
 `,
   '@understudy/coordination': `
-import { coordinatorOn, decodeState, encodeState, keepLeases, processClock, type CoordinatorStore, type LeaseKeeper } from '@understudy/coordination'
-import type { PublishedState } from '@understudy/contracts'
+import { coordinatorOn, decodeState, encodeState, keepLeases, processClock, type LeaseKeeper } from '@understudy/coordination'
+import type { CoordinatorStore, PublishedState } from '@understudy/contracts'
 import assert from 'node:assert/strict'
 const state: PublishedState = { cluster: 'c', epoch: 1, runId: 'r', acks: { rule: { level: 'local' } }, ceilings: new Map([['note', 9n]]), paused: false }
 assert.deepEqual(decodeState(encodeState({ state, token: 't' })).state, state)
