@@ -1,20 +1,11 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import os from 'node:os'
-import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { readdir } from 'node:fs/promises'
+import { expect, test } from 'vitest'
 import { runAcks, type Reporter } from '../src/index.ts'
+import { testFolder } from './folder.ts'
 
 const TIMEOUT_MS = 120_000
 
-let directory: string
-
-beforeEach(async () => {
-  directory = await mkdtemp(path.join(os.tmpdir(), 'understudy-bench-test-'))
-})
-
-afterEach(async () => {
-  await rm(directory, { recursive: true, force: true })
-})
+const folder = testFolder()
 
 test(
   'a tiny run measures policies beside none, over loopback and over a slow network, with nodes that are equal',
@@ -26,7 +17,7 @@ test(
       end: () => undefined,
     }
     const { figures, details } = await runAcks(reporter, {
-      directory,
+      directory: folder.path,
       rounds: 1,
       seconds: 0.2,
       policy: ['async', 'durable'],
@@ -46,7 +37,7 @@ test(
       2 * 3 + 2 * 2 * 2,
     )
     expect(steps.filter((step) => step.endsWith('all nodes are equal'))).toHaveLength(2 * 3)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
 )

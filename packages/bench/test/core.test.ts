@@ -1,28 +1,24 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import os from 'node:os'
-import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { readdir } from 'node:fs/promises'
+import { expect, test } from 'vitest'
 import { runCore, type Reporter } from '../src/index.ts'
+import { testFolder } from './folder.ts'
 
 const TIMEOUT_MS = 120_000
 const SILENT: Reporter = { begin: () => undefined, step: () => undefined, end: () => undefined }
 
-let directory: string
-
-beforeEach(async () => {
-  directory = await mkdtemp(path.join(os.tmpdir(), 'understudy-bench-test-'))
-})
-
-afterEach(async () => {
-  await rm(directory, { recursive: true, force: true })
-})
+const folder = testFolder()
 
 test(
   'a tiny run measures commits and wire bytes in real processes, tells its steps and leaves nothing behind',
   async () => {
     const steps: string[] = []
     const reporter: Reporter = { ...SILENT, step: (note) => steps.push(note) }
-    const result = await runCore(reporter, { directory, rounds: 1, seconds: 0.2, only: ['commits'] })
+    const result = await runCore(reporter, {
+      directory: folder.path,
+      rounds: 1,
+      seconds: 0.2,
+      only: ['commits'],
+    })
     const { figures, machine, details } = result
     expect(figures.commitsVsFull1).toBeGreaterThan(0)
     expect(figures.commitsVsFull64).toBeGreaterThan(figures.commitsVsFull1 as number)
@@ -32,7 +28,7 @@ test(
     expect(machine.overwriteSyncsPerSecond).toBeGreaterThan(0)
     expect(details.commits).toHaveProperty('commitsPerSecond.leader64.median')
     expect(steps).toHaveLength(10)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
 )
@@ -41,7 +37,7 @@ test(
   'a tiny run of the other scenarios compares the rows of both nodes and gives each figure',
   async () => {
     const { figures } = await runCore(SILENT, {
-      directory,
+      directory: folder.path,
       rounds: 1,
       seconds: 0.2,
       stopSeconds: 0.5,
@@ -63,7 +59,14 @@ test(
     const steps: string[] = []
     const { figures, formats } = await runCore(
       { ...SILENT, step: (note) => steps.push(note) },
-      { directory, rounds: 1, seconds: 0.2, catchupRows: 2000, only: ['formats'], format: ['wal', 'row'] },
+      {
+        directory: folder.path,
+        rounds: 1,
+        seconds: 0.2,
+        catchupRows: 2000,
+        only: ['formats'],
+        format: ['wal', 'row'],
+      },
     )
     expect(Object.keys(formats ?? {})).toEqual(['row', 'wal'])
     expect(Object.keys(formats?.['wal'] ?? {})).toEqual(Object.keys(formats?.['row'] ?? {}))
@@ -75,7 +78,7 @@ test(
     expect(formats?.['row']?.update100kWireBytes).toBeNull()
     expect(formats?.['row']?.lagP99Ms).toBeGreaterThan(0)
     expect(steps.filter((step) => step.startsWith('round 1'))).toHaveLength(12)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
 )
@@ -84,7 +87,7 @@ test(
   'one UPDATE of 100,000 rows travels as one statement',
   async () => {
     const result = await runCore(SILENT, {
-      directory,
+      directory: folder.path,
       rounds: 1,
       seconds: 0.1,
       catchupRows: 100_000,

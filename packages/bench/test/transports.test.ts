@@ -1,21 +1,12 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import os from 'node:os'
-import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { readdir } from 'node:fs/promises'
+import { expect, test } from 'vitest'
 import { runTransports, type Reporter } from '../src/index.ts'
+import { testFolder } from './folder.ts'
 
 const TIMEOUT_MS = 120_000
 const SILENT: Reporter = { begin: () => undefined, step: () => undefined, end: () => undefined }
 
-let directory: string
-
-beforeEach(async () => {
-  directory = await mkdtemp(path.join(os.tmpdir(), 'understudy-bench-test-'))
-})
-
-afterEach(async () => {
-  await rm(directory, { recursive: true, force: true })
-})
+const folder = testFolder()
 
 test(
   'a tiny run sends over each kind of connection in real processes, loses nothing and leaves nothing behind',
@@ -23,7 +14,7 @@ test(
     const steps: string[] = []
     const { figures, details, machine } = await runTransports(
       { ...SILENT, step: (note) => steps.push(note) },
-      { directory, rounds: 1, seconds: 0.1, only: ['throughput'], transport: ['tls', 'ws'] },
+      { directory: folder.path, rounds: 1, seconds: 0.1, only: ['throughput'], transport: ['tls', 'ws'] },
     )
     for (const name of ['tlsVsTls100', 'tlsVsTls64k', 'wsVsWs1k'] as const)
       expect({ [name]: figures[name] }).toEqual({ [name]: expect.any(Number) })
@@ -36,7 +27,7 @@ test(
     expect(rates?.megabytesPerSecond).toBeCloseTo(((rates?.messagesPerSecond.median ?? 0) * 1024) / 1e6)
     expect(machine.processors).toBeGreaterThan(0)
     expect(steps).toHaveLength(7 * 3)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
 )
@@ -45,7 +36,7 @@ test.runIf(process.platform === 'linux')(
   'a tiny run keeps strangers and idle clients connected while a leader is measured',
   async () => {
     const { figures, details } = await runTransports(SILENT, {
-      directory,
+      directory: folder.path,
       rounds: 1,
       hostileSeconds: 0.2,
       strangers: 40,
@@ -60,7 +51,7 @@ test.runIf(process.platform === 'linux')(
       expect(rounds).toMatchObject({ [`tcp ${side} connections`]: { median: 40 } })
     expect(rounds['tcp memory connections']?.median).toBe(40)
     expect(rounds['tcp all hostile cpuShare']?.median).toBeGreaterThan(0)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
 )
@@ -69,7 +60,7 @@ test(
   'a tiny run measures a format with and without compression, and compression takes effect',
   async () => {
     const { figures } = await runTransports(SILENT, {
-      directory,
+      directory: folder.path,
       rounds: 1,
       seconds: 0.2,
       only: ['compression'],

@@ -37,22 +37,6 @@ export class Calls {
     return this.#call(options, uncertain, run)
   }
 
-  /** Resolves after `delayMs`, or earlier when the signal aborts. */
-  pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = this.#clock.schedule(delayMs, () => {
-        signal.removeEventListener('abort', done)
-        resolve()
-      })
-      const done = (): void => {
-        timer.cancel()
-        resolve()
-      }
-      signal.addEventListener('abort', done, { once: true })
-    })
-  }
-
   close(): void {
     this.#closed = true
     for (const end of this.#open) end(closed(this.#kind))

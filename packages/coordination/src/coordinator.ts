@@ -33,6 +33,7 @@ import {
 import { Calls } from './calls.ts'
 import { epochUsed, isUncertain, leaseHeld, leaseLost, uncertain } from './errors.ts'
 import { StoreLease } from './held-lease.ts'
+import { pause } from './pause.ts'
 import { Sightings } from './sightings.ts'
 import { decodeState, encodeState } from './state-bytes.ts'
 import { checkSuccession } from './succession.ts'
@@ -220,7 +221,7 @@ class StoreCoordinator implements Coordinator {
       return await change
     } catch (error) {
       if (!isUncertain(error) || signal.aborted) return this.#afterUncertain(error, isPending)
-      await this.#calls.pause(RETRY_MS, signal)
+      await pause(this.#environment.clock, RETRY_MS, signal)
       if (signal.aborted) throw error
       return 'uncertain'
     }

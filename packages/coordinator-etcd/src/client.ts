@@ -8,7 +8,7 @@
  */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { UnderstudyError, type Clock } from '@understudy/contracts'
-import { unavailable, uncertain } from '@understudy/coordination'
+import { pause, unavailable, uncertain } from '@understudy/coordination'
 import type { IncomingMessage } from 'node:http'
 import type { PasswordSource, Settings } from './options.ts'
 import { KIND, verdictOf } from './refusals.ts'
@@ -67,7 +67,7 @@ export class EtcdClient {
       const isRound = tries % endpoints.length === 0
       // What no other member mends either is told at once.
       if (isRound && outcome.refusal !== undefined) throw outcome.refusal
-      if (isRound && !signal.aborted) await this.#pause(ROUND_MS, signal)
+      if (isRound) await pause(this.#clock, ROUND_MS, signal)
     }
     const why = last instanceof Error ? last.message : 'no member answered in time'
     throw mayHaveHappened ? uncertain(KIND, why, last) : unavailable(KIND, why, last)
@@ -158,20 +158,6 @@ export class EtcdClient {
       signal.removeEventListener('abort', pass)
     }
     return { signal: controller.signal, end }
-  }
-
-  #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.schedule(delayMs, () => {
-        signal.removeEventListener('abort', done)
-        resolve()
-      })
-      const done = (): void => {
-        timer.cancel()
-        resolve()
-      }
-      signal.addEventListener('abort', done, { once: true })
-    })
   }
 }
 

@@ -1,22 +1,16 @@
 /** Three members, of which some are killed, stopped or cut off. */
-import { isUnderstudyError, type Coordinator, type PublishedState } from '@understudy/contracts'
+import { isUnderstudyError, type Coordinator } from '@understudy/contracts'
 import { keepLeases, processClock } from '@understudy/coordination'
 import { etcdCoordinator } from '@understudy/coordinator-etcd'
+import { until } from '@understudy/testkit/until'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { HAS_ETCD, startEtcd, WHY_SKIPPED, type EtcdCluster, type Member } from './support/etcd.ts'
 import { startRelay } from './support/relay.ts'
+import { STATE } from './support/state.ts'
 import { Watched } from './support/watched.ts'
 
 if (!HAS_ETCD) process.stderr.write(`skipped: ${WHY_SKIPPED}\n`)
 
-const STATE: PublishedState = {
-  cluster: 'c0ffee',
-  epoch: 1,
-  runId: '0123456789abcdef',
-  acks: { rule: { level: 'local' } },
-  ceilings: new Map(),
-  paused: false,
-}
 const clock = processClock()
 
 describe.skipIf(!HAS_ETCD)('three members', () => {
@@ -76,14 +70,14 @@ describe.skipIf(!HAS_ETCD)('three members', () => {
     await expect(lease.renew({ timeoutMs: 300 })).rejects.toMatchObject({
       code: expect.stringMatching(/COORDINATOR_UN/),
     })
-    await until(lease.validUntilMs)
+    await until(clock, lease.validUntilMs)
     expect(lease.lost.aborted).toBe(true)
     first!.start()
     const seen = await coordinator.observe({ timeoutMs: 20_000 })
     expect(seen).toMatchObject({ revision, lease: { grant: lease.grant } })
     // The renewal that nobody answered may still be carried out, and is waited for like any other.
     for (let { freeAtMs } = seen.lease!; ; freeAtMs = (await coordinator.observe()).lease!.freeAtMs) {
-      await until(freeAtMs)
+      await until(clock, freeAtMs)
       const next = await coordinator
         .acquire({ holder: 'b', epoch: 2, ttlMs: 1000, timeoutMs: 20_000 })
         .catch((error: unknown) => error)
@@ -166,10 +160,3 @@ describe.skipIf(!HAS_ETCD)('three members', () => {
     await Promise.all(candidates.map((candidate) => candidate.close()))
   })
 })
-
-async function until(atMs: number): Promise<void> {
-  while (clock.monotonic() < atMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(atMs - clock.monotonic(), resolve)
-    })
-}

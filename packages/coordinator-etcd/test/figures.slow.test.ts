@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { keepLeases, processClock } from '@understudy/coordination'
 import { etcdCoordinator } from '@understudy/coordinator-etcd'
+import { until } from '@understudy/testkit/until'
 import { expect, test } from 'vitest'
 import { startEtcd } from './support/etcd.ts'
 import { Watched } from './support/watched.ts'
@@ -50,12 +51,12 @@ test.each([
         if (last?.lease?.epoch === epoch) beats.add(last.lease.beat)
         return beats.size === 3
       })
-      await wait((round * TTL_MS) / 4 / ROUNDS)
+      await until(clock, clock.monotonic() + (round * TTL_MS) / 4 / ROUNDS)
       holder.kill(signal)
       const killedMs = clock.monotonic()
       for (;;) {
         const seen = watched.last!.lease!
-        await wait(seen.freeAtMs - clock.monotonic())
+        await until(clock, seen.freeAtMs)
         if (watched.last!.lease!.beat !== seen.beat) continue
         const lease = await keeper.acquire({ holder: 'b', epoch: epoch + 1, seen })
         tookMs.push(clock.monotonic() - killedMs)
@@ -73,11 +74,3 @@ test.each([
   },
   200_000,
 )
-
-async function wait(ms: number): Promise<void> {
-  const endMs = clock.monotonic() + ms
-  while (clock.monotonic() < endMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(endMs - clock.monotonic(), resolve)
-    })
-}

@@ -1,22 +1,16 @@
 /** One member that is killed, stopped, cut off or compacted. */
-import type { Coordinator, PublishedState } from '@understudy/contracts'
+import type { Coordinator } from '@understudy/contracts'
 import { keepLeases, processClock } from '@understudy/coordination'
 import { etcdCoordinator } from '@understudy/coordinator-etcd'
+import { until } from '@understudy/testkit/until'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { HAS_ETCD, post, startEtcd, WHY_SKIPPED, type EtcdCluster } from './support/etcd.ts'
 import { startRelay } from './support/relay.ts'
+import { STATE } from './support/state.ts'
 import { Watched } from './support/watched.ts'
 
 if (!HAS_ETCD) process.stderr.write(`skipped: ${WHY_SKIPPED}\n`)
 
-const STATE: PublishedState = {
-  cluster: 'c0ffee',
-  epoch: 1,
-  runId: '0123456789abcdef',
-  acks: { rule: { level: 'local' } },
-  ceilings: new Map(),
-  paused: false,
-}
 const clock = processClock()
 
 describe.skipIf(!HAS_ETCD)('one member', () => {
@@ -56,7 +50,7 @@ describe.skipIf(!HAS_ETCD)('one member', () => {
     expect(watched.last).toMatchObject({ revision, state: { epoch: 7 }, lease: { holder: 'a', epoch: 7 } })
     expect(lease.isValid()).toBe(false)
     const { freeAtMs } = watched.last!.lease!
-    await until(freeAtMs)
+    await until(clock, freeAtMs)
     await expect(keeper.acquire({ holder: 'a', epoch: 7 })).rejects.toMatchObject({ code: 'LEASE_HELD' })
     const seen = watched.last!.lease!
     await expect(keeper.acquire({ holder: 'a', epoch: 7, seen })).rejects.toMatchObject({
@@ -82,7 +76,7 @@ describe.skipIf(!HAS_ETCD)('one member', () => {
     expect(clock.monotonic() - startMs).toBeLessThan(700)
     const publishing = coordinator.publish(STATE, { expected: '0', timeoutMs: 60_000 })
     await watched.until(({ unreachable }) => unreachable === 1)
-    await until(lease.validUntilMs)
+    await until(clock, lease.validUntilMs)
     expect(lease.lost.aborted).toBe(true)
     member!.signal('SIGCONT')
     // It waited for all this time, and is carried out once.
@@ -139,10 +133,3 @@ describe.skipIf(!HAS_ETCD)('one member', () => {
     await other.close()
   })
 })
-
-async function until(atMs: number): Promise<void> {
-  while (clock.monotonic() < atMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(atMs - clock.monotonic(), resolve)
-    })
-}

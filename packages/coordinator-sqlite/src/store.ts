@@ -17,7 +17,7 @@ import {
   type Stored,
   type StoredLease,
 } from '@understudy/contracts'
-import { unavailable } from '@understudy/coordination'
+import { pause, unavailable } from '@understudy/coordination'
 import { CoordinatorFile, type Durability } from './database.ts'
 import { isBusy, KIND, understood, unsuitable } from './failures.ts'
 import type { Machine } from './machine.ts'
@@ -185,7 +185,7 @@ export class SqliteStore implements CoordinatorStore {
         return run()
       } catch (error) {
         if (!isBusy(error)) throw understood(error, file.path, false)
-        await waited(clock, LOCK_RETRY_MS, signal)
+        await pause(clock, LOCK_RETRY_MS, signal)
         if (signal.aborted) throw locked(file.path, error)
       }
     }
@@ -236,18 +236,4 @@ function locked(path: string, cause: unknown): Error {
     `somebody else has the lock of ${path} all the time; when it is a process that was stopped, end it`,
     cause,
   )
-}
-
-function waited(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = clock.schedule(delayMs, () => {
-      signal.removeEventListener('abort', done)
-      resolve()
-    })
-    const done = (): void => {
-      timer.cancel()
-      resolve()
-    }
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { keepLeases, processClock } from '@understudy/coordination'
 import { sqliteCoordinator } from '@understudy/coordinator-sqlite'
+import { until } from '@understudy/testkit/until'
 import { expect, test } from 'vitest'
 import { startRival } from './support/processes.ts'
 
@@ -26,13 +27,13 @@ test.each(['SIGKILL', 'SIGSTOP'] as const)(
       const first = lease!.beat
       while (lease!.beat === first) lease = (await coordinator.observe()).lease
       // At another moment between two renewals each time.
-      await wait((round * TTL_MS) / 4 / ROUNDS)
+      await until(clock, clock.monotonic() + (round * TTL_MS) / 4 / ROUNDS)
       holder.child.kill(signal)
       const killedMs = clock.monotonic()
       for (;;) {
         const { lease: seen } = await coordinator.observe()
         const leftMs = seen!.freeAtMs - clock.monotonic()
-        if (leftMs > 0) await wait(Math.min(leftMs, 20))
+        if (leftMs > 0) await until(clock, clock.monotonic() + Math.min(leftMs, 20))
         else {
           const kept = await keeper.acquire({ holder: 'b', epoch: seen!.epoch + 1 })
           tookMs.push(clock.monotonic() - killedMs)
@@ -53,11 +54,3 @@ test.each(['SIGKILL', 'SIGSTOP'] as const)(
   },
   200_000,
 )
-
-async function wait(ms: number): Promise<void> {
-  const endMs = clock.monotonic() + ms
-  while (clock.monotonic() < endMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(endMs - clock.monotonic(), resolve)
-    })
-}

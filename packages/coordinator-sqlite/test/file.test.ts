@@ -15,6 +15,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { PublishedState } from '@understudy/contracts'
 import { processClock } from '@understudy/coordination'
 import { sqliteCoordinator, type Machine } from '@understudy/coordinator-sqlite'
+import { until } from '@understudy/testkit/until'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 const clock = processClock()
@@ -40,13 +41,6 @@ beforeEach(() => {
   path = join(folder, 'coordinator.db')
 })
 afterEach(() => rmSync(folder, { recursive: true }))
-
-async function until(atMs: number): Promise<void> {
-  while (clock.monotonic() < atMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(atMs - clock.monotonic(), resolve)
-    })
-}
 
 test.each([
   ['NFS', 0x6969],
@@ -150,7 +144,7 @@ test('a lease of another boot is waited for like any other, and not by its clock
   await expect(coordinator.acquire({ holder: 'b', epoch: 2, ttlMs })).rejects.toMatchObject({
     code: 'LEASE_HELD',
   })
-  await until(lease!.freeAtMs)
+  await until(clock, lease!.freeAtMs)
   await coordinator.acquire({ holder: 'b', epoch: 2, ttlMs })
 })
 
@@ -170,7 +164,7 @@ test('how old a beat is counts within one boot and one clock, for whoever comes 
   const ttlMs = 300
   const holder = await sqliteCoordinator({ path, machine: LOCAL })
   await holder.acquire({ holder: 'a', epoch: 1, ttlMs })
-  await until(clock.monotonic() + ttlMs)
+  await until(clock, clock.monotonic() + ttlMs)
   await using late = await sqliteCoordinator({ path, machine: LOCAL })
   const { lease } = await late.observe()
   expect(lease!.freeAtMs).toBeLessThanOrEqual(clock.monotonic())

@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { isUnderstudyError, type Coordinator } from '@understudy/contracts'
 import { keepLeases, processClock, type LeaseKeeper } from '@understudy/coordination'
 import { sqliteCoordinator } from '@understudy/coordinator-sqlite'
+import { until } from '@understudy/testkit/until'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startRival } from './support/processes.ts'
 
@@ -27,13 +28,6 @@ afterEach(async () => {
   await coordinator.close()
   rmSync(folder, { recursive: true })
 })
-
-async function until(atMs: number): Promise<void> {
-  while (clock.monotonic() < atMs)
-    await new Promise<void>((resolve) => {
-      clock.schedule(atMs - clock.monotonic(), resolve)
-    })
-}
 
 function lost(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
@@ -78,7 +72,7 @@ test('what it cannot take says why, and what was seen by a watch counts', async 
   const refused = await keeper.acquire({ holder: 'a', epoch: 5 }).catch((error: unknown) => error)
   expect(refused).toMatchObject({ code: 'LEASE_HELD', details: { holder: 'b', epoch: 4 } })
   const seen = (await coordinator.observe()).lease!
-  await until(seen.freeAtMs)
+  await until(clock, seen.freeAtMs)
   await expect(keeper.acquire({ holder: 'a', epoch: 4, seen })).rejects.toMatchObject({ code: 'EPOCH_STALE' })
   const lease = await keeper.acquire({ holder: 'a', epoch: 5, seen })
   expect(lease.isValid()).toBe(true)

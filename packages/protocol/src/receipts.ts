@@ -41,7 +41,8 @@ export function readSet(reader: FieldReader): FollowerSet {
   return { kind, count, names }
 }
 
-function readName(reader: FieldReader): string {
+/** A message with a name alone: of a follower, a slot, a format. */
+export function readName(reader: FieldReader): string {
   let name = ''
   while (reader.next()) {
     if (reader.field === 1) name = reader.text(LIMITS.nameBytesMax)

@@ -3,7 +3,15 @@ import type { AckLevel, Position, ReceiptReference } from '@understudy/contracts
 import { LIMITS } from './limits.ts'
 import type { FollowerSet, Request, RequestBody, SqlStatement, Value } from './messages.ts'
 import { readPosition, writePosition } from './points.ts'
-import { readLevel, readReference, readSet, writeLevel, writeReference, writeSet } from './receipts.ts'
+import {
+  readLevel,
+  readName,
+  readReference,
+  readSet,
+  writeLevel,
+  writeReference,
+  writeSet,
+} from './receipts.ts'
 import { readValue, writeValue } from './values.ts'
 import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
 
@@ -307,13 +315,4 @@ function readSetAcks(reader: FieldReader): RequestBody {
     ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
     acceptLoss,
   }
-}
-
-function readName(reader: FieldReader): string {
-  let name = ''
-  while (reader.next()) {
-    if (reader.field === 1) name = reader.text(LIMITS.nameBytesMax)
-    else reader.skip()
-  }
-  return name
 }

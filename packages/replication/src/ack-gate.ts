@@ -181,9 +181,7 @@ export class AckGate<T> {
   /** Why a write that asks for it is not taken on: too few of its set stream, so that it would hold up all others. */
   unready(rule: AckRule | undefined, options: WriteOptions | undefined): UnderstudyError | undefined {
     if (options?.onlyIfReady !== true || rule?.of === undefined || this.isDegraded) return undefined
-    const { names, count } = rule.of
-    const streaming = this.#tracker.having('received', 0).filter(({ name }) => names.includes(name))
-    return streaming.length >= count ? undefined : refusedUntilAcked()
+    return this.#tracker.absent(rule).length === 0 ? undefined : refusedUntilAcked()
   }
 
   /** Followers of whatever name that have a commit at a level and stream now. */
@@ -251,8 +249,7 @@ export class AckGate<T> {
       const { rule } = write
       if (rule === undefined || threw || this.isDegraded) continue
       if (rules === undefined) rules = [rule]
-      else if (!rules.some((known) => known === rule || formatRule(known) === formatRule(rule)))
-        rules.push(rule)
+      else if (!rules.some((known) => isSameRule(known, rule))) rules.push(rule)
     }
     return rules ?? []
   }

@@ -1,17 +1,10 @@
 /** Writes with a key: done once, however often they are sent. */
 import { UnderstudyError } from '@understudy/contracts'
 import { describe, expect, test } from 'vitest'
-import {
-  semiSync,
-  type AckPolicy,
-  type MemberProgress,
-  type WriteOptions,
-  type WriteResult,
-} from '../src/index.ts'
+import { type WriteOptions, type WriteResult } from '../src/index.ts'
+import { POLICY, says } from './support/acked.ts'
 import { outcomeOf, testPipeline, type TestPipeline } from './support/pipeline.ts'
 import { World, emptyDisk, type Disk, type TestLeader } from './support/world.ts'
-
-const POLICY: AckPolicy = semiSync(['b', 'c'], { ackTimeoutMs: 1000, settleMs: 200, lagMsMax: 100 })
 
 type Of = Pick<TestPipeline, 'pipeline'>
 type Answer = WriteResult<unknown>
@@ -30,17 +23,6 @@ function add({ pipeline }: Of, key: string, options: WriteOptions = {}): Promise
 
 const plain = (receipt: object): unknown => JSON.parse(JSON.stringify(receipt))
 const countOf = ({ storage }: Pick<TestPipeline, 'storage'>): string | undefined => storage.get('count')
-
-function says({ pipeline }: Of, name: string, lsn: number, more: Partial<MemberProgress> = {}): void {
-  pipeline.follower(name, {
-    streams: true,
-    received: lsn,
-    durable: lsn,
-    applied: lsn,
-    unackedBytes: 0,
-    ...more,
-  })
-}
 
 describe('a retry', () => {
   test('is answered with the first receipt and value, and writes nothing', async () => {

@@ -15,6 +15,23 @@ export interface Acked extends TestPipeline {
   readonly rules: () => string[]
 }
 
+/** What a follower of a pipeline is made to say. */
+export function says(
+  { pipeline }: Pick<TestPipeline, 'pipeline'>,
+  name: string,
+  lsn: number,
+  more: Partial<MemberProgress> = {},
+): void {
+  pipeline.follower(name, {
+    streams: true,
+    received: lsn,
+    durable: lsn,
+    applied: lsn,
+    unackedBytes: 0,
+    ...more,
+  })
+}
+
 export function acked(
   acks: AckPolicy | undefined = POLICY,
   more: Parameters<typeof testPipeline>[0] = {},
@@ -23,15 +40,7 @@ export function acked(
   const { pipeline, storage, log } = made
   return {
     ...made,
-    says: (name, lsn, more) =>
-      pipeline.follower(name, {
-        streams: true,
-        received: lsn,
-        durable: lsn,
-        applied: lsn,
-        unackedBytes: 0,
-        ...more,
-      }),
+    says: (name, lsn, more) => says(made, name, lsn, more),
     leaves: (name) => pipeline.follower(name, undefined),
     put: async (key, options) => (await pipeline.write((tx) => tx.set(key, '1'), options)).receipt,
     keys: () => storage.connection.committedEntries().map(([key]) => key),

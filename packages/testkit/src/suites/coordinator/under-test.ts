@@ -10,6 +10,7 @@ import {
   type Observation,
   type PublishedState,
 } from '@understudy/contracts'
+import { until } from '../../until.ts'
 
 /**
  * `refused`: the place cannot be reached, and says so. `silent`: requests get lost. `unanswered`: they are carried out, and the answers get
@@ -75,14 +76,7 @@ export class Stage implements AsyncDisposable {
 
   /** Until the clock says `atMs`. */
   until(atMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        const leftMs = atMs - this.clock.monotonic()
-        if (leftMs <= 0) resolve()
-        else this.clock.schedule(leftMs, look)
-      }
-      look()
-    })
+    return until(this.clock, atMs)
   }
 
   /** Takes the lease as soon as it can be had; `attempts` counts what was refused before. */
