@@ -6,6 +6,7 @@
  */
 import { ORIGIN, type Listener, type Log } from '@understudy/contracts'
 import { LIMITS } from '@understudy/protocol'
+import type { Connection, Hello } from '@understudy/protocol'
 import { serveClient, type ClientSession } from '@understudy/server'
 import type { UnderstudyNode } from './api.ts'
 import { clientHandlers } from './client-handlers.ts'
@@ -22,6 +23,8 @@ export interface Inside {
   isClosing(): boolean
   /** Throws why this node takes no followers. */
   leading(): LeaderRole
+  /** Takes the words of another member. Throws where this node takes no part in elections. */
+  member(connection: Connection, hello: Hello): void
   log(): Log | undefined
 }
 
@@ -85,6 +88,7 @@ export class Entrance {
     return {
       replicate: (connection, hello) => inside.leading().acceptFollower(connection, hello),
       snapshot: (connection, hello) => inside.leading().serveSnapshot(connection, hello),
+      member: (connection, hello) => inside.member(connection, hello),
       client: (connection, hello, peer) => {
         if (inside.isClosing()) throw closedError(node.name)
         const { history = [], end = ORIGIN } = inside.log() ?? {}

@@ -298,3 +298,11 @@ export function notLeader(name: string, leader: string | undefined, at: LogPoint
     { leader },
   )
 }
+
+/** The refusal of another member where nobody elects. */
+export function noMember(name: string): UnderstudyError {
+  return new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `Node ${name} takes no part in elections. Nothing was exchanged; start it with the members of its cluster.`,
+  )
+}

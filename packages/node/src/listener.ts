@@ -21,6 +21,8 @@ import type { Strangers } from './strangers.ts'
 export interface Purposes {
   replicate(connection: Connection, hello: Hello): void
   snapshot(connection: Connection, hello: Hello): void
+  /** A member of the cluster, to talk about who leads. */
+  member(connection: Connection, hello: Hello): void
   /** `peer` is absent where nobody has to authenticate. */
   client(connection: Connection, hello: Hello, peer: Peer | undefined): void
 }

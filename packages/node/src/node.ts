@@ -41,7 +41,7 @@ import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
 import { FollowerRole } from './follower-role.ts'
 import { FrozenViews } from './frozen-views.ts'
-import { notLeader, startLeading, type LeaderRole } from './leader-role.ts'
+import { noMember, notLeader, startLeading, type LeaderRole } from './leader-role.ts'
 import { openNodeData, type NodeData } from './node-data.ts'
 import {
   resolveOptions,
@@ -110,6 +110,9 @@ class ComposedNode implements UnderstudyNode {
       node: this,
       isClosing: () => this.#closing !== undefined,
       leading: () => this.#leadingOrThrow(),
+      member: () => {
+        throw noMember(this.name)
+      },
       log: () => this.#currentData?.log,
     })
     this.#source = {

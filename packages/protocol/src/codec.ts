@@ -26,6 +26,7 @@ import {
   encodeWelcome,
   readRefusal,
 } from './handshake.ts'
+import { decodeMemberWord, encodeMemberWord } from './member-word.ts'
 import type { Message } from './messages.ts'
 import { decodeRequest, encodeRequest } from './requests.ts'
 import { decodeResponse, encodeResponse } from './responses.ts'
@@ -73,6 +74,7 @@ export const MESSAGE_TYPES = {
   snapshotEnd: 37,
   request: 48,
   response: 49,
+  memberWord: 64,
 } as const
 
 /**
@@ -103,6 +105,8 @@ export function encodeMessage(message: Message): Uint8Array[] {
       return [encodeRequest(MESSAGE_TYPES.request, message)]
     case 'response':
       return [encodeResponse(MESSAGE_TYPES.response, message)]
+    case 'memberWord':
+      return encodeMemberWord(MESSAGE_TYPES.memberWord, message)
     case 'hello':
       return [encodeHello(MESSAGE_TYPES.hello, message)]
     case 'welcome':
@@ -160,6 +164,8 @@ function decode(frame: Uint8Array): Message {
       return decodeRequest(body(frame))
     case MESSAGE_TYPES.response:
       return decodeResponse(body(frame))
+    case MESSAGE_TYPES.memberWord:
+      return decodeMemberWord(frame)
     case MESSAGE_TYPES.hello:
       return decodeHello(body(frame))
     case MESSAGE_TYPES.welcome:

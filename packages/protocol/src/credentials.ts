@@ -15,9 +15,9 @@ import { UnderstudyError } from '@understudy/contracts'
 import { plainView } from './wire.ts'
 
 /** What a credential opens. None includes another. */
-export type Role = 'replicate' | 'snapshot' | 'read' | 'write' | 'admin'
+export type Role = 'replicate' | 'snapshot' | 'member' | 'read' | 'write' | 'admin'
 
-export const ROLES: readonly Role[] = ['replicate', 'snapshot', 'read', 'write', 'admin']
+export const ROLES: readonly Role[] = ['replicate', 'snapshot', 'member', 'read', 'write', 'admin']
 
 /** What an end says it is, and how it proves it: by a secret, or by the certificate that its transport shows. */
 export type Credential =

@@ -16,7 +16,7 @@ export const PROTOCOL_VERSION = 1
 /** The oldest one. */
 export const PROTOCOL_VERSION_MIN = 1
 
-const PURPOSES: readonly (Purpose | undefined)[] = [undefined, 'replicate', 'snapshot', 'client']
+const PURPOSES: readonly (Purpose | undefined)[] = [undefined, 'replicate', 'snapshot', 'client', 'member']
 const ORIGIN_POINT = { epoch: 0, lsn: 0, crc: 0 }
 
 /**

@@ -12,6 +12,8 @@ export const LIMITS = {
   authBytes: 32,
   /** Longest frame between peers that know each other, in bytes. */
   frameBytesMax: 16_777_216,
+  /** Bytes of what a member tells another one. */
+  memberWordBytesMax: 262_144,
   /** UTF-8 bytes of the name of a cluster, node, slot, snapshot or log format's table. */
   nameBytesMax: 255,
   /** UTF-8 bytes of the text of an error or of a reason; longer ones are cut by the sender. */

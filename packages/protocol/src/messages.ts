@@ -9,6 +9,7 @@
  * | `replicate` | Ack, Heartbeat                             | Records, Heartbeat                                |
  * | `snapshot`  | SnapshotRequest, SnapshotHashes, SnapshotAck, Heartbeat | SnapshotStart, SnapshotChunk, SnapshotEnd, Heartbeat |
  * | `client`    | Request                                    | Response                                          |
+ * | `member`    | MemberWord                                 | nothing: its own words go over its own connection |
  *
  * Either side may send Refuse at any time; it is the last message it sends.
  */
@@ -23,7 +24,7 @@ import type {
   ReceiptReference,
 } from '@understudy/contracts'
 
-export type Purpose = 'replicate' | 'snapshot' | 'client'
+export type Purpose = 'replicate' | 'snapshot' | 'client' | 'member'
 
 /** First message of a dialler that authenticates. */
 export interface AuthBegin {
@@ -212,6 +213,16 @@ export interface SnapshotEnd {
   readonly digest: Uint8Array
 }
 
+/**
+ * What members of a cluster tell each other about who leads: a few a second, so JSON. What stands in it is the matter of
+ * `failover`; here it is at most 256 KiB of UTF-8 text.
+ */
+export interface MemberWord {
+  readonly type: 'memberWord'
+  /** UTF-8. */
+  readonly bytes: Uint8Array
+}
+
 /** A SQL value on the wire. */
 export type Value = null | number | bigint | string | Uint8Array
 
@@ -379,3 +390,4 @@ export type Message =
   | SnapshotEnd
   | Request
   | Response
+  | MemberWord

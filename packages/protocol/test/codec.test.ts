@@ -63,6 +63,7 @@ describe('every message arrives as it was sent', () => {
         "authProof": 6,
         "heartbeat": 18,
         "hello": 1,
+        "memberWord": 64,
         "records": 16,
         "refuse": 3,
         "request": 48,

@@ -145,6 +145,7 @@ const samples: Record<string, Message> = {
   snapshotChunk: { type: 'snapshotChunk', offset: 262_144, crc: 0x01020304, bytes: Uint8Array.of(9, 8) },
   snapshotAck: { type: 'snapshotAck', offset: 524_288 },
   snapshotEnd: { type: 'snapshotEnd', digest: Uint8Array.from({ length: 32 }, (_, i) => 255 - i) },
+  memberWord: { type: 'memberWord', bytes: Uint8Array.from(Buffer.from('{}')) },
   'request-status': { type: 'request', id: 1, body: { kind: 'status' } },
   'request-write': { type: 'request', id: 2, body: { kind: 'write', statements: [statement, statement] } },
   'request-write-with-key': {

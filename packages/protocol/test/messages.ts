@@ -181,6 +181,7 @@ export const messages: Messages = {
     type: type('snapshotEnd'),
     digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
   }),
+  memberWord: record({ type: type('memberWord'), bytes: fc.uint8Array({ minLength: 1, maxLength: 64 }) }),
   request: record({
     type: type('request'),
     id: u64,

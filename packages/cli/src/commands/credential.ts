@@ -17,7 +17,7 @@ interface AddOptions {
 }
 
 const EXAMPLES = `
-Roles: replicate and snapshot for a follower; read, write and admin for clients. None includes another.
+Roles: replicate and snapshot for a follower, member too where nodes elect their leader; read, write and admin for clients. None includes another.
 
 Examples:
   $ understudy credential add all.json b --roles replicate,snapshot --out b.json

@@ -121,6 +121,7 @@ const MESSAGES: readonly Message[] = [
   { type: 'snapshotChunk', offset: 0, crc: 1, bytes: new Uint8Array(64) },
   { type: 'snapshotAck', offset: 1024 },
   { type: 'snapshotEnd', digest: NONCE },
+  { type: 'memberWord', bytes: NONCE },
   ...REQUESTS.map((body, index): Message => ({ type: 'request', id: index + 1, body })),
   {
     type: 'response',
