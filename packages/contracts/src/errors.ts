@@ -101,6 +101,8 @@ export const ERROR_CODES = {
   SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',
   SNAPSHOT_ENDED: 'The leader ended the snapshot; it can be resumed.',
   DIRECTORY_OF_LEADER: 'A bootstrap would wipe a directory that is or was a leader.',
+  FAILOVER_REFUSED:
+    'Nobody was promoted, because it could lose acknowledged commits or make two leaders; the message says what would help.',
   // coordinators
   COORDINATOR_UNAVAILABLE:
     'The coordinator cannot be reached, or did not answer in time; nothing was changed there.',

@@ -27,6 +27,7 @@ export {
   type LostTransaction,
   type TailFormat,
 } from './lost-tail/transactions.ts'
+export { readStateFile, writeStateFile, type StateFormat } from './state-file.ts'
 export * from './detector/detector.ts'
 export * from './confirm.ts'
 export * from './leadership.ts'
@@ -39,3 +40,14 @@ export * from './decide/forecast.ts'
 export * from './decide/record.ts'
 export * from './promotion/voter.ts'
 export * from './promotion/promotion.ts'
+export {
+  openMember,
+  type ClusterMember,
+  type MemberEvent,
+  type MemberParts,
+} from './member/cluster-member.ts'
+export type { Fence, Host, HostReport, LeaderPlace } from './member/host.ts'
+export type { FailoverOptions, MemberAddress } from './member/options.ts'
+export type { FailoverStatus, MemberSeen } from './member/member-status.ts'
+export type { Changed, PromoteOptions, SwitchoverOptions } from './member/wishes.ts'
+export { readDecisions } from './member/decision-file.ts'

@@ -1,0 +1,587 @@
+/**
+ * A node as a member of its cluster: the driver of detection, election, promotion and fencing.
+ *
+ * Decides: when this node tells the others how it is, when it looks at what to do, when it gives up leading, whom it follows. Leaves to
+ * others: the decisions (decide, confirm, mayLead, Voter, Promotion), what the node does for them (Host).
+ *
+ * Validity conditions:
+ * 1. A status is heard as a heartbeat of a leader only once it is durable that nothing lower is followed.
+ * 2. Whatever binds this node to another epoch ends its own reign first, in the same turn.
+ * 3. What the host is asked to do is done one after another; only ending a reign does not wait for its turn.
+ */
+import type { EpochEntry, UnderstudyError } from '@understudy/contracts'
+import { UnderstudyError as Failure } from '@understudy/contracts'
+import { keepLeases, type LeaseKeeper } from '@understudy/coordination'
+import type { Connection, Hello } from '@understudy/protocol'
+import type { Decision } from '../decide/decision.ts'
+import type { Intent, MemberReport, Promised } from '../decide/observations.ts'
+import { FailureDetector } from '../detector/detector.ts'
+import { Promotion, type PromotionEvent } from '../promotion/promotion.ts'
+import { supersedes } from '../promotion/voter.ts'
+import { Ballot, notFollowed, reasonOf } from './ballot.ts'
+import { DecisionFile } from './decision-file.ts'
+import type { MemberParts } from './cluster-member.ts'
+import type { Fence, Host, LeaderPlace } from './host.ts'
+import { Links } from './links.ts'
+import type { FailoverSettings } from './options.ts'
+import { carryOut } from './promoting.ts'
+import type { Reign } from './reign.ts'
+import { Sight } from './sight.ts'
+import type { HandOver, NotDone, Status, Word } from './words.ts'
+
+/** Epochs of its history that a member tells the others. */
+const EPOCHS_TOLD = 64
+/** A member that was stopped goes on after so long, when the one that stopped it said nothing more. */
+const FROZEN_MS_MAX = 3000
+/** How long a former leader without a coordinator waits for what the others say before it leads again. */
+const SETTLE_MS = 1000
+
+export class Member {
+  readonly settings: FailoverSettings
+  readonly parts: MemberParts
+  readonly detector: FailureDetector
+  readonly sight: Sight
+  readonly ballot: Ballot
+  readonly links: Links
+  readonly decisions: DecisionFile
+  promotion: Promotion
+  host: Host | undefined
+  keeper: LeaseKeeper | undefined
+  reign: Reign | undefined
+  /** Whom it follows. */
+  following: LeaderPlace | undefined
+  decision: Decision | undefined
+  intent: Intent = { kind: 'automatic' }
+  #intentUntilMs = -Infinity
+  #frozen: { readonly by: string; readonly sinceMs: number } | undefined
+  #founds = false
+  readonly #startedAtMs: number
+  #toldAtMs = -Infinity
+  #fedAtMs = -Infinity
+  #lastView = ''
+  #queue: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+  #isProbing = false
+  /** What this node was last promoted by. */
+  promotedBy: Decision | undefined
+  readonly #watchers = new Set<() => void>()
+
+  constructor(settings: FailoverSettings, parts: MemberParts) {
+    this.settings = settings
+    this.parts = parts
+    const { clock, heartbeatMs, leaseMs, self, coordinator } = settings
+    this.#startedAtMs = clock.monotonic()
+    this.detector = new FailureDetector({ intervalMs: heartbeatMs })
+    this.ballot = new Ballot({
+      files: parts.files,
+      directory: parts.directory,
+      startedAtMs: this.#startedAtMs,
+      grantMsMax: coordinator === undefined ? 0 : leaseMs,
+      bound: (promised) => this.#bound(promised),
+    })
+    this.decisions = new DecisionFile(parts.files, parts.directory)
+    this.promotion = new Promotion({
+      self,
+      answerMsMax: Math.max(500, 5 * heartbeatMs),
+      runId: parts.runId,
+      fraction: () => parts.random.uint32() / 2 ** 32,
+    })
+    this.sight = new Sight(settings, this.detector, () => this.#sightChanged())
+    this.links = new Links({
+      self,
+      cluster: () => this.host?.cluster ?? '',
+      peers: settings.members.filter(({ name }) => name !== self),
+      dial: parts.dial,
+      clock,
+      random: parts.random,
+      silentMs: 10 * heartbeatMs,
+      dialMs: Math.max(1000, 10 * heartbeatMs),
+      heard: (from, word) => this.#heard(from, word),
+      lost: (name, how, error) => this.#lost(name, how, error),
+    })
+  }
+
+  async open(): Promise<void> {
+    const { coordinator, leaseMs, stallMs, clock } = this.settings
+    if (coordinator !== undefined)
+      this.keeper = await keepLeases({ coordinator, ttlMs: leaseMs, stallMs, clock })
+  }
+
+  start(host: Host, founds: boolean): void {
+    this.host = host
+    this.#founds = founds
+    this.#schedule()
+  }
+
+  accept(connection: Connection, hello: Hello): void {
+    this.links.accept(connection, hello)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const { reign } = this
+    this.reign = undefined
+    this.links.close()
+    this.sight.close()
+    await reign?.lease?.release({ timeoutMs: 1000 }).catch(() => {})
+    await this.keeper?.close()
+    await this.settings.coordinator?.close()
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  get now(): number {
+    return this.settings.clock.monotonic()
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get others(): string[] {
+    return this.settings.members.flatMap(({ name }) => (name === this.settings.self ? [] : [name]))
+  }
+
+  /** Who leads, as far as this node knows, and where. */
+  leaderPlace(): LeaderPlace | undefined {
+    const { self } = this.settings
+    if (this.reign?.isOpen !== true) return this.following
+    const { epoch, runId } = this.reign.promise
+    return { name: self, epoch, runId, address: this.addressOf(self) ?? '' }
+  }
+
+  /** Whether it leads right now, by its own word. */
+  isLed({ name, runId }: LeaderPlace): boolean {
+    if (name === this.settings.self) return this.reign?.promise.runId === runId
+    return this.sight.said(name)?.leads?.runId === runId
+  }
+
+  addressOf(name: string): string | undefined {
+    return this.settings.members.find((member) => member.name === name)?.address
+  }
+
+  /** Called after each change that somebody may wait for; returns how to end that. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed)
+    return () => this.#watchers.delete(changed)
+  }
+
+  // What it says of itself
+
+  report(): MemberReport {
+    const said = (this.host as Host).report()
+    const { promised } = this.ballot
+    return { ...said, history: said.history.slice(-EPOCHS_TOLD), ...(promised && { promised }) }
+  }
+
+  get own(): { readonly report: MemberReport; readonly leads: boolean; readonly intent: Intent } {
+    return { report: this.report(), leads: this.reign?.isOpen === true, intent: this.intent }
+  }
+
+  status(): Status {
+    const { own, reign } = this
+    const { name } = this.sight.leader(own)
+    return {
+      kind: 'status',
+      report: own.report,
+      view: this.sight.view(own),
+      ...(name !== undefined && { leader: name }),
+      ...(reign?.isOpen === true && { leads: reign.promise }),
+    }
+  }
+
+  /** Tells all others how this node is. */
+  tell(): void {
+    if (this.host === undefined || this.#isClosed) return
+    this.#toldAtMs = this.now
+    const status = this.status()
+    this.#lastView = viewText(status)
+    this.links.tell(status)
+  }
+
+  // What drives it
+
+  #schedule(): void {
+    this.settings.clock.schedule(this.settings.heartbeatMs / 2, () => {
+      if (this.#isClosed) return
+      this.#tick()
+      this.#schedule()
+    })
+  }
+
+  #tick(): void {
+    const nowMs = this.now
+    this.detector.tick(nowMs)
+    this.links.look()
+    if (nowMs > this.#intentUntilMs) this.intent = { kind: 'automatic' }
+    if (
+      this.#frozen !== undefined &&
+      this.promotion.phase === 'idle' &&
+      nowMs - this.#frozen.sinceMs > FROZEN_MS_MAX
+    )
+      this.#thaw()
+    if (this.reign?.isOpen === true) this.#rule(this.reign)
+    this.#resume(nowMs)
+    if (nowMs - this.#toldAtMs >= this.settings.heartbeatMs - 1) this.tell()
+    this.observe()
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  /** The coordinator said something, or a view changed: nothing waits for the next tick. */
+  #sightChanged(): void {
+    if (this.host === undefined || this.#isClosed) return
+    this.#expectLeader()
+    this.observe()
+  }
+
+  /** Looks at what there is to do. */
+  observe(): void {
+    if (this.host === undefined || this.#isClosed) return
+    if (this.reign?.isOpen === true || this.promotion.phase === 'leading') return
+    const { own } = this
+    this.#expectLeader()
+    const view = this.sight.view(own)
+    if (viewText({ view, leader: this.sight.leader(own).name }) !== this.#lastView) this.tell()
+    // One that hears the leader itself has nothing to decide.
+    if (this.promotion.phase === 'idle' && own.intent.kind === 'automatic' && view.hears) {
+      this.sight.alive()
+      this.decision = undefined
+      return
+    }
+    this.step({ kind: 'observed', observations: this.sight.observations(own) })
+  }
+
+  step(event: PromotionEvent): void {
+    carryOut(this, this.promotion.step(event, this.now))
+  }
+
+  /** One after another. Rejects as `work` does. */
+  onHost<T>(work: (host: Host) => Promise<T>): Promise<T> {
+    const done = this.#queue.then(() => work(this.host as Host))
+    this.#queue = done.catch(() => {})
+    return done
+  }
+
+  // Leading
+
+  #rule(reign: Reign): void {
+    const { lease } = reign
+    const { leaseMs, self } = this.settings
+    const leadership = reign.leadership()
+    if (!leadership.may) return this.stepDown(fenced(self, leadership.reason))
+    if (lease === undefined) return
+    // It was led by the word of the followers; now that the coordinator is back, a new lease takes a new epoch.
+    if (!lease.isValid()) this.#probe(reign)
+    if (lease.validForMs() < leaseMs / 2)
+      this.links.tell({ kind: 'follow?', leads: reign.promise, askedAtMs: this.now, forMs: leaseMs })
+  }
+
+  /** Without a lease: whether the coordinator is there again. A watch tells of changes alone. */
+  #probe(reign: Reign): void {
+    const { coordinator, leaseMs, self } = this.settings
+    if (coordinator === undefined || this.#isProbing) return
+    this.#isProbing = true
+    coordinator
+      .observe({ timeoutMs: leaseMs })
+      .then(
+        () => {
+          if (this.reign !== reign) return
+          this.stepDown(fenced(self, 'its lease was lost while the coordinator was away'))
+        },
+        () => {},
+      )
+      .finally(() => {
+        this.#isProbing = false
+      })
+  }
+
+  /** Stops leading at once; whoever leads next is followed when it shows itself. */
+  stepDown(error: UnderstudyError): void {
+    const { reign } = this
+    if (reign === undefined) return
+    this.reign = undefined
+    this.host?.stopLeading(error)
+    reign.end()
+    this.parts.emit({ kind: 'steppedDown', error })
+    this.step({ kind: 'superseded', epoch: Infinity })
+    this.leaveOffice()
+    this.tell()
+  }
+
+  /** The node is a follower of nobody until somebody leads. */
+  leaveOffice(): void {
+    this.following = undefined
+    this.onHost((host) => host.follow(undefined)).catch((error: unknown) => this.trouble(error))
+  }
+
+  trouble(error: unknown): void {
+    if (this.#isClosed) return
+    this.parts.emit({
+      kind: 'trouble',
+      error: new Failure(
+        'REQUEST_FAILED',
+        `A step of the failover failed: ${reasonOf(error)}. It is tried again.`,
+        {
+          cause: error,
+        },
+      ),
+    })
+  }
+
+  // What others say
+
+  #heard(from: string, word: Word): void {
+    if (this.host === undefined || this.#isClosed) return
+    switch (word.kind) {
+      case 'status':
+        return this.#heardStatus(from, word)
+      case 'stop':
+        return this.freeze(from)
+      case 'resume':
+        if (this.#frozen?.by === from) this.#thaw()
+        return
+      case 'ask':
+        return this.#asked(from, word.promise, word.isPlanned)
+      case 'refused': {
+        const { reason, runId } = word
+        this.step({ kind: 'refused', name: from, reason, ...(runId !== undefined && { runId }) })
+        return this.observe()
+      }
+      case 'follow?': {
+        const { leads, askedAtMs, forMs } = word
+        const granted = this.ballot.grant(
+          leads,
+          forMs,
+          this.now,
+          this.detector.suspicion(from, this.now).state === 'alive',
+        )
+        this.links.send(from, { kind: 'grant', runId: leads.runId, askedAtMs, forMs: granted })
+        return
+      }
+      case 'grant':
+        if (this.reign?.promise.runId === word.runId)
+          this.reign.granted({ from, askedAtMs: word.askedAtMs, forMs: word.forMs })
+        return
+      case 'wish':
+        if (word.epoch >= this.sight.leader(this.own).epoch) this.wish(word.intent, word.forMs)
+        return this.observe()
+      case 'handOver':
+      case 'notDone':
+        for (const handler of this.wishHandlers) handler(from, word)
+    }
+  }
+
+  readonly wishHandlers: Set<(from: string, word: HandOver | NotDone) => void> = new Set()
+
+  #heardStatus(from: string, status: Status): void {
+    this.sight.heard(from, status)
+    const { reign } = this
+    const { promised } = status.report
+    if (reign !== undefined && promised !== undefined && supersedes(promised, reign.promise))
+      this.stepDown(
+        fenced(this.settings.self, `${from} promised the epoch ${promised.epoch} to ${promised.candidate}`),
+      )
+    if (status.leads === undefined) this.detectPeer(from)
+    else this.#leads(from, status.leads)
+    this.#expectLeader()
+    if (this.promotion.phase !== 'idle' || this.intent.kind !== 'automatic') this.observe()
+  }
+
+  /** It lives, whatever it is. */
+  detectPeer(from: string): void {
+    // One that does not lead any more is no leader that is heard.
+    if (this.sight.leader(this.own).name !== from) this.detector.heartbeat(from, this.now)
+  }
+
+  /** Somebody leads. */
+  #leads(from: string, leads: Promised): void {
+    const { reign } = this
+    if (reign !== undefined && leads.epoch > reign.promise.epoch)
+      this.stepDown(fenced(this.settings.self, `${from} leads the epoch ${leads.epoch}`))
+    const vote = this.ballot.follow(leads)
+    if (!vote.granted) return
+    this.#expectLeader()
+    this.detector.heartbeat(from, this.now)
+    if (this.reign !== undefined || this.promotion.phase !== 'idle') return
+    const address = this.addressOf(from)
+    if (this.following?.runId === leads.runId || address === undefined) return
+    this.#frozen = undefined
+    const place = { name: from, epoch: leads.epoch, runId: leads.runId, address }
+    this.following = place
+    this.parts.emit({ kind: 'follows', leader: place })
+    this.onHost((host) => (this.following === place ? host.follow(place) : Promise.resolve())).catch(
+      (error: unknown) => {
+        // Tried again with its next word.
+        if (this.following === place) this.following = undefined
+        this.trouble(error)
+      },
+    )
+  }
+
+  #lost(
+    name: string,
+    how: 'connection-lost' | 'connection-refused',
+    error: UnderstudyError | undefined,
+  ): void {
+    if (this.#isClosed) return
+    if (how === 'connection-refused') {
+      this.detector.connectionRefused(name, this.now)
+      this.sight.forget(name)
+    } else this.detector.connectionLost(name, this.now)
+    if (error !== undefined && !QUIET.has(error.code)) this.parts.emit({ kind: 'trouble', error })
+    if (this.host !== undefined) this.observe()
+  }
+
+  /** Takes no records from now on, and tells whoever asked for it. */
+  freeze(by: string): void {
+    this.#frozen = { by, sinceMs: this.now }
+    this.onHost((host) => host.freeze()).then(
+      () => this.#answer(by),
+      (error: unknown) => this.#refuse(by, undefined, reasonOf(error)),
+    )
+  }
+
+  #thaw(): void {
+    this.#frozen = undefined
+    this.host?.thaw()
+  }
+
+  resumeOwn(by: string): void {
+    if (this.#frozen?.by === by) this.#thaw()
+  }
+
+  /** Asked for a promise; by this node as well. */
+  #asked(from: string, promise: Promised, isPlanned: boolean): void {
+    const { name } = this.sight.leader(this.own)
+    const { now } = this
+    const hears =
+      this.reign?.isOpen === true ||
+      (name !== undefined &&
+        name !== this.settings.self &&
+        this.detector.suspicion(name, now).state === 'alive')
+    if ((this.host as Host).report().logDamaged)
+      return this.#refuse(from, promise.runId, 'its log is damaged')
+    const vote = this.ballot.ask({ ...promise, isPlanned }, now, hears)
+    if (!vote.granted) return this.#refuse(from, promise.runId, vote.reason)
+    this.freeze(from)
+  }
+
+  /** To itself as to another one. */
+  say(to: string, word: Extract<Word, { kind: 'stop' | 'resume' | 'ask' }>): void {
+    if (to !== this.settings.self) this.links.send(to, word)
+    else this.#heard(to, word)
+  }
+
+  #answer(to: string): void {
+    if (to === this.settings.self) return this.observe()
+    this.links.send(to, this.status())
+  }
+
+  #refuse(to: string, runId: string | undefined, reason: string): void {
+    if (to !== this.settings.self)
+      this.links.send(to, { kind: 'refused', reason, ...(runId !== undefined && { runId }) })
+    else {
+      this.step({ kind: 'refused', name: to, reason, ...(runId !== undefined && { runId }) })
+      this.observe()
+    }
+  }
+
+  /** A promise was asked of this node: from here on it is bound. */
+  #bound(promised: Promised): void {
+    const { reign } = this
+    if (reign !== undefined && supersedes(promised, reign.promise))
+      this.stepDown(
+        fenced(this.settings.self, `the epoch ${promised.epoch} was promised to ${promised.candidate}`),
+      )
+    this.step({ kind: 'superseded', epoch: promised.epoch })
+  }
+
+  // Wishes
+
+  wish(intent: Intent, forMs: number): void {
+    this.intent = intent
+    this.#intentUntilMs = this.now + forMs
+  }
+
+  /** A leader that is new ends what a person wished about the one before. */
+  #expectLeader(): void {
+    const { name, epoch } = this.sight.leader(this.own)
+    if (name === undefined || !this.sight.expect(name, epoch)) return
+    this.intent = { kind: 'automatic' }
+    this.decision = undefined
+    this.parts.emit({ kind: 'leader', name, epoch })
+  }
+
+  /** The first leader of all, and without a coordinator the one that was started again, promote themselves. */
+  #resume(nowMs: number): void {
+    const { coordinator, self } = this.settings
+    if (this.reign !== undefined || this.promotion.phase !== 'idle' || this.intent.kind !== 'automatic')
+      return
+    const { report } = this.own
+    const last: EpochEntry | undefined = report.history.at(-1)
+    if (this.#founds && last === undefined) {
+      if (coordinator !== undefined && (!this.sight.isCoordinatorReached || this.sight.held === undefined))
+        return
+      if (this.sight.held?.state !== undefined) this.#founds = false
+      else this.wish({ kind: 'promote', target: self, acceptLoss: true }, 5000)
+      return
+    }
+    if (coordinator !== undefined || last?.leader !== self) return
+    const { promised } = this.ballot
+    if (promised !== undefined && promised.candidate !== self) return
+    const statuses = this.sight.statuses()
+    if (statuses.length < this.others.length && nowMs - this.#startedAtMs < SETTLE_MS) return
+    const isReplaced = statuses.some(
+      ([, { report: theirs, leads }]) =>
+        leads !== undefined ||
+        (theirs.promised?.epoch ?? 0) > last.number ||
+        (theirs.history.at(-1)?.number ?? 0) > last.number,
+    )
+    if (isReplaced) return
+    this.wish({ kind: 'promote', target: self, acceptLoss: report.rules?.rule.of === undefined }, 5000)
+  }
+
+  // What the node asks
+
+  readonly fence: Fence = {
+    mayAck: (epoch, runId) => this.ballot.mayAck(epoch, runId),
+    admit: async (leader) => {
+      const vote = this.ballot.follow(leader)
+      if (!vote.granted) throw notFollowed(leader, vote)
+    },
+    mayLead: () => this.reign?.may() === true,
+    heard: (leader) => {
+      // Records come by the thousand; as heartbeats they are as good as one an interval.
+      if (this.now - this.#fedAtMs < this.settings.heartbeatMs) return
+      this.#fedAtMs = this.now
+      if (this.following?.name === leader) this.detector.heartbeat(leader, this.now)
+    },
+    lost: (leader, how) => {
+      if (how === 'connection-refused') this.detector.connectionRefused(leader, this.now)
+    },
+    sawEpoch: (epoch) => {
+      if (this.reign !== undefined && epoch > this.reign.promise.epoch)
+        this.stepDown(fenced(this.settings.self, `a peer is of the epoch ${epoch}`))
+    },
+  }
+}
+
+/** Errors of connections that only say that a peer is away. */
+const QUIET: ReadonlySet<string> = new Set([
+  'CONNECT_FAILED',
+  'CONNECTION_LOST',
+  'PEER_SILENT',
+  'TIMEOUT',
+  'ABORTED',
+  'CLOSED',
+])
+
+function viewText({ view, leader }: Pick<Status, 'view'> & { readonly leader?: string | undefined }): string {
+  return `${leader ?? ''} ${view.hears} ${view.isCertain}`
+}
+
+function fenced(self: string, why: string): UnderstudyError {
+  return new Failure(
+    'NOT_LEADER',
+    `Node ${self} stopped leading: ${why}. What was acknowledged is kept; write to the leader of now.`,
+  )
+}
