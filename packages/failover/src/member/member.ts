@@ -215,7 +215,7 @@ export class Member {
     if (nowMs > this.#intentUntilMs) this.intent = { kind: 'automatic' }
     if (
       this.#frozen !== undefined &&
-      this.promotion.phase === 'idle' &&
+      (this.promotion.phase === 'idle' || this.reign?.isOpen === true) &&
       nowMs - this.#frozen.sinceMs > FROZEN_MS_MAX
     )
       this.#thaw()
@@ -404,7 +404,7 @@ export class Member {
     if (this.reign !== undefined || this.promotion.phase !== 'idle') return
     const address = this.addressOf(from)
     if (this.following?.runId === leads.runId || address === undefined) return
-    this.#frozen = undefined
+    this.unfrozen()
     const place = { name: from, epoch: leads.epoch, runId: leads.runId, address }
     this.following = place
     this.parts.emit({ kind: 'follows', leader: place })
@@ -433,8 +433,9 @@ export class Member {
 
   /** Takes no records from now on, and tells whoever asked for it. */
   freeze(by: string): void {
-    this.#frozen = { by, sinceMs: this.now }
-    this.onHost((host) => host.freeze()).then(
+    const frozen = (this.#frozen = { by, sinceMs: this.now })
+    // It may go on by the time that it is its turn.
+    this.onHost((host) => (this.#frozen === frozen ? host.freeze() : Promise.resolve())).then(
       () => this.#answer(by),
       (error: unknown) => this.#refuse(by, undefined, reasonOf(error)),
     )
@@ -445,8 +446,9 @@ export class Member {
     this.host?.thaw()
   }
 
-  resumeOwn(by: string): void {
-    if (this.#frozen?.by === by) this.#thaw()
+  /** Nobody stopped it any more: it leads, or follows another one. */
+  unfrozen(): void {
+    this.#frozen = undefined
   }
 
   /** Asked for a promise; by this node as well. */

@@ -203,6 +203,7 @@ function acceptWrites(me: Member, { runId }: PromoteAction): void {
     return me.step({ kind: 'superseded', epoch: Infinity })
   reign.isOpen = true
   me.following = undefined
+  me.unfrozen()
   host.acceptWrites()
   me.parts.emit({ kind: 'leader', name: me.settings.self, epoch: reign.promise.epoch })
   me.sight.expect(me.settings.self, reign.promise.epoch)

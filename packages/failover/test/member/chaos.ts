@@ -1,0 +1,118 @@
+/**
+ * Random faults on a cluster of members: crashes, stops, cuts in one direction, a coordinator that goes away, switchovers; then
+ * peace, in which one must lead and have all that was acknowledged.
+ */
+import { SeededRandom } from '@understudy/testkit'
+import type { Rules } from '../../src/index.ts'
+import { FakeCluster } from './cluster.ts'
+
+export interface ChaosResult {
+  readonly seed: number
+  readonly acked: number
+  /** Epochs beyond the first. */
+  readonly failovers: number
+  readonly faults: number
+  /** Virtual milliseconds until one led after the last fault. */
+  readonly peaceMs: number
+}
+
+const FAULTS_MS = 15_000
+
+export async function chaos(seed: number): Promise<ChaosResult> {
+  const random = new SeededRandom(seed).fork('faults')
+  const names = random.chance(0.3) ? ['a', 'b', 'c', 'd', 'e'] : ['a', 'b', 'c']
+  const others = names.slice(1)
+  const count = random.chance(0.3) ? Math.min(2, others.length) : 1
+  const rules: Rules = { rule: { level: 'durable', of: { kind: 'any', count, names: others } } }
+  const cluster = new FakeCluster({ seed, names, rules, restMs: 0 })
+  await cluster.startAll()
+  await cluster.untilWhole()
+  const endMs = cluster.clock.monotonic() + FAULTS_MS
+  let faults = 0
+  while (cluster.clock.monotonic() < endMs) {
+    await cluster.clock.advance(random.below(700))
+    await fault(cluster, names, random)
+    faults++
+  }
+  await peace(cluster, names)
+  const peaceMs = await cluster.untilWhole(30_000)
+  const { length } = cluster.acked
+  await cluster.until('writes go on', () => cluster.acked.length > length + 5)
+  check(cluster)
+  const [leader] = cluster.leaders as [string]
+  const failovers = (cluster.node(leader).disk.log.at(-1)?.epoch ?? 1) - 1
+  return { seed, acked: cluster.acked.length, failovers, faults, peaceMs }
+}
+
+async function fault(cluster: FakeCluster, names: readonly string[], random: SeededRandom): Promise<void> {
+  const name = names[random.below(names.length)] as string
+  const other = names[random.below(names.length)] as string
+  const node = cluster.node(name)
+  const { life } = node.machine
+  switch (random.below(10)) {
+    case 0:
+    case 1:
+      return life === undefined ? cluster.start(name) : cluster.kill(name)
+    case 2:
+      if (life === undefined) return cluster.start(name)
+      return life.clock.paused ? node.machine.resume() : node.machine.pause()
+    case 3:
+      if (life?.clock.paused === true) node.machine.resume()
+      return
+    case 4:
+      if (name !== other) cluster.network.cut(name, other)
+      return
+    case 5:
+      return cluster.network.partition(
+        [name],
+        names.filter((each) => each !== name),
+      )
+    case 6:
+      return cluster.network.healAll()
+    case 7:
+      if (node.coordinator !== undefined)
+        node.coordinator.faults[random.chance(0.5) ? 'refused' : 'silent'] = true
+      return
+    case 8:
+      return mend(cluster)
+    default:
+      // Whatever comes of it.
+      void node.member?.switchover({ timeoutMs: 2000 }).catch(() => {})
+  }
+}
+
+function mend(cluster: FakeCluster): void {
+  for (const { coordinator } of cluster.nodes.values()) {
+    if (coordinator === undefined) continue
+    coordinator.mend()
+    coordinator.faults.refused = false
+    coordinator.faults.silent = false
+  }
+}
+
+async function peace(cluster: FakeCluster, names: readonly string[]): Promise<void> {
+  cluster.network.healAll()
+  mend(cluster)
+  for (const name of names) {
+    const { machine } = cluster.node(name)
+    if (machine.life === undefined) await cluster.start(name)
+    else machine.resume()
+  }
+}
+
+/** E2: what was acknowledged is there. E1: in one epoch one node acknowledges. E4: nobody acknowledges after a higher epoch began. */
+function check(cluster: FakeCluster): void {
+  const lost = cluster.lost()
+  if (lost.length > 0)
+    throw new Error(`E2: ${lost.length} acknowledged entries are lost, the first ${JSON.stringify(lost[0])}`)
+  const runs = new Map<number, string>()
+  let highest = 0
+  for (const { epoch, runId, leader } of cluster.acked) {
+    const known = runs.get(epoch) ?? runId
+    if (known !== runId) throw new Error(`E1: two runs acknowledged in the epoch ${epoch}`)
+    runs.set(epoch, runId)
+    if (epoch < highest)
+      throw new Error(`E4: ${leader} acknowledged in the epoch ${epoch} after ${highest} did`)
+    highest = epoch
+  }
+}
