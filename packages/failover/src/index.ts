@@ -48,6 +48,7 @@ export {
 } from './member/cluster-member.ts'
 export type { Fence, Host, HostReport, LeaderPlace } from './member/host.ts'
 export type { FailoverOptions, MemberAddress } from './member/options.ts'
+export type { Change as PublishedChange } from './member/publishing.ts'
 export type { FailoverStatus, MemberSeen } from './member/member-status.ts'
 export type { Changed, PromoteOptions, SwitchoverOptions } from './member/wishes.ts'
 export { readDecisions } from './member/decision-file.ts'

@@ -5,6 +5,7 @@ import type { Connection, Hello } from '@understudy/protocol'
 import type { Action } from '../decide/decision.ts'
 import type { Fence, Host, LeaderPlace } from './host.ts'
 import { Member } from './member.ts'
+import { publish, type Change } from './publishing.ts'
 import { memberStatus, type FailoverStatus } from './member-status.ts'
 import { resolveFailover, type FailoverOptions } from './options.ts'
 import {
@@ -64,6 +65,11 @@ export interface ClusterMember {
   switchover(options?: SwitchoverOptions): Promise<Changed>
   /** Automatic failover of the whole cluster, off or on. Rejects with `FAILOVER_REFUSED` where there is no coordinator, and as its `publish`. */
   pause(paused: boolean): Promise<void>
+  /**
+   * Leader: publishes its rules of acks, or its ceilings of ids, before they are in force. One call after another. Resolves at once without a coordinator; rejects
+   * with `NOT_LEADER`, and as `Coordinator.publish`.
+   */
+  publish(change: Change): Promise<void>
   /** Gives the lease back, ends all connections, closes the coordinator. */
   close(): Promise<void>
 }
@@ -79,6 +85,7 @@ export async function openMember(options: FailoverOptions, parts: MemberParts): 
     throw error
   }
   takeHandOvers(member)
+  let published: Promise<void> = Promise.resolve()
   return {
     fence: member.fence,
     start: (host, founds) => member.start(host, founds),
@@ -88,6 +95,7 @@ export async function openMember(options: FailoverOptions, parts: MemberParts): 
     promote: (asked) => promote(member, asked),
     switchover: (asked) => switchover(member, asked),
     pause: (paused) => pauseFailover(member, paused),
+    publish: (change) => (published = published.catch(() => {}).then(() => publish(member, change))),
     close: () => member.close(),
   }
 }

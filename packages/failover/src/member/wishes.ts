@@ -6,7 +6,13 @@
  * 1. A wish is told to all members, because whoever is chosen acts. It ends with the first epoch that begins after it, or with its time.
  * 2. It is refused when this node decides so again and again: one look may miss reports that are on their way.
  */
-import { comparePositions, formatPosition, randomId, UnderstudyError } from '@understudy/contracts'
+import {
+  comparePositions,
+  formatPosition,
+  isUnderstudyError,
+  randomId,
+  UnderstudyError,
+} from '@understudy/contracts'
 import type { Decision, PossibleLoss } from '../decide/decision.ts'
 import type { Intent } from '../decide/observations.ts'
 import { decide } from '../decide/decide.ts'
@@ -190,10 +196,18 @@ export async function pauseFailover(me: Member, paused: boolean): Promise<void> 
   const { coordinator } = me.settings
   if (coordinator === undefined)
     throw refused('there is no coordinator, so nobody is promoted automatically', [])
-  const { state, revision } = await coordinator.observe()
-  if (state === undefined) throw refused('nobody ever led', ['wait for the first leader'])
-  if (state.paused === paused) return
-  await coordinator.publish({ ...state, paused }, { expected: revision })
+  for (let triesLeft = 20; ; triesLeft--) {
+    const { state, revision } = await coordinator.observe()
+    if (state === undefined) throw refused('nobody ever led', ['wait for the first leader'])
+    if (state.paused === paused) return
+    try {
+      await coordinator.publish({ ...state, paused }, { expected: revision })
+      return
+    } catch (error) {
+      // Somebody else published meanwhile.
+      if (triesLeft === 0 || !isUnderstudyError(error, 'COORDINATOR_CONFLICT')) throw error
+    }
+  }
 }
 
 function newestEpoch(me: Member): number {

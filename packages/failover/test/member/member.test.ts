@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { explain, readDecisions } from '../../src/index.ts'
-import { FakeCluster, type ClusterOptions } from './cluster.ts'
+import { FakeCluster, SEMI_SYNC, type ClusterOptions } from './cluster.ts'
 
 async function running(options: ClusterOptions = {}): Promise<FakeCluster> {
   const cluster = new FakeCluster(options)
@@ -219,6 +219,50 @@ describe('the coordinator goes away', () => {
       if (coordinator !== undefined) coordinator.faults.refused = false
     await cluster.until('one leads', () => cluster.leaders.length === 1)
     expect(cluster.lost()).toEqual([])
+  })
+})
+
+describe('what a leader publishes', () => {
+  test('rules and ceilings, beside what others change', async () => {
+    const cluster = await running()
+    const next = { level: 'durable', of: { kind: 'any', count: 1, names: ['c'] } } as const
+    const { rule } = SEMI_SYNC
+    const { member } = cluster.node('a')
+    const all = Promise.all([
+      member?.publish({ acks: { rule, next } }),
+      cluster.node('b').member?.pause(true),
+      member?.publish({ ceilings: new Map([['t', 100n]]) }),
+    ])
+    await cluster.clock.complete(all, { withinMs: 2000 })
+    const { state } = cluster.coordinator.place
+    expect(state).toMatchObject({ acks: { rule, next }, paused: true, leader: { name: 'a' } })
+    expect(state?.ceilings.get('t')).toBe(100n)
+    await cluster.clock.complete(member?.publish({ ceilings: new Map([['t', 50n]]) }) as Promise<void>, {
+      withinMs: 1000,
+    })
+    expect(cluster.coordinator.place.state?.ceilings.get('t')).toBe(100n)
+  })
+
+  test('both rules count while they change', async () => {
+    const rules = { rule: { level: 'durable', of: { kind: 'any', count: 1, names: ['b', 'c'] } } } as const
+    const cluster = await running({ rules })
+    const next = { level: 'local' } as const
+    await cluster.clock.complete(
+      cluster.node('a').member?.publish({ acks: { ...rules, next } }) as Promise<void>,
+      { withinMs: 1000 },
+    )
+    cluster.kill('a')
+    await cluster.clock.advance(5000)
+    expect(cluster.leaders).toEqual([])
+    expect(cluster.node('b').member?.status().decision?.action.kind).toBe('refuse')
+  })
+
+  test('one that does not lead publishes nothing', async () => {
+    const cluster = await running()
+    const published = cluster.node('b').member?.publish({ acks: { rule: { level: 'local' } } })
+    await expect(cluster.clock.complete(published as Promise<void>)).rejects.toMatchObject({
+      code: 'NOT_LEADER',
+    })
   })
 })
 
