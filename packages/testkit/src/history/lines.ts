@@ -149,3 +149,60 @@ function answeredOf(
 export function encodeEvent(event: HistoryEvent): string {
   return `${JSON.stringify(event)}\n`
 }
+
+/** The lines of a whole history, which `parseHistory` reads back. */
+export function encodeHistory({ model, operations, notes, final }: History): string {
+  const moments: { atMs: number; event: HistoryEvent }[] = notes.map(({ atMs, text }) => ({
+    atMs,
+    event: { type: 'note', at: atMs, text },
+  }))
+  for (const operation of operations) {
+    const { outcome, invokedAtMs, completedAtMs, output, position, error, ...action } = operation
+    moments.push({ atMs: invokedAtMs, event: { type: 'call', ...action, at: invokedAtMs } })
+    const { id } = operation
+    const code = error === undefined ? {} : { error }
+    if (outcome === 'ok')
+      moments.push({
+        atMs: completedAtMs,
+        event: {
+          type: 'ok',
+          id,
+          at: completedAtMs,
+          ...(output !== undefined && { output }),
+          ...(position !== undefined && { position }),
+        },
+      })
+    else if (outcome === 'fail')
+      moments.push({ atMs: completedAtMs, event: { type: 'fail', id, at: completedAtMs, ...code } })
+    else if (error !== undefined)
+      moments.push({ atMs: invokedAtMs, event: { type: 'unknown', id, at: invokedAtMs, ...code } })
+  }
+  // Stable: a call stands before an answer of the same moment, as it was put there before.
+  moments.sort((a, b) => a.atMs - b.atMs)
+  const rows = [...final].map(([key, kept]): HistoryEvent => ({ type: 'final', key, rows: kept.map(pairOf) }))
+  const events = [{ understudyHistory: 1, model } as const, ...moments.map(({ event }) => event), ...rows]
+  return events.map(encodeEvent).join('')
+}
+
+function pairOf({ value, position }: FinalRow): [Scalar, string?] {
+  return position === undefined ? [value] : [value, position]
+}
+
+/** One history of several that were recorded with one clock and one origin. */
+export function mergeHistories(histories: readonly History[]): History {
+  const [first] = histories
+  if (first === undefined || histories.some(({ model }) => model !== first.model))
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      'Histories of one model make one history. Nothing was merged; give at least one, and all of one model.',
+    )
+  const operations = histories.flatMap(({ operations }) => operations)
+  return {
+    model: first.model,
+    operations: operations
+      .toSorted((a, b) => a.invokedAtMs - b.invokedAtMs)
+      .map((operation, id) => ({ ...operation, id })),
+    notes: histories.flatMap(({ notes }) => notes),
+    final: new Map(histories.flatMap(({ final }) => [...final])),
+  }
+}

@@ -5,7 +5,7 @@
  *
  * 1. A call is recorded before it is made and its answer after it came: what happened, happened between the two times.
  * 2. Only an error that promises that nothing was written makes a `fail`; each other one is `unknown`. A read that failed saw nothing.
- * 3. All clients of a history are recorded by one recorder, in one process, so that their times can be compared.
+ * 3. All clients of a history have one clock: one recorder's, or one that several processes share, with one origin; such histories are merged.
  */
 import { isUnderstudyError, type Clock, type ErrorCode } from '@understudy/contracts'
 import { encodeEvent, historyOf, type History, type HistoryEvent, type HistoryModel } from './lines.ts'
@@ -14,7 +14,9 @@ import type { Action, Output, Scalar } from './operation.ts'
 
 export {
   encodeEvent,
+  encodeHistory,
   historyOf,
+  mergeHistories,
   parseHistory,
   type History,
   type HistoryEvent,
@@ -26,6 +28,8 @@ export interface RecorderOptions {
   readonly model: HistoryModel
   /** Takes each line with its end, such as `(line) => writeSync(file, line)`. */
   readonly sink?: (line: string) => void
+  /** What the clock said at time 0 of the history. Default: what it says now; 0 where several processes share one clock. */
+  readonly originMs?: number
   /** Whether an error says that nothing was written, now or later; `saysNotWritten` by default. */
   readonly isFailure?: (error: unknown) => boolean
 }
@@ -71,15 +75,15 @@ export class HistoryRecorder {
   readonly #sink: ((line: string) => void) | undefined
   readonly #isFailure: (error: unknown) => boolean
   readonly #events: HistoryEvent[] = []
-  readonly #startMs: number
+  readonly #originMs: number
   #next = 0
 
   constructor(options: RecorderOptions) {
-    const { clock, model, sink, isFailure = saysNotWritten } = options
+    const { clock, model, sink, originMs = clock.monotonic(), isFailure = saysNotWritten } = options
     this.#clock = clock
     this.#sink = sink
     this.#isFailure = isFailure
-    this.#startMs = clock.monotonic()
+    this.#originMs = originMs
     this.#record({ understudyHistory: 1, model })
   }
 
@@ -88,9 +92,9 @@ export class HistoryRecorder {
     return historyOf(this.#events)
   }
 
-  /** Milliseconds since the recorder was made. */
+  /** Milliseconds since the origin. */
   elapsedMs(): number {
-    return this.#clock.monotonic() - this.#startMs
+    return this.#clock.monotonic() - this.#originMs
   }
 
   /** Makes one call; gives what it gave, and throws what it threw. */

@@ -3,7 +3,14 @@ import { expect, test } from 'vitest'
 import { SimulatedClock } from '../../src/clock.ts'
 import { checkHistory } from '../../src/history/check.ts'
 import type { Scalar } from '../../src/history/operation.ts'
-import { HistoryRecorder, parseHistory, type RegisterClient } from '../../src/history/recorder.ts'
+import {
+  HistoryRecorder,
+  encodeHistory,
+  mergeHistories,
+  parseHistory,
+  type RegisterClient,
+} from '../../src/history/recorder.ts'
+import { simulatedHistory } from './simulated-history.ts'
 
 /** A register that takes a millisecond, and refuses, or keeps its answer back, when told to. */
 function client(clock: SimulatedClock): RegisterClient & { failure?: unknown; state: Map<string, Scalar> } {
@@ -94,6 +101,30 @@ test('a history that was cut off is read up to there; one that is none names its
     [`${head}{"type":"else"}\n`, 2],
   ] as const)
     expect(() => parseHistory(text)).toThrow(`Line ${line} of the history cannot be used`)
+})
+
+test('histories of several processes that share a clock are one history, which its lines give back', () => {
+  const clock = new SimulatedClock()
+  const [one, two] = ['one', 'two'].map((name) => {
+    const text = simulatedHistory('register', { operations: 300, seed: name.length })
+    return {
+      model: 'register' as const,
+      operations: text,
+      notes: [{ atMs: 7, text: name }],
+      final: new Map(),
+    }
+  })
+  const merged = mergeHistories([
+    one!,
+    { ...two!, operations: two!.operations.map((each) => ({ ...each, key: `2${each.key}` })) },
+  ])
+  expect(new Set(merged.operations.map(({ id }) => id)).size).toBe(600)
+  expect(checkHistory(merged)).toMatchObject({ verdict: 'kept', operations: 600 })
+  const again = parseHistory(encodeHistory(merged))
+  expect(again.operations.toSorted((a, b) => a.id - b.id)).toEqual(merged.operations)
+  expect([again.notes, again.final]).toEqual([merged.notes, merged.final])
+  const other = new HistoryRecorder({ clock, model: 'set', originMs: 0 }).history
+  expect(() => mergeHistories([one!, other])).toThrow('Histories of one model')
 })
 
 test('acknowledged writes need the final state for a verdict', async () => {
