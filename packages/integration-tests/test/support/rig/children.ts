@@ -12,6 +12,16 @@ export function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null
 }
 
+/** Whether a process of this id runs, whoever's it is. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
 /** Kills it, also when it stands still, and waits until it is gone. */
 export async function endChild(child: ChildProcess): Promise<void> {
   if (hasEnded(child) || child.pid === undefined) return

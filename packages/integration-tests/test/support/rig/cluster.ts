@@ -6,16 +6,16 @@
  * 3. At the end all faults are healed, and all nodes must come to the same state before anything is judged.
  * 4. How a node is started is one function, `StartNode`.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { randomInt } from 'node:crypto'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, verifyCluster, type Client } from '@understudy/client'
 import { tcp } from '@understudy/transport-tcp'
 import { onTestFinished } from 'vitest'
 import { eventually } from '../live-nodes.ts'
 import { FLAGS } from './children.ts'
-import { judge, type Judgement } from './judge.ts'
+import { newFolder, removeFolder } from './folders.ts'
+import { judge, type JudgeOptions, type Judgement } from './judge.ts'
 import { Load, type LoadOptions } from './load.ts'
 import { Namespaces } from './namespaces.ts'
 import type { FaultNetwork } from './network.ts'
@@ -96,7 +96,7 @@ export class ProcessCluster {
   /** All nodes, started, and following; with the tables of the load. Ended with the test. */
   static async open(options: ClusterOptions): Promise<ProcessCluster> {
     const { kind, names = ['a', 'b', 'c'], more = [], start = fixedLeader } = options
-    const folder = mkdtempSync(join(tmpdir(), 'understudy-rig-'))
+    const folder = newFolder()
     const places = [...names, CLIENTS, ...more]
     const network =
       kind === 'namespaces'
@@ -320,16 +320,17 @@ export class ProcessCluster {
   }
 
   /** Ends the load, settles, and judges all histories. Throws with an explanation, and with where the histories are kept, when one is broken. */
-  async judge(timeoutMs?: number): Promise<Judgement> {
+  async judge(options: JudgeOptions & { readonly timeoutMs?: number } = {}): Promise<Judgement> {
     for (const load of this.#loads) await load.stop()
-    await this.settle(timeoutMs)
-    const { judgement, files } = await judge({
+    await this.settle(options.timeoutMs)
+    const evidence = {
       folder: this.folder,
-      loads: this.#loads.map(({ options }) => options.name),
+      loads: this.#loads.map((load) => load.options.name),
       notes: this.#notes,
       client: await this.client(this.leader),
       clock: this.#clock,
-    })
+    }
+    const { judgement, files } = await judge(evidence, options)
     if (judgement.broken.length === 0) return judgement
     const kept = join(import.meta.dirname, '../../../.vitest/histories', `${process.pid}-${randomInt(1e9)}`)
     mkdirSync(kept, { recursive: true })
@@ -343,7 +344,7 @@ export class ProcessCluster {
     for (const node of this.#nodes.values()) await node.kill()
     for (const client of this.#clients.values()) await client.close()
     await this.network[Symbol.asyncDispose]()
-    rmSync(this.folder, { recursive: true, force: true })
+    removeFolder(this.folder)
   }
 }
 

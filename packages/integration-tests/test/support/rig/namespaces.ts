@@ -9,7 +9,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { FLAGS, endChild } from './children.ts'
+import { FLAGS, endChild, isAlive } from './children.ts'
 import type { FaultNetwork } from './network.ts'
 
 const PORT = 7400
@@ -68,15 +68,6 @@ export function removeStale(): void {
     const owner = Number(NAME.exec(name)?.[1])
     if (Number.isNaN(owner) || owner === process.pid || isAlive(owner)) continue
     removeNamespace(name)
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

@@ -70,6 +70,16 @@ function finish(direction: Direction, flow: Flow): void {
   flow.target.end(() => flow.target.destroy())
 }
 
+async function listening(server: Server): Promise<Server> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port
+}
+
 export class Proxies implements FaultNetwork {
   readonly kind = 'proxies'
   readonly can = { delay: true, lose: false }
@@ -78,6 +88,8 @@ export class Proxies implements FaultNetwork {
   readonly #servers = new Map<string, Server>()
   readonly #targets = new Map<string, string>()
   readonly #sockets = new Set<Socket>()
+  /** Where nodes listen: a port that was free, the same in each life of a node. */
+  readonly #ports = new Map<string, number>()
 
   private constructor(places: readonly string[]) {
     this.places = places
@@ -87,6 +99,12 @@ export class Proxies implements FaultNetwork {
     const network = new Proxies(places)
     for (const [from, to] of pairsOf(places)) network.#directions.set(`${from} ${to}`, new Direction())
     for (const [from, to] of pairsOf(places)) await network.#serve(from, to)
+    const free = await Promise.all(places.map(() => listening(createServer())))
+    for (const [index, server] of free.entries()) {
+      network.#ports.set(places[index] ?? '', portOf(server))
+      server.close()
+      await once(server, 'close')
+    }
     return network
   }
 
@@ -106,8 +124,7 @@ export class Proxies implements FaultNetwork {
       this.#direction(from, to).join(near, far)
       this.#direction(to, from).join(far, near)
     })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
+    await listening(server)
     this.#servers.set(`${from} ${to}`, server)
   }
 
@@ -117,8 +134,8 @@ export class Proxies implements FaultNetwork {
     return direction
   }
 
-  listenAddress(): string {
-    return 'tcp://127.0.0.1:0'
+  listenAddress(place: string): string {
+    return `tcp://127.0.0.1:${this.#ports.get(place) ?? 0}`
   }
 
   listens(place: string, address: string): void {
@@ -128,7 +145,7 @@ export class Proxies implements FaultNetwork {
   address(from: string, to: string): string {
     const server = this.#servers.get(`${from} ${to}`)
     if (server === undefined) throw new Error(`nothing goes from ${from} to ${to}`)
-    return `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`
+    return `tcp://127.0.0.1:${portOf(server)}`
   }
 
   async control(place: string): Promise<string> {
