@@ -81,6 +81,8 @@ export interface EpochBegin {
   /** Name of the node that leads. */
   readonly leader: string
   readonly committedAtMs: number
+  /** Default: the one after the last. A promotion may skip numbers that were promised and never led. */
+  readonly number?: number
 }
 
 /**
@@ -100,7 +102,7 @@ export interface Log extends AsyncDisposable {
   readonly failure: UnderstudyError | undefined
   readonly slots: RetentionSlots
 
-  /** Begins an epoch higher than all in the history with its no-op record (not synced yet). */
+  /** Begins an epoch higher than all in the history with its no-op record (not synced yet). Throws `EPOCH_STALE` for a number that is not. */
   startEpoch(begin: EpochBegin): LogPoint
   /** Leader: appends drafts as one unit, in the current epoch. Returns the last one's point. Throws `DISK_FULL` with the log unchanged. */
   append(drafts: readonly RecordDraft[]): LogPoint

@@ -28,7 +28,7 @@ import {
 } from '@understudy/contracts'
 import { ActiveSegment } from './active-segment.ts'
 import { viewOf } from './bytes.ts'
-import { logFailed, truncated } from './failures.ts'
+import { logFailed, staleEpoch, truncated } from './failures.ts'
 import { GroupSync } from './group-sync.ts'
 import { checkHistory } from './history-codec.ts'
 import { encodeMark, MARK_BYTES } from './mark.ts'
@@ -123,7 +123,9 @@ export class DurableLog implements Log {
 
   startEpoch(begin: EpochBegin): LogPoint {
     this.#checkUsable()
-    const epoch = (this.#history.at(-1)?.number ?? 0) + 1
+    const last = this.#history.at(-1)?.number ?? 0
+    const epoch = begin.number ?? last + 1
+    if (!Number.isSafeInteger(epoch) || epoch <= last) throw staleEpoch(epoch, last)
     const draft: RecordDraft = {
       format: FORMAT_CONTROL,
       flags: 0,

@@ -31,6 +31,15 @@ export function truncated(lsn: Lsn, first: Lsn): UnderstudyError {
   )
 }
 
+/** `EPOCH_STALE`: an epoch begins with a number above all before it. */
+export function staleEpoch(number: number, last: number): UnderstudyError {
+  return new UnderstudyError(
+    'EPOCH_STALE',
+    `An epoch ${number} cannot begin after epoch ${last}: numbers only go up. Nothing was appended.`,
+    { epoch: last },
+  )
+}
+
 /**
  * Gives a synced file its final name, durably. Once begun there is no way back: any error, a full disk too, leaves open
  * which name the disk will show, so it is `LOG_FAILED`.

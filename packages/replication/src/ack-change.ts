@@ -68,6 +68,28 @@ export function startFrom(
   return { state: stateAfter(record), record: isNeeded ? record : undefined }
 }
 
+/** The record that says a state that was decided elsewhere; an epoch of the rule `local` does without. */
+export function recordOfState({ rule, to }: AckState): AckRecord | undefined {
+  if (to !== undefined && rule.of !== undefined && !isSameRule(rule, to))
+    return { kind: 'change', rule: to, after: rule }
+  const only = to ?? rule
+  return only.of === undefined ? undefined : { kind: 'rule', rule: only }
+}
+
+/** What a rule asks of the others, for a node of its set that has all of it. */
+export function ruleWithout(rule: AckRule, node: string): AckRule {
+  const { level, of } = rule
+  if (of === undefined || !of.names.includes(node)) return rule
+  const count = of.count - 1
+  if (count === 0) return LOCAL
+  return { level, of: { ...of, count, names: of.names.filter((name) => name !== node) } }
+}
+
+/** The rules of a leader, for a member that follows it as leader. */
+export function stateWithout({ rule, to }: AckState, node: string): AckState {
+  return { rule: ruleWithout(rule, node), ...(to && { to: ruleWithout(to, node) }) }
+}
+
 /** `durable ANY 2 (b, c)`, or `durable ANY 2 (b, c) after durable ANY 1 (b)` for a change. */
 export function formatAckRecord(record: AckRecord): string {
   const rule = formatRule(record.rule)

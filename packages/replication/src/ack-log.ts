@@ -26,15 +26,35 @@ import { LOCAL, type AckRule } from './ack-rule.ts'
 /** Records that are looked at in one go, from the end backwards. */
 const WINDOW = 4096
 
-/** The rules in force at the end of what is durable. Throws `FORMAT_VERSION`. */
+/** The rules in force at the end of what is durable; `local` when it does not say. Throws `FORMAT_VERSION`. */
 export function ackStateOf(log: Log): AckState {
+  return knownAckState(log) ?? { rule: LOCAL }
+}
+
+/** The same, `undefined` when the log does not reach back to where it was said, as after a snapshot. */
+export function knownAckState(log: Log): AckState | undefined {
+  if (log.durable === 0) return { rule: LOCAL }
   const bottom = Math.max(log.first, (log.slots.get(LOCAL_SLOT)?.lsn ?? 0) + 1)
   for (let to = log.durable; to >= bottom; to -= WINDOW) {
     const from = Math.max(bottom, to - WINDOW + 1)
     const found = newestOf(log, from, to)
     if (found !== undefined) return found
   }
-  return { rule: LOCAL }
+  return bottom === 1 ? { rule: LOCAL } : undefined
+}
+
+/** The newest record from `from` on that says the rule of the cluster; `asks`: whether that asks for acks. */
+export function newestAckRecord(
+  log: Log,
+  from: Lsn,
+): { readonly lsn: Lsn; readonly asks: boolean } | undefined {
+  let newest: { readonly lsn: Lsn; readonly asks: boolean } | undefined
+  for (const record of log.records(Math.max(from, log.first))) {
+    if (record.format !== FORMAT_CONTROL) continue
+    const said = ackRecordOf(record)
+    if (said !== undefined) newest = { lsn: record.lsn, asks: said.kind === 'change' || said.rule.of !== undefined }
+  }
+  return newest
 }
 
 /** The rules of a group, when they are not those of the cluster. */

@@ -34,6 +34,10 @@ export class AckWaits {
     this.#clock = clock
   }
 
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0
+  }
+
   /** Resolves once it is met, at once when it is; rejects with what `failed` makes. */
   wait(wait: AckWait): Promise<void> {
     if (wait.isMet()) return Promise.resolve()

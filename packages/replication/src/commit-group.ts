@@ -75,6 +75,8 @@ export interface GroupContext<C, T> {
   readonly keyed: KeyedWrites<T>
   /** What the group that was just run asks of acks. */
   readonly asks: () => GroupRecords
+  /** Throws when this node leads no more: asked after the callbacks, right before anything of them is kept. */
+  readonly assertLeads: () => void
 }
 
 /** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
@@ -154,6 +156,11 @@ function commitPhysical<C, T>(
   const { storage, log } = context
   const { epoch, lsn } = log.end
   const position = { epoch, lsn: lsn + 1 }
+  try {
+    context.assertLeads()
+  } catch (error) {
+    return rollBack(context, abandoned(error))
+  }
   try {
     storage.commit()
     const drafts = draftsOf(context)
@@ -275,6 +282,7 @@ function appendControl<C, T>(context: GroupContext<C, T>, drafts: readonly Recor
   const { epoch, lsn } = log.end
   storage.rollback()
   try {
+    context.assertLeads()
     return { kind: 'appended', point: log.append(marked(context, drafts)), open: false }
   } catch (error) {
     if (log.failure === undefined) return abandoned(error)
@@ -337,6 +345,7 @@ function appendDrafts<C, T>(context: GroupContext<C, T>, group: readonly RecordD
   const drafts = marked(context, group)
   let point: LogPoint
   try {
+    context.assertLeads()
     point = log.append(drafts)
   } catch (error) {
     if (log.failure === undefined) return rollBack(context, abandoned(error))

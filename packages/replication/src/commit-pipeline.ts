@@ -21,7 +21,8 @@
  *    stays in the log, and is `OUTCOME_UNKNOWN`.
  * 8. A change of the ack rule is a group of its own. When its record satisfied both rules, a record of the new one alone follows,
  *    durable before anyone is answered by it. Writes queue for so long.
- * 9. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
+ * 9. Whether this node leads is asked right before anything is kept, shown or answered. Once it does not, nothing more is.
+ * 10. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
  */
 import {
   UnderstudyError,
@@ -52,6 +53,7 @@ import { askForBase } from './base-first.ts'
 import {
   asFailure,
   closing,
+  leaseLost,
   notWritten,
   notWrittenAborted,
   outcomeUnknown,
@@ -59,6 +61,7 @@ import {
   unknownWithoutAcks,
 } from './failures.ts'
 import { changeFormat } from './format-change.ts'
+import { Hold } from './hold.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
 import { keyedWrites, type KeyedWrites } from './keyed-writes.ts'
 import { refuseMarker, tellMarker } from './marker.ts'
@@ -108,6 +111,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** `busy` from the scheduling of a group until its replies. */
   #busy = false
   #group: PendingWrite<T>[] = []
+  readonly #hold = new Hold()
   #highWatermark: Lsn
   /** As the high watermark, but never above what is acked: for the level `applied` that one is. */
   #acknowledged: Lsn
@@ -148,7 +152,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
     this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)
     const asks = (): GroupRecords => this.#policies.records(this.#group)
-    this.#context = recording.context(log, this.#limits, asks, this.#keyed)
+    const assertLeads = (): void => {
+      if (!this.#leads()) throw this.#failure
+    }
+    this.#context = recording.context(log, this.#limits, asks, this.#keyed, assertLeads)
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
     this.#acknowledged = options.acknowledged ?? this.#highWatermark
     this.#gate.durable(log.end)
@@ -180,11 +187,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   follower(name: string, progress: MemberProgress | undefined): void {
+    if (this.#failure !== undefined) return
     this.#gate.follower(name, progress)
-    this.#keyed.waits.look()
+    if (this.#keyed.waits.isEmpty || this.#leads()) this.#keyed.waits.look()
   }
 
   reach(...asked: Parameters<Reaches['reach']>): Promise<Reached> {
+    // After that only what was known while it led.
+    if (this.#failure === undefined && !this.#leads()) return Promise.reject(this.#failure)
     return this.#keyed.reach(...asked)
   }
 
@@ -240,9 +250,26 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   readonly keepsFrom = (lsn: Lsn): Lsn => this.#policies.keepsFrom(lsn)
 
+  hold(): Promise<void> {
+    return this.#hold.hold()
+  }
+
+  unhold(): void {
+    if (!this.#hold.isHeld) return
+    this.#hold.release()
+    this.#gate.look()
+    if (!this.#busy) this.#endGroup()
+  }
+
+  idle(): Promise<void> {
+    return this.#hold.idle(this.#busy)
+  }
+
   async close(): Promise<void> {
     if (this.#closed === undefined) {
       this.#closed = Promise.withResolvers<void>()
+      // What is held back is not begun any more.
+      if (this.#hold.isHeld) this.#rejectQueue(() => notWritten(closing()))
       if (this.#gate.waits === 'unmet') this.#endWaits()
       else if (this.#busy)
         this.#graceTimer = this.#options.clock.schedule(this.#limits.closeAckMs, () => this.#endWaits())
@@ -259,6 +286,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#keyed.waits.stop(failure)
   }
 
+  /** Whether anything may be shown, kept or answered: asked right before it is. */
+  #leads(): boolean {
+    if (this.#failure === undefined && this.#options.mayLead?.() === false) {
+      const failure = leaseLost()
+      this.stop(failure)
+      this.#options.onFailed?.(failure)
+    }
+    return this.#failure === undefined
+  }
+
   #endWaits(): void {
     this.#endsWaits = true
     this.#giveUp()
@@ -270,7 +307,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       const sinceMs = this.#options.clock.monotonic()
       const deadlineMs = sinceMs + timeoutMs
       const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, keyed, resolve, reject })
-      if (keyed !== undefined && this.#keyed.begin(write)) return
+      if (keyed !== undefined && this.#leads() && this.#keyed.begin(write)) return
       const refusal = this.#refusal(isAcks(body)) ?? this.#gate.unready(write.rule, options)
       if (refusal !== undefined) return write.reject(refusal)
       if (isFirst === true) this.#queue.unshift(write)
@@ -291,6 +328,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   // The group
 
   #startGroup(): void {
+    if (this.#hold.isHeld) return
     this.#busy = true
     this.#defer(this.#runGroup)
   }
@@ -298,7 +336,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #runGroup = (): void => {
     // Writes may all have reached their deadline while the turn was awaited.
     const next = this.#queue.peek()
-    if (next === undefined) return this.#endGroup()
+    if (next === undefined || this.#hold.isHeld) return this.#endGroup()
+    this.#hold.appending()
     const outcome = this.#run(next.body)
     switch (outcome.kind) {
       case 'appended':
@@ -354,6 +393,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** First moment: the group survives a crash of this node. */
   #durable(point: LogPoint, open: boolean): void {
+    this.#hold.appended()
     this.#gate.durable(point)
     const rules = this.#gate.rulesOf(this.#group)
     this.#policies.said(this.#group[0]?.body, point)
@@ -366,8 +406,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** The group is sent, and waits for its set. What can be shown before is. */
   #await(point: LogPoint, open: boolean, rules: readonly AckRule[]): void {
     const isHidden = open && !this.#gate.showsFirst
+    const isAsked = rules.some(({ level }) => level === 'applied')
+    if ((isAsked || !isHidden) && !this.#leads()) return this.#withhold(point, open)
     if (!isHidden && !this.#makeVisible(point, open)) return
-    if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn
+    if (isAsked) this.#highWatermark = point.lsn
     this.#awaiting = { point, open: isHidden, recovery: undefined }
     this.#awaitedSinceMs = this.#options.clock.monotonic()
     if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
@@ -398,6 +440,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** What waited is acked, or the rule was lowered by the record at `end`. */
   #finish(awaiting: Awaiting, end: LogPoint): void {
     const { point, open, recovery } = awaiting
+    if (!this.#leads()) return this.#giveUp()
     if (recovery !== undefined) return this.#finishRecovery(recovery, end)
     this.#awaiting = undefined
     this.#acknowledged = this.#highWatermark = end.lsn
@@ -409,8 +452,17 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Second moment: the set has it. Without a rule the set is this node. */
   #acked(point: LogPoint, open: boolean): void {
+    if (!this.#leads()) return this.#withhold(point, open)
     this.#acknowledged = this.#highWatermark = point.lsn
     if (this.#makeVisible(point, open)) this.#reply(point)
+  }
+
+  /** The node leads no more: what is durable is rolled back here, stays in the log, and nobody is told that it is done. */
+  #withhold(point: LogPoint, open: boolean): void {
+    if (open) rollBackGroup(this.#context)
+    else if (!this.#stored(point, 'A record could not be named', ({ storage }) => storage.settle(point))) return
+    this.#rejectGroup(unknownWithoutAcks(point, open, this.#failure))
+    this.#endGroup()
   }
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
@@ -453,19 +505,24 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     settled: (record: LogPoint) => void,
   ): void {
     const { log } = this.#context
+    if (this.#hold.isHeld) return later()
     let record: LogPoint
     try {
+      this.#context.assertLeads()
       record = log.append([draft])
     } catch (error) {
       if (log.failure !== undefined) return this.#syncFailed(awaiting.point, error)
-      return later()
+      // What waits was given up where this node leads no more.
+      return this.#failure === undefined ? later() : undefined
     }
+    this.#hold.appending()
     this.#isSettling = true
     this.#gate.settling()
     log.sync().then(
       () => {
+        this.#hold.appended()
         this.#isSettling = false
-        if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
+        if (this.#endsWaits || !this.#leads()) return this.#giveUp()
         settled(record)
         this.#gate.end()
         this.#keyed.waits.look()
@@ -526,6 +583,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     recovery.run(end).then(
       () => {
         this.#isSettling = false
+        if (!this.#leads()) return this.#giveUp()
         this.#awaiting = undefined
         this.#acknowledged = this.#highWatermark = end.lsn
         this.#recording.renew()
@@ -548,6 +606,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Fourth moment: the callers know. What changed nothing asked for no acks. */
   #reply(point: LogPoint, asked = true): void {
+    if (!this.#leads()) {
+      this.#rejectGroup(asked ? unknownWithoutAcks(point, false, this.#failure) : notWritten(this.#failure))
+      return this.#endGroup()
+    }
     const { measures, clock } = this.#options
     if (measures !== undefined) countGroup(measures, this.#group, clock.monotonic())
     answerGroup(this.#group, asked ? this.#gate : undefined, this.#keyed.origin, point)
@@ -557,8 +619,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #endGroup(): void {
     this.#group = []
     this.#busy = false
+    this.#hold.appended()
     if (this.#queue.length > 0) this.#startGroup()
     else this.#endIfDrained()
+    if (!this.#busy) this.#hold.rested()
   }
 
   #rejectGroup(error: UnderstudyError): void {

@@ -17,7 +17,20 @@ export function notWritten(cause: unknown): UnderstudyError {
   return new UnderstudyError(
     'NOT_WRITTEN',
     `The write was rolled back and left no trace in the database or the log: ${why}`,
-    { cause },
+    { cause, ...(hasStoppedLeading(cause) && { reason: 'notLeader', leader: cause.details['leader'] }) },
+  )
+}
+
+/** Whether it says that another node is to be asked. */
+function hasStoppedLeading(cause: unknown): cause is UnderstudyError {
+  return isUnderstudyError(cause, 'NOT_LEADER') || isUnderstudyError(cause, 'LEASE_LOST')
+}
+
+/** The node must not show anything any more, because another one may lead. */
+export function leaseLost(): UnderstudyError {
+  return new UnderstudyError(
+    'LEASE_LOST',
+    'This node may not go on as leader: its right to lead ran out or was taken. Nothing was shown or acknowledged since; what its log holds is kept. Ask the leader of now.',
   )
 }
 
@@ -130,6 +143,22 @@ export function notWrittenAborted(signal: AbortSignal | undefined): UnderstudyEr
     'The write was aborted before its turn and was never run. Nothing was changed.',
     { reason: 'aborted', cause: signal?.reason },
   )
+}
+
+/** A node that only passes records on, or sends those of an epoch that it does not lead, is not followed. */
+export function notTheLeader(node: string): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_LEADER',
+    `${node} does not lead the epoch whose records it has. Nothing more was taken from it; follow the leader.`,
+    { node },
+  )
+}
+
+/** Whether nothing listens there: the machine answers, the process is gone. */
+export function isRefusedByMachine(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause)
+    if ((at as { readonly code?: unknown }).code === 'ECONNREFUSED') return true
+  return false
 }
 
 /** What a node stops with: an error of ours keeps its code, everything else becomes `code`. */

@@ -9,6 +9,7 @@
  *    or up to the first LSN that only one of them gives to another epoch.
  * 2. A follower is told to truncate only when the epoch that parts the histories began with a promotion: when the node
  *    that led before only restarted, a follower ahead of it proves that this leader lost durable records.
+ *    A number that the leader's history skips was given up by a promotion to a higher one: who has records of it parts there, too.
  * 3. No verdict that lets records flow (`continue`) without equal CRCs at the follower's end.
  * 4. A Hello may leave out the oldest epochs of a long history; the leader's own history is whole.
  */
@@ -176,6 +177,9 @@ function partAfter(leader: LeaderView, hello: Hello, shared: number): Parting {
   // The follower is ahead of what both share. Without an epoch after it, this is the leader's own, running epoch.
   if (ourNext === undefined) return lostRecords(leader, hello, common)
   if (ourNext.leader !== last.leader) return { kind: 'at', common }
+  // Only a promotion skips a number: a start takes the next one, which would be a fork with theirs.
+  const isSkipped = theirNext !== undefined && theirNext.number < ourNext.number && theirEnd <= ourEnd
+  if (isSkipped) return { kind: 'at', common }
   if (theirNext === undefined && ourNext.leader === leader.node) return lostRecords(leader, hello, common)
   return refuse(
     'FOLLOWER_AHEAD',

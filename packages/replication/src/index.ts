@@ -37,7 +37,7 @@ export {
   type AckRecord,
   type AckState,
 } from './ack-change.ts'
-export { ackStateOf } from './ack-log.ts'
+export { ackStateOf, knownAckState, newestAckRecord } from './ack-log.ts'
 export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
 export { EXPOSED_RANGES_MAX, beginExposure, takeRecord, type ExposureState } from './exposure.ts'
 export { ExposureLedger } from './exposure-ledger.ts'
@@ -60,7 +60,12 @@ export {
   type ShadowSide,
 } from './shadow.ts'
 export { adoptStorage } from './adopt.ts'
-export { becomeLeader, type BecomeLeaderOptions, type Leadership } from './leader.ts'
+export {
+  becomeLeader,
+  type BecomeLeaderOptions,
+  type EpochPromotion,
+  type Leadership,
+} from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
 export { Followers } from './followers.ts'
 export type { AbsentFollower } from './absent.ts'
@@ -84,6 +89,9 @@ export {
   type SenderEvent,
   type SenderMachineOptions,
 } from './sender-machine.ts'
+export type { FollowFence, LeaderClaim } from './follow-fence.ts'
+export { fetchTail, type FetchTailOptions } from './fetch-tail.ts'
+export { TailServer, type TailServerOptions } from './tail-server.ts'
 export { followLeader, type FollowerReport, type Following, type FollowOptions } from './receiver.ts'
 export {
   ReceiverMachine,

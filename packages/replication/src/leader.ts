@@ -9,7 +9,10 @@
  *    set has the whole log: the pipeline begins with that, and takes writes meanwhile, because followers start after it.
  * 5. With an ack rule, the rule is a record right after the epoch's, in the same sync. When the log says another rule than the options,
  *    it is the record of a change: both hold until it satisfied both. Without a policy the log's rule goes on.
- * 6. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
+ * 6. A promotion says which epoch begins, and with which rules: its decision proved that they cover what was acknowledged. What a former
+ *    epoch left and nobody may see yet is acknowledged by those, with the no-op. Where a rule of a former leader names this node, that has
+ *    what it asks of it.
+ * 7. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
  *    physical format begins with a base unless the file is kept page by page already.
  */
 import {
@@ -23,9 +26,20 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import { asking, formatAckRecord, rulesInForce, startFrom, type AckState } from './ack-change.ts'
+import {
+  asking,
+  formatAckRecord,
+  recordOfState,
+  ruleWithout,
+  rulesInForce,
+  startFrom,
+  stateAfter,
+  stateWithout,
+  type AckRecord,
+  type AckState,
+} from './ack-change.ts'
 import { ackStateOf, groupRulesOf } from './ack-log.ts'
-import { resolvePolicy, type AckRule } from './ack-rule.ts'
+import { LOCAL, checkedRule, resolvePolicy, type AckPolicy, type AckRule } from './ack-rule.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { acknowledgedUpTo } from './acknowledged.ts'
 import { ackRuleDraft, settleControl } from './commit-group.ts'
@@ -43,8 +57,18 @@ export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipe
   readonly node: string
   readonly random: Random
   readonly applyLimits?: Partial<ApplyLimits>
+  /** Default: the next number, a random run, and the rule of `acks` or of the log. */
+  readonly promotion?: EpochPromotion
   /** During redo, after each batch. */
   readonly onProgress?: (applied: LogPoint, upTo: number) => void
+}
+
+/** What was decided of the epoch that begins. */
+export interface EpochPromotion {
+  readonly epoch: number
+  readonly runId: string
+  /** The rule, and while the set changes the next one. Absent: nobody knows. */
+  readonly acks?: { readonly rule: AckRule; readonly next?: AckRule }
 }
 
 export interface Leadership<T = WriteTransaction, C = SqliteConnection> {
@@ -59,20 +83,18 @@ export interface Leadership<T = WriteTransaction, C = SqliteConnection> {
 export async function becomeLeader<C, T = WriteTransaction>(
   options: BecomeLeaderOptions<C, T>,
 ): Promise<Leadership<T, C>> {
-  const { log, storage, formats, clock, random, node, format } = options
-  const wanted = options.acks && resolvePolicy(options.acks, node)
+  const { log, storage, formats, clock, node, format } = options
   await log.sync()
   const endBefore = log.end.lsn
-  const known = ackStateOf(log)
-  const { state, record } = startFrom(known, wanted?.rule)
-  const tail = hiddenTail(log, known, state)
+  const { known, state, record } = rulesToBegin(options)
+  const tail = hiddenTail(log, known, state, options.promotion && node)
   const redone = await redoUpTo(options, tail?.shown ?? log.durable)
   if (redone.incompleteFrom !== undefined) log.truncateAfter(redone.incompleteFrom - 1)
   const cutRecords = endBefore - log.end.lsn
   new ApplyLoop({ storage, formats, clock }).restore()
   const acknowledged = acknowledgedUpTo(log)
   const isWhole = storage.applied.lsn >= log.end.lsn || storage.ahead
-  let point = log.startEpoch({ runId: randomId(random), leader: node, committedAtMs: clock.now() })
+  let point = startEpoch(options)
   if (record !== undefined) point = log.append([ackRuleDraft(clock, formatAckRecord(record))])
   await log.sync()
   if (isWhole) await enterEpoch(options, point)
@@ -81,7 +103,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   const target = state.to ?? state.rule
   const pipeline = createCommitPipeline({
     ...options,
-    acks: options.acks ?? { level: target.level, ...(target.of && { of: target.of }) },
+    acks: policyOf(options.acks, target),
     // Pages are shown before they are acknowledged: that they are shown proves nothing.
     acknowledged,
     acksBefore: {
@@ -96,19 +118,63 @@ export async function becomeLeader<C, T = WriteTransaction>(
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
 }
 
+function startEpoch<C, T>({
+  log,
+  clock,
+  random,
+  node,
+  promotion,
+}: BecomeLeaderOptions<C, T>): LogPoint {
+  const committedAtMs = clock.now()
+  if (promotion === undefined) return log.startEpoch({ runId: randomId(random), leader: node, committedAtMs })
+  const { epoch: number, runId } = promotion
+  return log.startEpoch({ number, runId, leader: node, committedAtMs })
+}
+
+/** What the log says of the rule, what holds from now on, and the record that says so. */
+function rulesToBegin<C, T>({ log, acks, node, promotion }: BecomeLeaderOptions<C, T>): {
+  readonly known: AckState
+  readonly state: AckState
+  readonly record: AckRecord | undefined
+} {
+  const known = ackStateOf(log)
+  const decided = promotion?.acks
+  if (decided !== undefined) {
+    const { rule, next } = decided
+    const record = recordOfState({
+      rule: checkedRule(rule, node),
+      ...(next && { to: checkedRule(next, node) }),
+    })
+    return { known, state: record === undefined ? { rule: LOCAL } : stateAfter(record), record }
+  }
+  const wanted = acks && resolvePolicy(acks, node)
+  const mine = promotion === undefined ? known : stateWithout(known, node)
+  return { known, ...startFrom(mine, wanted?.rule) }
+}
+
+/** The rule in force, with the times of the policy that the node was given. */
+function policyOf(given: AckPolicy | undefined, { level, of }: AckRule): AckPolicy {
+  const { level: _level, of: _of, ...times } = given ?? {}
+  return { ...times, level, ...(of && { of }) }
+}
+
 /** A group at the end of the log that may lack acks: what may be shown before it, and what it must satisfy. A torn transaction there is cut off. */
 function hiddenTail(
   log: Log,
   known: AckState,
   state: AckState,
+  promoted: string | undefined,
 ): { readonly shown: Lsn; readonly rules: readonly AckRule[] } | undefined {
   const tail = awaitingTail(log)
-  const own = tail && groupRulesOf(log, tail)
+  const asked = tail && groupRulesOf(log, tail)
+  const own = promoted === undefined ? asked : asked?.map((rule) => ruleWithout(rule, promoted))
   const isAcked = tail !== undefined || asking([known.rule, state.rule]).length > 0
   // What is hidden before a torn transaction must be told apart from it before redo, which would cut it off.
   const tornFrom = isAcked ? unfinishedFrom(log) : undefined
   if (tornFrom !== undefined) log.truncateAfter(tornFrom - 1)
-  const rules = tail && asking([...(own ?? [known.rule]), ...rulesInForce(state)])
+  // A promotion covers the rules of the log by its own.
+  const former = own ?? (promoted === undefined ? [known.rule] : [])
+  const rules = tail && asking([...former, ...rulesInForce(state)])
   if (tail === undefined || rules === undefined || rules.length === 0) return undefined
   // Of a torn group only the record of its rules may be left.
   if (own !== undefined && Math.min(tail.end, log.durable) === tail.from) return undefined

@@ -82,6 +82,12 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
    * writes were answered when no ack is waited for, else both before the wait and after the answers.
    */
   readonly onDurable?: (point: LogPoint) => void
+  /**
+   * Whether this node leads still, by its own clock, read last: asked before each append, each COMMIT that shows something, each rise
+   * of the high watermark and each answer, so a few times per group. With `false` the pipeline stops with `LEASE_LOST`, once and for
+   * all: what waits in the log is rolled back here and `OUTCOME_UNKNOWN`, what was never run `NOT_WRITTEN`. Default: it always does.
+   */
+  readonly mayLead?: () => boolean
   /** A marker record, and nothing after it, is visible. What it throws, `mark` rejects with. */
   readonly onMarker?: (point: LogPoint) => void
   /** A base was logged: nobody can tell page by page what changed before it. */
@@ -207,7 +213,19 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> exte
   awaits(name: string): boolean
   /** What a follower is to the cluster's rule. */
   syncState(name: string): SyncState
-  /** Stops for good: what waits for acks is `OUTCOME_UNKNOWN` and stays in the log. */
+  /**
+   * Holds all that could append back: writes wait, with their deadlines. Resolves once nothing more enters the log; what waits for acks
+   * goes on waiting, and is answered when they come.
+   */
+  hold(): Promise<void>
+  /** The opposite: what waited goes on. */
+  unhold(): void
+  /** Resolves once no group is under way: what was written is acknowledged, visible and answered. While writes come it may never. */
+  idle(): Promise<void>
+  /**
+   * Stops for good, and shows nothing more: a group under way is rolled back here, stays in the log and is `OUTCOME_UNKNOWN`; what was
+   * never run is `NOT_WRITTEN`, with the reason `notLeader` and the `leader` of the failure when that is `NOT_LEADER`.
+   */
   stop(failure: UnderstudyError): void
   /** Takes no more writes; resolves when those it has are answered. Acks that are missing are waited for only as long as `closeAckMs` of the limits. */
   close(): Promise<void>

@@ -64,6 +64,8 @@ export type ReceiverEvent =
   | { readonly kind: 'due' }
   | { readonly kind: 'tick' }
   | { readonly kind: 'closed'; readonly error: UnderstudyError | undefined }
+  /** Nothing of this leader may be taken; nothing was. */
+  | { readonly kind: 'refused'; readonly error: UnderstudyError }
   /** The log refused records of the leader; the log is unchanged. */
   | { readonly kind: 'appendFailed'; readonly error: UnderstudyError }
   | { readonly kind: 'applyFailed'; readonly error: UnderstudyError }
@@ -103,6 +105,8 @@ export interface ReceiverMachineOptions {
   /** Bytes appended and not yet durable above which the connection rests. */
   readonly unsyncedBytesMax: number
   readonly random: Random
+  /** Somebody else decides whom to follow: a leader of a forked history may be replaced by another one. Default false. */
+  readonly isLed?: boolean
 }
 
 /** Refusals that no further attempt can change. */
@@ -223,6 +227,7 @@ export class ReceiverMachine {
         return this.#onTick(nowMs)
       case 'closed':
         return this.#onClosed(event.error)
+      case 'refused':
       case 'appendFailed':
         return [{ kind: 'close', error: event.error }, ...this.#disconnected(event.error)]
       case 'undone':
@@ -269,7 +274,7 @@ export class ReceiverMachine {
     const fault = findHistoryFault(this.#history, welcome.history, welcome.node)
     if (fault !== undefined) {
       const error = new UnderstudyError(fault.code, fault.message)
-      if (FINAL_REFUSALS.has(fault.code)) return this.#stop('stopped', error)
+      if (this.#isFinal(fault.code)) return this.#stop('stopped', error)
       return [{ kind: 'close', error }, ...this.#disconnected(error)]
     }
     const { verdict } = welcome
@@ -476,8 +481,12 @@ export class ReceiverMachine {
   // The end of a connection
 
   #onClosed(error: UnderstudyError | undefined): ReceiverAction[] {
-    if (error !== undefined && FINAL_REFUSALS.has(error.code)) return this.#stop('stopped', error)
+    if (error !== undefined && this.#isFinal(error.code)) return this.#stop('stopped', error)
     return this.#phase === 'greeting' || this.#phase === 'flowing' ? this.#disconnected(error) : []
+  }
+
+  #isFinal(code: ErrorCode): boolean {
+    return FINAL_REFUSALS.has(code) && !(code === 'EPOCH_FORK' && this.#options.isLed === true)
   }
 
   #disconnected(error: UnderstudyError | undefined): ReceiverAction[] {

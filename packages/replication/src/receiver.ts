@@ -32,11 +32,15 @@ import {
   type Hello,
   type Message,
   type Records,
+  type SlotPosition,
+  type Welcome,
 } from '@understudy/protocol'
 import { ApplyLoop } from './apply-loop.ts'
 import { AwaitedSync } from './awaited-sync.ts'
 import type { Defer } from './pipeline-api.ts'
-import { asFailure } from './failures.ts'
+import { asFailure, isRefusedByMachine, notTheLeader } from './failures.ts'
+import type { FollowFence, LeaderClaim } from './follow-fence.ts'
+import { findHistoryFault } from './handshake.ts'
 import {
   APPLY_LIMITS,
   BACKOFF_LIMITS,
@@ -89,6 +93,12 @@ export interface FollowOptions<C, T> {
    * throws stops the node, with everything as it was. It may come again for the same records after a crash.
    */
   readonly onLosing?: (common: LogPoint, end: LogPoint) => void
+  /** Asked about leaders, when something decides whom this node follows. Default: whoever answers, unless its epoch is lower. */
+  readonly fence?: FollowFence
+  /** Name of the leader that `dial` reaches, for `fence.lost`. */
+  readonly leader?: string
+  /** Slots of the leader, with each of its heartbeats. */
+  readonly onSlots?: (slots: readonly SlotPosition[]) => void
   /** After each batch. */
   readonly onApplied?: (point: LogPoint) => void
   readonly onMarker?: (point: LogPoint) => void
@@ -130,6 +140,8 @@ class ReceiverDriver<C, T> implements Following {
   #isStepping = false
   readonly #abort = new AbortController()
   #link: Link | undefined
+  /** The leader of the connection, once it may be followed. */
+  #leader: LeaderClaim | undefined
   #ticker: Ticker | undefined
   #dialTimer: Timer | undefined
   #ackTimer: Timer | undefined
@@ -154,6 +166,7 @@ class ReceiverDriver<C, T> implements Following {
       backoff: withDefaults(BACKOFF_LIMITS, options.backoff),
       unsyncedBytesMax: 4 * link.windowBytes,
       random: options.random,
+      isLed: options.fence !== undefined,
     })
     this.#applyLimits = withDefaults(APPLY_LIMITS, options.applyLimits)
     this.#loop = new ApplyLoop({
@@ -247,6 +260,7 @@ class ReceiverDriver<C, T> implements Following {
         this.#isApplyWanted = true
         return
       case 'send':
+        if (!this.#maySend(action.message)) return
         this.#link?.send(action.message)
         if (action.isAwaited === true) this.#link?.flush?.()
         return
@@ -271,6 +285,12 @@ class ReceiverDriver<C, T> implements Following {
     }
   }
 
+  #maySend(message: Message): boolean {
+    const { fence } = this.#options
+    if (fence === undefined || message.type !== 'ack') return true
+    return this.#leader !== undefined && fence.mayAck(this.#leader.epoch, this.#leader.runId)
+  }
+
   // The connection
 
   async #dial(): Promise<void> {
@@ -288,6 +308,9 @@ class ReceiverDriver<C, T> implements Following {
     try {
       link = await dial(this.#abort.signal)
     } catch (error) {
+      const { leader, fence } = this.#options
+      if (this.#isOpen && leader !== undefined && isRefusedByMachine(error))
+        fence?.lost(leader, 'connection-refused')
       return this.#step({
         kind: 'dialFailed',
         error: asFailure(error, 'CONNECT_FAILED', 'No connection to the leader'),
@@ -312,7 +335,9 @@ class ReceiverDriver<C, T> implements Following {
       drained: () => undefined,
       closed: (error) => {
         if (this.#link !== link) return
+        const leader = this.#leader
         this.#endLink(undefined)
+        if (leader !== undefined) this.#options.fence?.lost(leader.candidate, 'connection-lost')
         this.#step({ kind: 'closed', error })
       },
     })
@@ -336,14 +361,48 @@ class ReceiverDriver<C, T> implements Following {
   #endLink(error: UnderstudyError | undefined): void {
     const link = this.#link
     this.#link = undefined
+    this.#leader = undefined
     this.#ticker?.stop()
     this.#ticker = undefined
     link?.close(error)
   }
 
   #onMessage(message: Message): void {
-    if (message.type === 'records') this.#onRecords(message)
-    else this.#step({ kind: 'message', message })
+    const { fence, onSlots } = this.#options
+    if (fence !== undefined && message.type === 'welcome') return this.#track(this.#admit(message, fence))
+    if (this.#leader !== undefined) fence?.heard(this.#leader.candidate)
+    if (message.type === 'records') return this.#onRecords(message)
+    if (message.type === 'heartbeat') onSlots?.(message.slots)
+    this.#step({ kind: 'message', message })
+  }
+
+  /** Nothing of a leader is taken, and nothing that it sends is looked at, before it may be followed. */
+  async #admit(welcome: Welcome, fence: FollowFence): Promise<void> {
+    const { cluster, log } = this.#options
+    const link = this.#link
+    const epoch = welcome.history.at(-1)
+    const isForeign = cluster !== '' && welcome.cluster !== cluster
+    // The machine says no to these.
+    if (isForeign || findHistoryFault(log.history, welcome.history, welcome.node) !== undefined)
+      return this.#step({ kind: 'message', message: welcome })
+    link?.pause()
+    const isHere = (): boolean => this.#isOpen && link !== undefined && this.#link === link
+    try {
+      if (epoch === undefined || epoch.leader !== welcome.node) throw notTheLeader(welcome.node)
+      const leader = { epoch: epoch.number, runId: epoch.runId, candidate: epoch.leader }
+      await fence.admit(leader)
+      if (!isHere()) return
+      this.#leader = leader
+    } catch (error) {
+      if (!isHere()) return
+      return this.#step({
+        kind: 'refused',
+        error: asFailure(error, 'EPOCH_STALE', 'The leader is not to be followed'),
+      })
+    }
+    fence.heard(epoch.leader)
+    this.#step({ kind: 'message', message: welcome })
+    if (isHere()) link?.resume()
   }
 
   // Records
@@ -356,6 +415,10 @@ class ReceiverDriver<C, T> implements Following {
     } catch (error) {
       const known = asFailure(error, 'LOG_FAILED', 'Records could not be appended')
       return this.#step({ kind: log.failure === undefined ? 'appendFailed' : 'failed', error: known })
+    }
+    if (this.#leader !== undefined && log.end.epoch > this.#leader.epoch) {
+      const error = notTheLeader(this.#leader.candidate)
+      return this.#step({ kind: 'refused', error })
     }
     if (records[0]?.lsn === this.#loop.nextLsn && this.#loop.hasRoom) {
       for (const record of records) {

@@ -42,6 +42,7 @@ export class Recording<C, T> {
     limits: PipelineLimits,
     asks: () => GroupRecords,
     keyed: KeyedWrites<T>,
+    assertLeads: () => void,
   ): GroupContext<C, T> {
     const format = (): LogFormat<C> => this.#format
     const recorder = (): Recorder => this.#recorder
@@ -52,6 +53,7 @@ export class Recording<C, T> {
       limits,
       asks,
       keyed,
+      assertLeads,
       get format() {
         return format()
       },

@@ -124,7 +124,9 @@ export function serveFollower(
   if (decision.kind === 'continue') decision = holdLog(hello, context, decision)
   context.onFollower?.({ kind: 'joined', name: hello.node, decision })
   if (decision.kind === 'refuse') {
-    const error = new UnderstudyError(decision.code, decision.message)
+    const newest = hello.history.at(-1)
+    const seen = newest && { epoch: newest.number, runId: newest.runId }
+    const error = new UnderstudyError(decision.code, decision.message, decision.mustStopLeading ? seen : {})
     link.close(error)
     if (decision.mustStopLeading) context.onMustStopLeading(error)
     return undefined
@@ -292,9 +294,11 @@ class SenderDriver implements FollowerSession {
   #report(): void {
     if (!this.#isOpen || this.#reported === this.#machine.changes) return
     this.#reported = this.#machine.changes
-    const { state, received, durable, applied, unackedBytes } = this.#machine.progress()
+    const { state, received, durable, applied, unackedBytes, heardAtMs } = this.#machine.progress()
     const streams = state === 'streaming'
-    this.#context.onProgress?.(this.name, { streams, received, durable, applied, unackedBytes })
+    // A Hello is no ack: its sender may have promised itself to another leader meanwhile.
+    if (heardAtMs !== undefined)
+      this.#context.onProgress?.(this.name, { streams, received, durable, applied, unackedBytes })
     if (state === this.#state) return
     this.#state = state
     this.#host.changed()
