@@ -20,21 +20,27 @@ import { throwIfAborted, type Settings } from './options.ts'
 import { removeNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
 /** Throws `INVALID_ARGUMENT` when the directory is another node's, or a follower's that is to lead. */
-export function checkState({ directory, name, role, replaceLeader }: Settings, state: NodeState): void {
-  // Nothing is in it yet: an interrupted first start of whatever it was to be.
-  if (state.generation === 0) return
+export function checkState(settings: Settings, state: NodeState): void {
+  const { directory, role, replaceLeader } = settings
   // All of it is to be replaced, its name too: another node may lead under that name by now.
   if (state.led && replaceLeader === true) return
+  checkOwner(settings, state)
+  // Nothing is in it yet: an interrupted first start of whatever it was to be.
+  if (state.generation > 0 && role === 'leader' && !state.led) {
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `${directory} belongs to a follower of cluster ${state.cluster}; starting it as a leader would part it from its cluster. Nothing was changed. Start it with the address of its leader.`,
+    )
+  }
+}
+
+/** Throws `INVALID_ARGUMENT` when the directory is another node's. */
+export function checkOwner({ directory, name }: Settings, state: NodeState): void {
+  if (state.generation === 0) return
   if (state.node !== name) {
     throw new UnderstudyError(
       'INVALID_ARGUMENT',
       `${directory} belongs to node ${state.node}, not to ${name}; nothing was changed. Use its name, or another directory.`,
-    )
-  }
-  if (role === 'leader' && !state.led) {
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `${directory} belongs to a follower of cluster ${state.cluster}; starting it as a leader would part it from its cluster. Nothing was changed. Start it with the address of its leader.`,
     )
   }
 }

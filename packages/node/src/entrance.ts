@@ -23,6 +23,8 @@ export interface Inside {
   isClosing(): boolean
   /** Throws why this node takes no followers. */
   leading(): LeaderRole
+  /** Serves a node that wants records. Throws why not. */
+  replicate(connection: Connection, hello: Hello): void
   /** Takes the words of another member. Throws where this node takes no part in elections. */
   member(connection: Connection, hello: Hello): void
   log(): Log | undefined
@@ -86,7 +88,7 @@ export class Entrance {
     const inside = this.#inside
     const { node } = inside
     return {
-      replicate: (connection, hello) => inside.leading().acceptFollower(connection, hello),
+      replicate: (connection, hello) => inside.replicate(connection, hello),
       snapshot: (connection, hello) => inside.leading().serveSnapshot(connection, hello),
       member: (connection, hello) => inside.member(connection, hello),
       client: (connection, hello, peer) => {

@@ -57,6 +57,8 @@ export type NodeEvent =
   | { readonly kind: 'refused'; readonly remote: string; readonly error: UnderstudyError }
   /** A client's request met a defect: it was told that something failed, this is what. */
   | { readonly kind: 'requestFailed'; readonly error: unknown }
+  /** It leads no more: what it shows may be old, and it takes no writes until it is promoted again. */
+  | { readonly kind: 'stoppedLeading'; readonly error: UnderstudyError }
   /** The node stopped writing or following for good; reads go on where they can. */
   | { readonly kind: 'failed'; readonly error: UnderstudyError }
   /** The node is closing: the last event. */

@@ -2,6 +2,7 @@
 import {
   UnderstudyError,
   formatPosition,
+  type Lsn,
   type LogFormat,
   type LogPoint,
   type SqliteConnection,
@@ -28,8 +29,11 @@ import { setAcks } from './ack-policy.ts'
 import type { SetAcksOptions } from './api.ts'
 import type { FrozenViews } from './frozen-views.ts'
 import { welcomeSnapshot } from './listener.ts'
+import { HavingWaiters } from './having-waiters.ts'
+import { endOf, type LeadingTerm } from './leading-term.ts'
 import type { NodeData } from './node-data.ts'
 import { throwIfAborted, type Settings } from './options.ts'
+import { RuleKeeper } from './rule-keeper.ts'
 import { Sidecar, onlyPages } from './sidecar.ts'
 import { watchedConnection } from './watched-connection.ts'
 
@@ -39,6 +43,8 @@ export interface LeaderRole {
   readonly waiters: AppliedWaiters
   readonly epoch: number
   readonly format: string
+  /** Of a term: writes begin, and everybody is told. */
+  open(): void
   /** A marker, at which a view is frozen here and on every follower. */
   mark(): Promise<LogPoint>
   switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint>
@@ -53,26 +59,34 @@ export interface LeaderRole {
   /** Lets go of a follower that is gone for good. Throws `MEMBER_IN_USE`, `SLOT_UNKNOWN`, `INVALID_ARGUMENT`. */
   forget(name: string): void
   snapshots(): SnapshotServer['transfers']
+  /** Resolves once this follower says that it has this durable, or `applied`; never, when it does not. */
+  whenHas(name: string, lsn: Lsn, what: 'durable' | 'applied'): Promise<void>
   /** Stops leading with a reason; what is durable stays. */
   stop(error: UnderstudyError): void
+  /** Resolves once nothing uses the data any more; that stays open. */
   close(): Promise<void>
 }
 
-/** Starts to lead with the data of a directory. Throws what redo throws, `ABORTED` during it. */
+/**
+ * Starts to lead with the data of a directory. Throws what redo throws, `ABORTED` during it. With a `term` the pipeline is held: its epoch is
+ * durable, and no write begins.
+ */
 export async function startLeading(
   data: NodeData,
   cluster: string,
   views: FrozenViews,
   settings: Settings,
   failed: (error: UnderstudyError) => void,
+  term?: LeadingTerm,
 ): Promise<LeaderRole> {
   const { storage, log } = data
-  const { name, clock, emit } = settings
+  const { clock, emit } = settings
   let sidecar: Sidecar | undefined
   const freeze = (point: LogPoint): void => views.keep(point, () => sidecar?.takeView() ?? storage.freeze())
   // A leader of pages logs a base before anyone can follow.
   let followers: Followers | undefined
   const waiters = new AppliedWaiters(log, clock, () => storage.applied)
+  const ended = endOf(term, failed)
   const { pipeline, epoch, redone } = await becomeLeader({
     ...partsOf(data, cluster, settings),
     onDurable: () => followers?.wake(),
@@ -83,44 +97,87 @@ export async function startLeading(
     },
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
-    onFailed: (error) => failed(error),
+    ...(term && { promotion: term.promotion, mayLead: term.mayLead }),
+    onFailed: ended,
     onProgress: (applied, upTo) =>
       tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),
   })
+  if (term !== undefined) void pipeline.hold()
   data.checkpointer.keepsFrom = (lsn) => pipeline.keepsFrom(lsn)
-  const serving = (followers = serveFollowers(data, cluster, pipeline, settings, failed))
+  const having = new HavingWaiters()
+  const serving = (followers = serveFollowers(
+    data,
+    cluster,
+    pipeline,
+    settings,
+    having,
+    ended,
+    term !== undefined,
+  ))
   if (settings.sidecar !== undefined)
     sidecar = new Sidecar({ storage, pipeline, clock, pollMs: settings.sidecarPollMs, failed })
   const snapshots = openSnapshotServer(data, serving, settings, sidecar)
-  emit({ kind: 'leading', epoch: epoch.number, redoneFrom: redone.from, redoneTo: redone.to })
+  const leading: NodeEvent = {
+    kind: 'leading',
+    epoch: epoch.number,
+    redoneFrom: redone.from,
+    redoneTo: redone.to,
+  }
+  if (term === undefined) emit(leading)
+  const parts = { data, cluster, settings, term, pipeline, waiters, serving, having, snapshots, sidecar }
+  return roleOf(parts, epoch.number, leading)
+}
+
+interface LeaderParts {
+  readonly data: NodeData
+  readonly cluster: string
+  readonly settings: Settings
+  readonly term: LeadingTerm | undefined
+  readonly pipeline: CommitPipeline
+  readonly waiters: AppliedWaiters
+  readonly serving: Followers
+  readonly having: HavingWaiters
+  readonly snapshots: SnapshotServer
+  readonly sidecar: Sidecar | undefined
+}
+
+function roleOf(parts: LeaderParts, epoch: number, leading: NodeEvent): LeaderRole {
+  const { data, cluster, settings, term, pipeline, waiters, serving, having, snapshots, sidecar } = parts
   return {
     pipeline,
     waiters,
-    epoch: epoch.number,
+    epoch,
     get format() {
       return pipeline.format.name
+    },
+    open: () => {
+      settings.emit(leading)
+      pipeline.unhold()
     },
     mark: () => sidecar?.mark() ?? pipeline.mark(),
     switchFormat: async (wanted) => switchTo(findFormat(wanted, settings), pipeline, serving),
     setAcks: (policy, options) => setAcks(pipeline, policy, options, settings),
     acceptFollower: (connection, hello) => serving.accept(connection, hello),
     serveSnapshot: (connection, hello) => {
-      welcomeSnapshot(connection, hello, { cluster, node: name }, silenceOf(settings))
+      welcomeSnapshot(connection, hello, { cluster, node: settings.name }, silenceOf(settings))
       void snapshots.serve(connection, hello)
     },
     followers: () => serving.status(),
     absent: () => serving.absent(),
     forget: (follower) => forgetFollower(follower, serving, snapshots, settings),
     snapshots: () => snapshots.transfers,
+    whenHas: (follower, lsn, what) => having.wait(follower, lsn, what, serving.status()),
     stop: (error) => {
       void sidecar?.close()
-      waiters.fail(error)
+      // Where it goes on as a follower, so do its readers.
+      if (term === undefined) waiters.fail(error)
       pipeline.stop(error)
       serving.close(error)
     },
     async close(): Promise<void> {
       await sidecar?.close()
       await pipeline.close()
+      if (term !== undefined) data.checkpointer.keepsFrom = new RuleKeeper(data.log).keepsFrom
       waiters.close()
       serving.close()
       await snapshots.close()
@@ -174,7 +231,9 @@ function serveFollowers(
   cluster: string,
   pipeline: CommitPipeline,
   settings: Settings,
+  having: HavingWaiters,
   failed: (error: UnderstudyError) => void,
+  onlyAcksCount: boolean,
 ): Followers {
   const { name, clock, allFormats, emit } = settings
   return new Followers({
@@ -189,7 +248,11 @@ function serveFollowers(
       return incompatibility(pipeline.format, fingerprint, theirs)
     },
     highWatermark: () => pipeline.highWatermark,
-    onProgress: (follower, progress) => pipeline.follower(follower, progress),
+    onProgress: (follower, progress) => {
+      pipeline.follower(follower, progress)
+      having.look(follower, progress)
+    },
+    onlyAcksCount,
     isAwaited: (follower) => pipeline.awaits(follower),
     syncState: (follower) => pipeline.syncState(follower),
     ...(settings.link && { limits: settings.link }),
@@ -295,6 +358,15 @@ export function notLeader(name: string, leader: string | undefined, at: LogPoint
   return new UnderstudyError(
     'NOT_LEADER',
     `Node ${name} is a follower (at ${formatPosition(at)}) and takes no writes; nothing was changed. Write to the leader${leader === undefined ? '' : ` at ${leader}`}.`,
+    { leader },
+  )
+}
+
+/** What a leader stops with that follows another one from now on, or waits for one. */
+export function leadsNoMore(name: string, leader: string | undefined): UnderstudyError {
+  return new UnderstudyError(
+    'NOT_LEADER',
+    `Node ${name} leads no more. What was acknowledged is kept; write to the leader${leader === undefined ? ' of now' : ` at ${leader}`}.`,
     { leader },
   )
 }

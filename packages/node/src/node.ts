@@ -1,7 +1,7 @@
 /**
  * `createNode`: one object with a role, composed of what the user hands in.
  *
- * Decides: the order in which things start and stop, which role does what. Leaves to others: everything else.
+ * Decides: the order in which things start and stop. Leaves to others: which role does what (roles), how it changes (host), everything else.
  *
  * 1. Started: lock, state file, data, role, listener; a follower listens first, so that it can say how its snapshot goes.
  *    Stopped: role (queued writes are answered first), clients, listener, data, lock; what fails on the way does not keep
@@ -12,7 +12,6 @@
  */
 import {
   LOCAL_SLOT,
-  ORIGIN,
   UnderstudyError,
   type Exposure,
   type LogFormat,
@@ -25,6 +24,7 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
+import type { Fence } from '@understudy/failover'
 import { type TableDigest, type TableRows } from '@understudy/protocol'
 import {
   snapshotOf,
@@ -35,23 +35,15 @@ import {
 } from '@understudy/replication'
 import { lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
-import { checkState, followerState, forgetBeginning, leaderState, prepareLeader } from './beginnings.ts'
 import { Entrance } from './entrance.ts'
 import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
-import { FollowerRole } from './follower-role.ts'
-import { FrozenViews } from './frozen-views.ts'
-import { noMember, notLeader, startLeading, type LeaderRole } from './leader-role.ts'
-import { openNodeData, type NodeData } from './node-data.ts'
-import {
-  resolveOptions,
-  startAborted,
-  throwIfAborted,
-  type NodeOptions,
-  type Role,
-  type Settings,
-} from './options.ts'
-import { closedError, unlessAborted, withData, type ReadSource } from './reads.ts'
+import { NodeHost } from './host.ts'
+import { noMember } from './leader-role.ts'
+import type { NodeData } from './node-data.ts'
+import { resolveOptions, throwIfAborted, type NodeOptions, type Role, type Settings } from './options.ts'
+import { withData } from './reads.ts'
+import { NodeRoles } from './roles.ts'
 import {
   bootstrapStatus,
   errorStatus,
@@ -62,7 +54,6 @@ import {
 } from './status.ts'
 import { verdictAt } from './receipts.ts'
 import { ownedElsewhere } from './sidecar.ts'
-import { readNodeState, writeNodeState, type NodeState } from './state-file.ts'
 
 /**
  * Starts a node. A leader resolves once it takes writes; a follower once it has data to read, which for an empty
@@ -83,50 +74,54 @@ export async function createNode(options: NodeOptions): Promise<UnderstudyNode> 
   }
 }
 
-class ComposedNode implements UnderstudyNode {
+/** A node that a member drives, for `failover` of the options. Start it with `node.start`; `node.close` closes it. */
+export function hostedNode(options: NodeOptions, fence: Fence): ComposedNode {
+  const settings = resolveOptions(options, { isMember: true })
+  throwIfAborted(settings)
+  const node = new ComposedNode(settings, lockDirectory(settings.directory), fence)
+  settings.observe?.(node)
+  return node
+}
+
+export class ComposedNode implements UnderstudyNode {
   readonly name: string
-  readonly role: Role
+  /** Where a member has it in its hands. */
+  readonly host: NodeHost | undefined
   readonly #settings: Settings
   readonly #lock: DirectoryLock
-  readonly #views: FrozenViews
   readonly #entrance: Entrance
-  readonly #source: ReadSource
-  #cluster = ''
-  #data: NodeData | undefined
-  #leading: LeaderRole | undefined
-  #following: FollowerRole | undefined
-  #failure: UnderstudyError | undefined
+  readonly #roles: NodeRoles
   #closing: Promise<void> | undefined
-  /** A leader's first start, not yet finished. */
-  #isBeginning = false
 
-  constructor(settings: Settings, lock: DirectoryLock) {
+  constructor(settings: Settings, lock: DirectoryLock, fence?: Fence) {
     this.name = settings.name
-    this.role = settings.role
     this.#settings = settings
     this.#lock = lock
-    this.#views = new FrozenViews(settings.clock)
+    const roles = (this.#roles = new NodeRoles(settings, fence))
+    this.host = fence && new NodeHost(roles, settings, fence, () => this.address)
     this.#entrance = new Entrance(settings, {
       node: this,
-      isClosing: () => this.#closing !== undefined,
-      leading: () => this.#leadingOrThrow(),
+      isClosing: () => roles.isClosing,
+      leading: () => roles.leadingOrThrow(),
+      replicate: (connection, hello) =>
+        this.host === undefined
+          ? roles.leadingOrThrow().acceptFollower(connection, hello)
+          : this.host.replicate(connection, hello),
       member: () => {
         throw noMember(this.name)
       },
-      log: () => this.#currentData?.log,
+      log: () => roles.data?.log,
     })
-    this.#source = {
-      name: settings.name,
-      clock: settings.clock,
-      isClosing: () => this.#closing !== undefined,
-      data: () => this.#data,
-      waiters: () => this.#leading?.waiters,
-      following: () => this.#following,
-    }
+  }
+
+  /** What it does now; of a member it may be another one later. */
+  get role(): Role {
+    if (this.host === undefined) return this.#settings.role
+    return this.#roles.isLeading ? 'leader' : 'follower'
   }
 
   get cluster(): string {
-    return this.#following?.cluster ?? this.#cluster
+    return this.#roles.cluster
   }
 
   get address(): string | undefined {
@@ -134,26 +129,23 @@ class ComposedNode implements UnderstudyNode {
   }
 
   get applied(): LogPoint {
-    return (this.#data ?? this.#following?.view?.data)?.storage.applied ?? this.#following?.applied ?? ORIGIN
+    return this.#roles.anyData?.storage.applied ?? this.#roles.appliedAway
   }
 
   get failure(): UnderstudyError | undefined {
-    return this.#failure
+    return this.#roles.failure
   }
 
   async start(): Promise<void> {
-    const { files, directory } = this.#settings
-    const state = readNodeState(files, directory)
-    if (state !== undefined) checkState(this.#settings, state)
-    if (this.role === 'leader') await this.#startLeader(state)
-    else await this.#startFollower(state)
+    await this.#roles.start(() => this.#entrance.open())
+    this.host?.started()
   }
 
   write(
     body: ((tx: WriteTransaction) => unknown) | readonly Statement[],
     options?: WriteOptions,
   ): Promise<never> {
-    const leading = this.#leadingOrError()
+    const leading = this.#roles.leadingOrError()
     if ('code' in leading) return Promise.reject(leading)
     const { sidecar } = this.#settings
     if (sidecar !== undefined) return Promise.reject(ownedElsewhere(sidecar))
@@ -162,7 +154,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options: ReadOptions = {}): Promise<Awaited<R>> {
-    return withData<Awaited<R>>(this.#source, options, ({ storage }, began) =>
+    return withData<Awaited<R>>(this.#roles.source, options, ({ storage }, began) =>
       storage.read(
         (tx) => {
           began()
@@ -174,48 +166,48 @@ class ComposedNode implements UnderstudyNode {
   }
 
   verdict(receipt: ReceiptReference): ReceiptVerdict {
-    return verdictAt(this.#source, this.cluster, this.#leading?.pipeline.acknowledged, receipt)
+    return verdictAt(this.#roles.source, this.cluster, this.#roles.leading?.pipeline.acknowledged, receipt)
   }
 
   async reach(...asked: Parameters<UnderstudyNode['reach']>): ReturnType<UnderstudyNode['reach']> {
-    const leading = this.#leadingOrError()
+    const leading = this.#roles.leadingOrError()
     if ('code' in leading) throw leading
     return leading.pipeline.reach(...asked)
   }
 
   async mark(): Promise<LogPoint> {
-    return this.#leadingOrThrow().mark()
+    return this.#roles.leadingOrThrow().mark()
   }
 
   async switchFormat(format: LogFormat<SqliteConnection> | string): Promise<LogPoint> {
-    return this.#leadingOrThrow().switchFormat(format)
+    return this.#roles.leadingOrThrow().switchFormat(format)
   }
 
   async setAcks(policy: Partial<AckPolicy> | string, options: SetAcksOptions = {}): Promise<LogPoint> {
-    return this.#leadingOrThrow().setAcks(policy, options)
+    return this.#roles.leadingOrThrow().setAcks(policy, options)
   }
 
   digest(at: Position, options: DigestOptions = {}): Promise<TableDigest[]> {
-    return withData(this.#source, { ...options, after: at }, (_, began) => {
+    return withData(this.#roles.source, { ...options, after: at }, (_, began) => {
       began()
-      return this.#views.digest(at, options)
+      return this.#roles.views.digest(at, options)
     })
   }
 
   rows(at: Position, table: string, offset: number): TableRows {
-    return this.#views.rows(at, table, offset)
+    return this.#roles.views.rows(at, table, offset)
   }
 
   release(at: Position): void {
-    this.#views.release(at)
+    this.#roles.views.release(at)
   }
 
   exposure(options?: NodeExposureOptions): Promise<Exposure> {
-    return exposureOf(this.#source, () => this.#leading, options)
+    return exposureOf(this.#roles.source, () => this.#roles.leading, options)
   }
 
   slots(): Slot[] {
-    return this.#currentData?.log.slots.list() ?? []
+    return this.#roles.data?.log.slots.list() ?? []
   }
 
   dropSlot(name: string): void {
@@ -225,7 +217,7 @@ class ComposedNode implements UnderstudyNode {
         `'${LOCAL_SLOT}' is what this node's own database needs after a crash; it was kept. Drop the slots of followers only.`,
       )
     }
-    const data = this.#currentData
+    const data = this.#roles.data
     if (data === undefined) {
       throw new UnderstudyError(
         'SLOT_UNKNOWN',
@@ -236,7 +228,7 @@ class ComposedNode implements UnderstudyNode {
   }
 
   forget(name: string): void {
-    const leading = this.#leadingOrError()
+    const leading = this.#roles.leadingOrError()
     if ('code' in leading) throw leading
     leading.forget(name)
   }
@@ -250,26 +242,27 @@ class ComposedNode implements UnderstudyNode {
   }
 
   async checkpoint(): Promise<void> {
-    await this.#currentData?.checkpointer.run()
+    await this.#roles.data?.checkpointer.run()
   }
 
   status(): NodeStatus {
-    const { leader, credentials } = this.#settings
-    const data = this.#currentData
-    const view = this.#following?.view
-    const snapshot = this.#following?.snapshot
+    const { credentials } = this.#settings
+    const { data, following, leading, state, failure } = this.#roles
+    const leader = following?.leader
+    const view = following?.view
+    const snapshot = following?.snapshot
     const nothing = { epoch: 0, position: '0/0', durable: 0, log: { first: 0, end: '0/0', slots: [] } }
     return {
       node: this.name,
       cluster: this.cluster,
       role: this.role,
-      state: this.#state(),
+      state,
       ...this.#entrance.status(),
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
       following: view && followingStatus(view.following.report(), leader),
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
-      ...(this.#leading && data && leadingStatus(this.#leading, this.#settings)),
-      failure: errorStatus(this.#failure),
+      ...(leading && data && leadingStatus(leading, this.#settings)),
+      failure: errorStatus(failure),
       credentialsProblem: errorStatus(credentials?.problem),
       uncheckpointedBytes: uncheckpointedBytes(data),
     }
@@ -284,76 +277,16 @@ class ComposedNode implements UnderstudyNode {
     return this.close()
   }
 
-  /** What can be asked at the moment: nothing once the node is closing. */
-  get #currentData(): NodeData | undefined {
-    return this.#closing === undefined ? (this.#data ?? this.#following?.view?.data) : undefined
-  }
-
-  #state(): string {
-    if (this.#closing !== undefined) return 'closed'
-    if (this.#failure !== undefined) return 'failed'
-    if (this.#following !== undefined) return this.#following.phase
-    if (this.#leading === undefined) return 'starting'
-    return this.#leading.pipeline.acks.recovering ? 'recovering' : 'leading'
-  }
-
-  async #startLeader(stored: NodeState | undefined): Promise<void> {
-    const { files, directory, format } = this.#settings
-    const { state, isFirst } = leaderState(this.#settings, stored)
-    this.#cluster = state.cluster
-    this.#isBeginning = isFirst
-    const paths = await prepareLeader(this.#settings, state, isFirst)
-    this.#data = await openNodeData(paths, this.#settings, (error) => this.#fail(error))
-    if (isFirst) format.inspect?.(this.#data.storage.connection)
-    writeNodeState(files, directory, { ...state, led: true })
-    this.#leading = await startLeading(this.#data, state.cluster, this.#views, this.#settings, (error) =>
-      this.#fail(error),
-    )
-    throwIfAborted(this.#settings)
-    await this.#entrance.open()
-    this.#isBeginning = false
-  }
-
-  async #startFollower(stored: NodeState | undefined): Promise<void> {
-    const { name, signal } = this.#settings
-    const state = followerState(this.#settings, stored)
-    const following = new FollowerRole(state, this.#views, this.#settings, (error) => this.#fail(error))
-    this.#following = following
-    await this.#entrance.open()
-    await unlessAborted(following.start(), signal, () => startAborted(name, signal))
-  }
-
-  #leadingOrThrow(): LeaderRole {
-    const leading = this.#leadingOrError()
-    if ('code' in leading) throw leading
-    return leading
-  }
-
-  /** The leading part, or why this node takes no writes. */
-  #leadingOrError(): LeaderRole | UnderstudyError {
-    if (this.#closing !== undefined) return closedError(this.name)
-    if (this.#leading === undefined) return notLeader(this.name, this.#settings.leader, this.applied)
-    return this.#failure ?? this.#leading
-  }
-
-  #fail(error: UnderstudyError): void {
-    if (this.#failure !== undefined || this.#closing !== undefined) return
-    this.#failure = error
-    this.#leading?.stop(error)
-    this.#settings.emit({ kind: 'failed', error })
-  }
-
   async #close(): Promise<void> {
-    // The first turn belongs to the caller: `#closing` is set before anything is asked of this node again.
+    // The first turn belongs to the caller: it is closing before anything is asked of this node again.
+    const roles = this.#roles.closing()
     await Promise.resolve()
     const steps: (() => unknown)[] = [
-      () => this.#leading?.close(),
-      () => this.#following?.close(),
+      () => this.host?.close(),
+      ...roles,
       () => this.#entrance.endClients(),
       () => this.#entrance.close(),
-      () => this.#views.close(),
-      () => this.#data?.close(),
-      () => this.#isBeginning && forgetBeginning(this.#settings),
+      ...this.#roles.closed(),
       () => this.#lock.release(),
       () => this.#settings.events.close(),
     ]

@@ -168,13 +168,17 @@ export const FROZEN_VIEWS_MAX = 4
 export const READ_TIMEOUT_MS = 10_000
 
 /** Checks the options and fills in the defaults. Throws `INVALID_ARGUMENT` or `ADDRESS_INVALID`. */
-export function resolveOptions(given: NodeOptions): Settings {
+export function resolveOptions(
+  given: NodeOptions,
+  { isMember = false }: { readonly isMember?: boolean } = {},
+): Settings {
   checkIdentity(given)
-  checkRole(given)
+  if (isMember) checkMember(given)
+  else checkRole(given)
   const options = withProfile(given)
   checkParts(options)
   checkAccess(options)
-  checkAcks(options)
+  checkAcks(options, isMember)
   checkNumbers(options)
   const sidecar = resolveSidecar(options)
   const { format, formats = [], onEvent } = options
@@ -241,6 +245,21 @@ function checkRole({ role, leader, importFrom, replaceLeader, rejoin, shadow }: 
     throw invalid('replaceLeader is for a node that is to follow; remove it, or use role: "follower".')
 }
 
+/** What a member is it is told by its cluster; an empty one of the role `leader` founds that. */
+function checkMember({ role, leader, sidecar, rejoin, replaceLeader, importFrom }: NodeOptions): void {
+  if (role !== 'leader' && role !== 'follower')
+    throw invalid(
+      `role is '${String(role)}'; use 'leader' for the node that founds the cluster, else 'follower'.`,
+    )
+  if (leader !== undefined) throw invalid('a member finds its leader by itself; remove leader.')
+  if (sidecar !== undefined)
+    throw invalid('the database of another program cannot change its leader; remove sidecar, or failover.')
+  if (rejoin === true || replaceLeader === true)
+    throw invalid('a member rejoins by itself; remove rejoin and replaceLeader.')
+  if (role === 'follower' && importFrom !== undefined)
+    throw invalid('only the node that founds a cluster imports a database; others get a snapshot from it.')
+}
+
 function checkParts({ format, shadow, transport, listen, leader }: NodeOptions): void {
   if (typeof format?.recorder !== 'function')
     throw invalid('format is missing: give a log format, such as rowFormat() of @understudy/format-row.')
@@ -285,8 +304,10 @@ function withProfile(options: NodeOptions): NodeOptions {
 }
 
 /** A rule that nobody would keep is an error, not a comfort. */
-function checkAcks({ acks, role, name, sidecar }: NodeOptions): void {
+function checkAcks({ acks, role, name, sidecar }: NodeOptions, isMember: boolean): void {
   if (acks === undefined) return
+  // The set of a member's cluster may name the member itself: it counts while another one leads.
+  if (isMember) return void startable(() => resolvePolicy(acks))
   if (role !== 'leader') throw invalid('only a leader asks for acks; remove acks, or use role: "leader".')
   const { rule } = startable(() => resolvePolicy(acks, name))
   if (sidecar !== undefined && rule.of !== undefined)

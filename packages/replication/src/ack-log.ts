@@ -52,7 +52,8 @@ export function newestAckRecord(
   for (const record of log.records(Math.max(from, log.first))) {
     if (record.format !== FORMAT_CONTROL) continue
     const said = ackRecordOf(record)
-    if (said !== undefined) newest = { lsn: record.lsn, asks: said.kind === 'change' || said.rule.of !== undefined }
+    if (said !== undefined)
+      newest = { lsn: record.lsn, asks: said.kind === 'change' || said.rule.of !== undefined }
   }
   return newest
 }

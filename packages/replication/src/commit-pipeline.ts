@@ -42,27 +42,15 @@ import {
   loweredDraft,
   logBaseOf,
   rollBackGroup,
-  runCapture,
   settleControl,
-  runGroup,
   type GroupContext,
-  type GroupOutcome,
   type GroupRecords,
 } from './commit-group.ts'
 import { askForBase } from './base-first.ts'
-import {
-  asFailure,
-  closing,
-  leaseLost,
-  notWritten,
-  notWrittenAborted,
-  outcomeUnknown,
-  overloaded,
-  unknownWithoutAcks,
-} from './failures.ts'
-import { changeFormat } from './format-change.ts'
+import { asFailure, closing, leaseLost, notWritten, outcomeUnknown, unknownWithoutAcks } from './failures.ts'
 import { Hold } from './hold.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
+import { Intake } from './intake.ts'
 import { keyedWrites, type KeyedWrites } from './keyed-writes.ts'
 import { refuseMarker, tellMarker } from './marker.ts'
 import type {
@@ -77,23 +65,13 @@ import type {
 } from './pipeline-api.ts'
 import type { Reached, Reaches } from './receipts.ts'
 import { answerGroup, countGroup } from './reply.ts'
-import { PolicyChanges, type Enqueued } from './policy-changes.ts'
-import { QueueDeadline } from './queue-deadline.ts'
+import { PolicyChanges } from './policy-changes.ts'
 import { Recording } from './recording.ts'
 import type { ShadowReport } from './shadow.ts'
 import { callbackOf, type Statement } from './statements.ts'
+import { runNext } from './run-next.ts'
 import { SyncPace } from './sync-pace.ts'
-import {
-  MARKER,
-  RAISE,
-  WriteQueue,
-  isAcks,
-  isCapture,
-  isSwitch,
-  pendingWrite,
-  watchSignal,
-  type PendingWrite,
-} from './write-queue.ts'
+import { MARKER, RAISE, isAcks, type PendingWrite } from './write-queue.ts'
 
 export function createCommitPipeline<C, T = WriteTransaction>(
   options: CommitPipelineOptions<C, T>,
@@ -107,7 +85,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #recording: Recording<C, T>
   readonly #limits: PipelineLimits
   readonly #defer: Defer
-  readonly #queue = new WriteQueue<T>()
+  readonly #intake: Intake<T>
   /** `busy` from the scheduling of a group until its replies. */
   #busy = false
   #group: PendingWrite<T>[] = []
@@ -128,7 +106,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #graceTimer: Timer | undefined
   #failure: UnderstudyError | undefined
   #closed: { promise: Promise<void>; resolve: () => void } | undefined
-  readonly #deadline: QueueDeadline<T>
 
   constructor(options: CommitPipelineOptions<C, T>) {
     const { storage, log, format, clock, acks, acksBefore, node, onAckRule } = options
@@ -136,17 +113,33 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#limits = pipelineLimits(options.limits)
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
-    this.#deadline = new QueueDeadline(this.#queue, clock)
     this.#pace = new SyncPace(log, clock, this.#limits, options.measures?.syncMs)
     this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, {
       met: () => this.#met(),
-      refuse: () => this.#rejectQueue(refusedUntilAcked),
+      refuse: () => this.#intake.rejectAll(refusedUntilAcked),
       degrade: () => this.#degrade(),
-      raise: () => void this.#enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
+      raise: () => void this.#intake.enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
+    })
+    this.#intake = new Intake<T>({
+      clock,
+      limits: this.#limits,
+      gate: this.#gate,
+      keyed: () => this.#keyed,
+      leads: () => this.#leads(),
+      over: () => this.#failure ?? (this.#closed && closing()),
+      arrived: () => {
+        if (!this.#busy) this.#startGroup()
+      },
     })
     const lower = (): void => this.#degrade()
     this.#policies = new PolicyChanges<T>(
-      { gate: this.#gate, clock, onAckRule, lower, enqueue: (body, asked) => this.#enqueue(body, asked) },
+      {
+        gate: this.#gate,
+        clock,
+        onAckRule,
+        lower,
+        enqueue: (body, asked) => this.#intake.enqueue(body, asked),
+      },
       acksBefore?.ruleAt,
     )
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
@@ -206,11 +199,11 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   get queued(): number {
-    return this.#queue.length
+    return this.#intake.queue.length
   }
 
   get waitingMs(): number {
-    const oldest = this.#group[0] ?? this.#queue.peek()
+    const oldest = this.#group[0] ?? this.#intake.queue.peek()
     return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.sinceMs
   }
 
@@ -223,27 +216,27 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     try {
       const asks = this.#gate.ask(options)
       const keyed = options && this.#keyed.request(body, options)
-      return this.#enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
+      return this.#intake.enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   mark(): Promise<LogPoint> {
-    return this.#enqueue(MARKER, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
+    return this.#intake.enqueue(MARKER, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
   }
 
   switchFormat(format: LogFormat<C>, { isUnacked = false } = {}): Promise<LogPoint> {
     const asks = isUnacked ? undefined : this.#gate.ask(undefined)
-    return this.#enqueue({ format }, { asks }) as Promise<LogPoint>
+    return this.#intake.enqueue({ format }, { asks }) as Promise<LogPoint>
   }
 
   capture(marker?: () => void): Promise<LogPoint> {
-    return this.#enqueue({ marker }, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
+    return this.#intake.enqueue({ marker }, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
   }
 
   async changeAcks(policy: AckPolicy, options: ChangeAcksOptions = {}): Promise<LogPoint> {
-    const refusal = this.#refusal(true)
+    const refusal = this.#intake.refusal(true)
     if (refusal !== undefined) throw refusal
     return this.#policies.begin(policy, options, () => this.#context.storage.applied)
   }
@@ -269,7 +262,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (this.#closed === undefined) {
       this.#closed = Promise.withResolvers<void>()
       // What is held back is not begun any more.
-      if (this.#hold.isHeld) this.#rejectQueue(() => notWritten(closing()))
+      if (this.#hold.isHeld) this.#intake.rejectAll(() => notWritten(closing()))
       if (this.#gate.waits === 'unmet') this.#endWaits()
       else if (this.#busy)
         this.#graceTimer = this.#options.clock.schedule(this.#limits.closeAckMs, () => this.#endWaits())
@@ -281,7 +274,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   stop(failure: UnderstudyError): void {
     if (this.#failure !== undefined) return
     this.#failure = failure
-    this.#rejectQueue(() => notWritten(failure))
+    this.#intake.rejectAll(() => notWritten(failure))
     this.#giveUp()
     this.#keyed.waits.stop(failure)
   }
@@ -301,30 +294,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#giveUp()
   }
 
-  #enqueue(body: PendingWrite<T>['body'], { options, asks, keyed, isFirst }: Enqueued): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const { timeoutMs = this.#limits.writeTimeoutMs, ackTimeoutMs, signal } = options ?? {}
-      const sinceMs = this.#options.clock.monotonic()
-      const deadlineMs = sinceMs + timeoutMs
-      const write = pendingWrite<T>({ body, sinceMs, deadlineMs, asks, ackTimeoutMs, keyed, resolve, reject })
-      if (keyed !== undefined && this.#leads() && this.#keyed.begin(write)) return
-      const refusal = this.#refusal(isAcks(body)) ?? this.#gate.unready(write.rule, options)
-      if (refusal !== undefined) return write.reject(refusal)
-      if (isFirst === true) this.#queue.unshift(write)
-      else this.#queue.push(write)
-      this.#deadline.watch(deadlineMs)
-      if (signal !== undefined) watchSignal(write, signal, () => this.#giveUpWrite(write, signal))
-      if (!this.#busy) this.#startGroup()
-    })
-  }
-
-  #refusal(isChange = false): UnderstudyError | undefined {
-    if (this.#failure !== undefined) return this.#failure
-    if (this.#closed !== undefined) return closing()
-    if (this.#gate.refuses && !isChange) return refusedUntilAcked()
-    return this.#queue.length < this.#limits.queueWritesMax ? undefined : overloaded(this.#queue.length)
-  }
-
   // The group
 
   #startGroup(): void {
@@ -335,10 +304,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   readonly #runGroup = (): void => {
     // Writes may all have reached their deadline while the turn was awaited.
-    const next = this.#queue.peek()
+    const next = this.#intake.queue.peek()
     if (next === undefined || this.#hold.isHeld) return this.#endGroup()
     this.#hold.appending()
-    const outcome = this.#run(next.body)
+    const outcome = runNext(this.#context, this.#recording, this.#policies, this.#intake.queue, this.#group)
     switch (outcome.kind) {
       case 'appended':
         return this.#makeDurable(outcome.point, outcome.open)
@@ -352,15 +321,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       case 'failed':
         return this.#fail(outcome.failure, outcome.position)
     }
-  }
-
-  #run(body: PendingWrite<T>['body']): GroupOutcome {
-    if (!isSwitch(body) && !isCapture(body))
-      return runGroup(this.#context, this.#queue, this.#group, (body) => this.#policies.drafts(body))
-    const request = this.#queue.take() as PendingWrite<T>
-    this.#group.push(request)
-    if (isCapture(body)) return runCapture(this.#context, body)
-    return changeFormat(this.#context, this.#recording, request, body.format as LogFormat<C>)
   }
 
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
@@ -380,7 +340,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   #makeDurable(point: LogPoint, open: boolean): void {
     this.#pace.sync(
-      this.#group.length === 1 && this.#queue.length === 0,
+      this.#group.length === 1 && this.#intake.queue.length === 0,
       () => this.#durable(point, open),
       (error) => this.#syncFailed(point, error),
     )
@@ -445,7 +405,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#awaiting = undefined
     this.#acknowledged = this.#highWatermark = end.lsn
     if (open && !this.#makeVisible(point, true)) return
-    if (end !== point && !this.#settleRecord(end)) return
+    // A record of the log itself, above what is shown: the storage is told of it.
+    const settle = ({ storage }: GroupContext<C, T>): void => settleControl(storage, end)
+    if (end !== point && !this.#stored(end, 'The position of a record could not be stored', settle)) return
     this.#reply(isAcks(this.#group[0]?.body) ? end : point)
     this.#options.onDurable?.(end)
   }
@@ -460,7 +422,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** The node leads no more: what is durable is rolled back here, stays in the log, and nobody is told that it is done. */
   #withhold(point: LogPoint, open: boolean): void {
     if (open) rollBackGroup(this.#context)
-    else if (!this.#stored(point, 'A record could not be named', ({ storage }) => storage.settle(point))) return
+    else if (!this.#stored(point, 'A record could not be named', ({ storage }) => storage.settle(point)))
+      return
     this.#rejectGroup(unknownWithoutAcks(point, open, this.#failure))
     this.#endGroup()
   }
@@ -532,13 +495,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     )
   }
 
-  /** A record of the log itself, above what is shown: the storage is told of it. */
-  #settleRecord(point: LogPoint): boolean {
-    return this.#stored(point, 'The position of a record could not be stored', ({ storage }) =>
-      settleControl(storage, point),
-    )
-  }
-
   /** What must not fail once a record is durable. Whether it did not. */
   #stored(point: LogPoint, failed: string, store: (context: GroupContext<C, T>) => void): boolean {
     try {
@@ -558,7 +514,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const isHidden = awaiting.open || awaiting.recovery !== undefined
     const error = unknownWithoutAcks(awaiting.point, isHidden, this.#failure)
     // The queue first: a retry in it shares what the group is told.
-    this.#rejectQueue(() => notWritten(error))
+    this.#intake.rejectAll(() => notWritten(error))
     this.#awaiting = undefined
     this.#gate.close()
     if (awaiting.open) rollBackGroup(this.#context)
@@ -587,7 +543,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#awaiting = undefined
         this.#acknowledged = this.#highWatermark = end.lsn
         this.#recording.renew()
-        if (this.#failure === undefined) askForBase(this.#context, this.#queue, this.#baseFailed)
+        if (this.#failure === undefined) askForBase(this.#context, this.#intake.queue, this.#baseFailed)
         this.#options.onVisible?.(end)
         this.#endGroup()
         this.#options.onDurable?.(end)
@@ -620,7 +576,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#group = []
     this.#busy = false
     this.#hold.appended()
-    if (this.#queue.length > 0) this.#startGroup()
+    if (this.#intake.queue.length > 0) this.#startGroup()
     else this.#endIfDrained()
     if (!this.#busy) this.#hold.rested()
   }
@@ -629,13 +585,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     for (const write of this.#group) write.reject(write.threw ? write.outcome : error)
   }
 
-  #rejectQueue(error: () => UnderstudyError): void {
-    for (const write of this.#queue.takeAll()) write.reject(error())
-  }
-
   #fail(failure: UnderstudyError, position: Position | undefined): void {
     this.#failure ??= failure
-    this.#rejectQueue(() => notWritten(failure))
+    this.#intake.rejectAll(() => notWritten(failure))
     this.#awaiting = undefined
     this.#isSettling = false
     this.#gate.close()
@@ -646,19 +598,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   #endIfDrained(): void {
-    if (this.#busy || this.#queue.length > 0 || this.#closed === undefined) return
-    this.#deadline.cancel()
+    if (this.#busy || this.#intake.queue.length > 0 || this.#closed === undefined) return
+    this.#intake.close()
     this.#graceTimer?.cancel()
     this.#gate.close()
     this.#keyed.waits.stop(this.#failure ?? closing())
     this.#context.recorder.close()
     this.#closed.resolve()
-  }
-
-  /** Before its turn an aborted write never runs; after it, only the wait ends. */
-  #giveUpWrite(write: PendingWrite<T>, signal: AbortSignal): void {
-    write.aborted = true
-    if (this.#queue.remove(write)) write.reject(notWrittenAborted(signal))
-    else this.#gate.aborted()
   }
 }

@@ -60,12 +60,7 @@ export {
   type ShadowSide,
 } from './shadow.ts'
 export { adoptStorage } from './adopt.ts'
-export {
-  becomeLeader,
-  type BecomeLeaderOptions,
-  type EpochPromotion,
-  type Leadership,
-} from './leader.ts'
+export { becomeLeader, type BecomeLeaderOptions, type EpochPromotion, type Leadership } from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
 export { Followers } from './followers.ts'
 export type { AbsentFollower } from './absent.ts'

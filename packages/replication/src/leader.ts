@@ -118,13 +118,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
 }
 
-function startEpoch<C, T>({
-  log,
-  clock,
-  random,
-  node,
-  promotion,
-}: BecomeLeaderOptions<C, T>): LogPoint {
+function startEpoch<C, T>({ log, clock, random, node, promotion }: BecomeLeaderOptions<C, T>): LogPoint {
   const committedAtMs = clock.now()
   if (promotion === undefined) return log.startEpoch({ runId: randomId(random), leader: node, committedAtMs })
   const { epoch: number, runId } = promotion
@@ -132,24 +126,25 @@ function startEpoch<C, T>({
 }
 
 /** What the log says of the rule, what holds from now on, and the record that says so. */
-function rulesToBegin<C, T>({ log, acks, node, promotion }: BecomeLeaderOptions<C, T>): {
+function rulesToBegin<C, T>({
+  log,
+  acks,
+  node,
+  promotion,
+}: BecomeLeaderOptions<C, T>): {
   readonly known: AckState
   readonly state: AckState
   readonly record: AckRecord | undefined
 } {
   const known = ackStateOf(log)
-  const decided = promotion?.acks
-  if (decided !== undefined) {
-    const { rule, next } = decided
-    const record = recordOfState({
-      rule: checkedRule(rule, node),
-      ...(next && { to: checkedRule(next, node) }),
-    })
-    return { known, state: record === undefined ? { rule: LOCAL } : stateAfter(record), record }
+  if (promotion === undefined) {
+    const wanted = acks && resolvePolicy(acks, node)
+    return { known, ...startFrom(known, wanted?.rule) }
   }
-  const wanted = acks && resolvePolicy(acks, node)
-  const mine = promotion === undefined ? known : stateWithout(known, node)
-  return { known, ...startFrom(mine, wanted?.rule) }
+  const { rule, next } = promotion.acks ?? {}
+  const decided = rule && { rule: checkedRule(rule, node), ...(next && { to: checkedRule(next, node) }) }
+  const record = recordOfState(decided ?? stateWithout(known, node))
+  return { known, state: record === undefined ? { rule: LOCAL } : stateAfter(record), record }
 }
 
 /** The rule in force, with the times of the policy that the node was given. */

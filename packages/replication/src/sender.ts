@@ -58,6 +58,11 @@ export interface SenderContext {
   readonly onMustStopLeading: (error: UnderstudyError) => void
   /** How far a follower is by its acks, when that changed; `undefined` when its connection ended. */
   readonly onProgress?: (name: string, progress: MemberProgress | undefined) => void
+  /**
+   * What a follower says of its log when it connects counts for nothing before its first ack: it may have promised itself to another
+   * leader meanwhile, and asks before each ack. Default false.
+   */
+  readonly onlyAcksCount?: boolean
   /** Whether writes wait for this follower's ack. Default: none does. */
   readonly isAwaited?: (name: string) => boolean
   /** What a follower is to the ack rule. Default `async`. */
@@ -296,9 +301,9 @@ class SenderDriver implements FollowerSession {
     this.#reported = this.#machine.changes
     const { state, received, durable, applied, unackedBytes, heardAtMs } = this.#machine.progress()
     const streams = state === 'streaming'
-    // A Hello is no ack: its sender may have promised itself to another leader meanwhile.
-    if (heardAtMs !== undefined)
-      this.#context.onProgress?.(this.name, { streams, received, durable, applied, unackedBytes })
+    const isSaid = heardAtMs !== undefined || this.#context.onlyAcksCount !== true
+    const acked = isSaid ? { received, durable, applied } : { received: 0, durable: 0, applied: 0 }
+    this.#context.onProgress?.(this.name, { streams, ...acked, unackedBytes })
     if (state === this.#state) return
     this.#state = state
     this.#host.changed()

@@ -354,6 +354,8 @@ function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string 
         : `acks in force: ${event.effective}`
     case 'rebased':
       return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
+    case 'stoppedLeading':
+      return `${pc.yellow('leads no more')}: ${event.error.message}`
     case 'refused': {
       const { credential, reason } = event.error.details
       const more = [credential, reason].filter((each) => typeof each === 'string').join(': ')
