@@ -94,8 +94,9 @@ export function forgetBeginning({ files, directory, name }: Settings): void {
 export function followerState(
   { files, directory, name, replaceLeader, rejoin }: Settings,
   stored: NodeState | undefined,
+  mayRejoin: boolean = rejoin === true,
 ): NodeState {
-  if (stored?.led === true && replaceLeader !== true && rejoin !== true) {
+  if (stored?.led === true && replaceLeader !== true && !mayRejoin) {
     throw new UnderstudyError(
       'DIRECTORY_OF_LEADER',
       `${directory} was a leader's and may hold commits that no other node has; nothing in it was changed. Start it with role 'leader', or with rejoin: what it alone has is then kept in a file of its own.`,

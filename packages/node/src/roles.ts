@@ -234,7 +234,7 @@ export class NodeRoles {
     if (stored !== undefined) checkOwner(this.#settings, stored)
     const isNew = stored === undefined || stored.generation === 0
     const state =
-      isNew && role === 'leader' ? await this.#found(stored) : followerState(this.#settings, stored)
+      isNew && role === 'leader' ? await this.#found(stored) : followerState(this.#settings, stored, true)
     const following = new FollowerRole({ state, fence }, this.views, this.#settings, this.fail)
     this.#following = following
     await open()

@@ -137,7 +137,7 @@ export class HostCluster {
     names: readonly string[] = ['b', 'c'],
     acks?: Rules,
     more: Partial<NodeOptions> = {},
-  ): Promise<[Hosted, ...Hosted[]]> {
+  ): Promise<[Hosted, Hosted, Hosted]> {
     const a = await this.open('a', { role: 'leader', ...more })
     const leader = await this.promote(a)
     await a.node.write((tx) =>
@@ -156,7 +156,7 @@ export class HostCluster {
       const { level, of } = acks.rule
       await a.node.setAcks({ level, ...(of && { of }) })
     }
-    return [a, ...others]
+    return [a, ...others] as unknown as [Hosted, Hosted, Hosted]
   }
 }
 

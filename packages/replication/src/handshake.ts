@@ -281,6 +281,8 @@ export function holdsPosition(
 ): boolean | undefined {
   const entry = epochAt(history, lsn)
   if (lsn === 0) return true
+  // Of an epoch that began elsewhere: what stands here instead may still be given up for it.
+  if (epoch > (history.at(-1)?.number ?? 0)) return undefined
   if (lsn <= end.lsn) return entry === undefined ? undefined : entry.number === epoch
   return (history.at(-1)?.number ?? 0) > epoch ? false : undefined
 }

@@ -106,6 +106,8 @@ export class AppliedWaiters {
 
   #compare(token: PositionToken): 'applied' | 'wait' | UnderstudyError {
     const applied = this.#applied()
+    // Of an epoch that began elsewhere: what stands here in its place will be undone.
+    if (token.lsn > 0 && token.epoch > (this.#log.history.at(-1)?.number ?? 0)) return 'wait'
     const holds = holdsPosition(this.#log.history, this.#log.end, token.epoch, token.lsn)
     const isHere = token.lsn <= applied.lsn
     const crc = isHere && token.crc !== undefined ? this.#log.crcAt(token.lsn) : undefined
