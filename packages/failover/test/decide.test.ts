@@ -100,6 +100,18 @@ describe('who is chosen', () => {
     expect(chosen(member('c', 10), member('b', 10))).toBe('b')
   })
 
+  test('whose log parted from the most advanced one comes last', () => {
+    const two = { number: 2, runId: RUN_2, leader: 'b', firstLsn: 21, crcBefore: 140 }
+    const best = member(
+      'b',
+      30,
+      { end: { epoch: 2, lsn: 30, crc: 1 }, history: [...HISTORY, two] },
+      { neverPromote: true },
+    )
+    expect(chosen(best, member('c', 25), member('d', 20))).toBe('d')
+    expect(chosen(best, member('c', 25))).toBe('c')
+  })
+
   test('everybody else is named with a reason', () => {
     const rule = any(5, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j')
     const members = [

@@ -1,7 +1,7 @@
 /**
  * Who may lead, in which order, who is held to be compared with, and why the others are not.
  *
- * Decides: eligibility, and the order: epoch, LSN, then priority, then name. Leaves to others: proofs (proof), what is
+ * Decides: eligibility, and the order: those whose log the most advanced one goes on from, then epoch, LSN, then priority, then name. Leaves to others: proofs (proof), what is
  * done (decide).
  *
  * Validity conditions:
@@ -76,7 +76,23 @@ export function candidates(
     if (reason === undefined) eligible.push(member)
     else rejected.push({ name: member.name, reason })
   }
-  return { eligible, rejected }
+  const [best] = whole
+  // One that parted has to undo before it can fetch: the others come first.
+  const parted =
+    best === undefined
+      ? []
+      : eligible.filter((member) => member !== best && !isBefore(member.report, best.report))
+  return { eligible: [...eligible.filter((member) => !parted.includes(member)), ...parted], rejected }
+}
+
+/** Whether the log of `later` goes on from the end of `report`, as far as their histories say. */
+function isBefore({ end }: MemberReport, later: MemberReport): boolean {
+  if (end.lsn === 0) return true
+  const at = later.history.findIndex((entry) => entry.number === end.epoch)
+  const next = later.history[at + 1]
+  if (at < 0) return false
+  if (next === undefined) return true
+  return next.firstLsn > end.lsn + 1 || (next.firstLsn === end.lsn + 1 && next.crcBefore === end.crc)
 }
 
 function unfitFor(member: Reporting, observations: Observations): string | undefined {

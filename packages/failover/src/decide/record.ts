@@ -13,7 +13,7 @@ import type { Action, Decision } from './decision.ts'
 import type { Observations } from './observations.ts'
 
 /** Goes up with each change of `decide` that can change a decision. */
-export const DECISION_VERSION = 1
+export const DECISION_VERSION = 2
 
 export interface DecisionRecord {
   readonly version: number

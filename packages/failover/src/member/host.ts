@@ -46,7 +46,10 @@ export interface Host {
    * Resolves once the change is made; what comes of it shows in `report`.
    */
   follow(leader: LeaderPlace | undefined): Promise<void>
-  /** Gets the records up to `upTo`, durably, from a member that is frozen; the node is frozen again when it resolves. */
+  /**
+   * Gets the records up to `upTo`, durably, from a member that is frozen; the node is frozen again when it resolves. What this node alone
+   * has is undone before, as when it rejoins; rejects where it cannot be, with all as it was.
+   */
   fetchTail(from: { readonly name: string; readonly address: string }, upTo: Lsn): Promise<void>
   /** Applies what is durable up to there, so that nothing is left to do before writes are accepted. */
   apply(upTo: Lsn): Promise<void>

@@ -125,7 +125,10 @@ export class FakeHost implements Host {
     const source = this.#world.reach(this.name, from.name)
     if (source === undefined) throw new UnderstudyError('CONNECT_FAILED', 'not reached')
     await new Promise<void>((resolve) => void this.#clock.schedule(STEP_MS, resolve))
-    this.disk.log.push(...source.disk.log.slice(this.disk.log.length, upTo))
+    const theirs = source.disk.log.slice(0, upTo)
+    const common = commonLength(theirs, this.disk.log)
+    this.disk.lost += this.disk.log.length - common
+    this.disk.log = theirs
   }
 
   async apply(): Promise<void> {}
@@ -188,8 +191,7 @@ export class FakeHost implements Host {
     if (this.isFrozen || this.leader !== leader) return
     this.fence.heard(leader.name)
     const theirs = source.disk.log
-    let common = Math.min(theirs.length, this.disk.log.length)
-    while (common > 0 && theirs[common - 1]?.crc !== this.disk.log[common - 1]?.crc) common--
+    const common = commonLength(theirs, this.disk.log)
     this.disk.lost += this.disk.log.length - common
     this.disk.log = [...this.disk.log.slice(0, common), ...theirs.slice(common)]
     if (this.fence.mayAck(epoch, runId)) this.#world.reach(leader.name, this.name)?.acknowledge(source)
@@ -209,4 +211,10 @@ export class FakeHost implements Host {
     this.#pending = undefined
     this.#world.acked(pending)
   }
+}
+
+function commonLength(a: readonly FakeEntry[], b: readonly FakeEntry[]): number {
+  let common = Math.min(a.length, b.length)
+  while (common > 0 && a[common - 1]?.crc !== b[common - 1]?.crc) common--
+  return common
 }

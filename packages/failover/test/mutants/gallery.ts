@@ -17,6 +17,8 @@ export interface Mutant {
   readonly breaks: readonly InvariantId[]
   /** Where the harm shows soonest. */
   readonly profile?: Profile
+  /** In the driver: faults on a cluster of members find it. Default: in the rules, which the simulation of the machines finds. */
+  readonly isOfDriver?: boolean
   readonly edits: readonly Edit[]
 }
 
@@ -196,6 +198,73 @@ export const MUTANTS: readonly Mutant[] = [
         find: "return [{ kind: 'record', observations, decision }]",
         replace:
           "const { attempt: _, ...left } = observations; return [{ kind: 'record', observations: left, decision }]",
+      },
+    ],
+  },
+  {
+    name: 'promise-kept-in-memory',
+    what: 'The driver answers a promise that it did not write down.',
+    breaks: ['E1', 'E2', 'E4'],
+    isOfDriver: true,
+    edits: [
+      {
+        file: 'member/promise-file.ts',
+        find: 'writeStateFile(files, join(directory, FILE), FORMAT, promised)',
+        replace: 'if (files === undefined) writeStateFile(files, join(directory, FILE), FORMAT, promised)',
+      },
+    ],
+  },
+  {
+    name: 'lease-not-asked',
+    what: 'A leader that had a lease shows things without asking whether it still has it.',
+    breaks: ['E4'],
+    isOfDriver: true,
+    edits: [
+      {
+        file: 'member/reign.ts',
+        find: 'if (lease === undefined || lease.isValid()) return true',
+        replace: 'if (lease === undefined || clock !== undefined) return true',
+      },
+      {
+        file: 'member/reign.ts',
+        find: 'const { lease, promised, promise } = this.#options',
+        replace: 'const { lease, promised, promise, clock } = this.#options',
+      },
+    ],
+  },
+  {
+    name: 'conflict-is-a-claim',
+    what: 'A candidate that finds another state published takes it for its own.',
+    breaks: ['E1', 'E2', 'E4', 'E7'],
+    isOfDriver: true,
+    edits: [
+      {
+        file: 'member/promoting.ts',
+        find: "runId: found.state?.runId ?? '',",
+        replace: 'runId: promotion.runId,',
+      },
+      {
+        file: 'member/promoting.ts',
+        find: 'epoch: found.state?.epoch ?? 0,',
+        replace: 'epoch: promotion.epoch,',
+      },
+    ],
+  },
+  {
+    name: 'stopped-for-ever',
+    what: 'A leader that was stopped by a candidate which then went away never goes on.',
+    breaks: ['E7'],
+    isOfDriver: true,
+    edits: [
+      {
+        file: 'member/member.ts',
+        find: "(this.promotion.phase === 'idle' || this.reign?.isOpen === true) &&",
+        replace: "this.promotion.phase === 'idle' &&",
+      },
+      {
+        file: 'member/member.ts',
+        find: '(this.#frozen === frozen ? host.freeze() : Promise.resolve())',
+        replace: 'host.freeze()',
       },
     ],
   },
