@@ -2,13 +2,18 @@
 import { dial, type Connection } from '@understudy/protocol'
 import { DIAL_TIMEOUT_MS, FRAME_BYTES_MAX, type Settings } from './options.ts'
 
-export function dialNode(settings: Settings, address: string, signal: AbortSignal): Promise<Connection> {
+export function dialNode(
+  settings: Settings,
+  address: string,
+  signal: AbortSignal,
+  timeoutMs: number = DIAL_TIMEOUT_MS,
+): Promise<Connection> {
   const { transport, clock, random, credential, compression, channelBinding } = settings
   return dial({
     transport,
     address,
     clock,
-    timeoutMs: DIAL_TIMEOUT_MS,
+    timeoutMs,
     signal,
     frameBytesMax: FRAME_BYTES_MAX,
     as: credential && { credential, compression, channelBinding, random },

@@ -9,12 +9,15 @@
  * 3. Of a snapshot's and a redo's progress only the newest waits.
  * 4. The last event is `closed`; then every stream ends.
  */
+import type { MemberEvent } from '@understudy/failover'
 import { UnderstudyError, type Clock, type LogPoint, type SlotState } from '@understudy/contracts'
 import type { SnapshotProgress } from '@understudy/bootstrap'
 import type { FollowerState, ReceiverState, SyncState } from '@understudy/replication'
 
 /** What a node tells while it runs. Each kind's fields are plain data. */
 export type NodeEvent =
+  /** Failover: who leads, whom it follows, that it stepped down, what it decided, what went wrong and is tried again. */
+  | MemberEvent
   | { readonly kind: 'listening'; readonly address: string }
   | {
       readonly kind: 'leading'

@@ -1,5 +1,5 @@
 /** Composes the parts handed in into one replicated node. */
-export { createNode } from './node.ts'
+export { createNode } from './create-node.ts'
 export type { ObservedNode, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 export type { EventsDropped, EventsOptions, EventStream, NodeEvent, StampedEvent } from './events.ts'
 export type { NodeExposureOptions } from './exposure.ts'

@@ -1,5 +1,5 @@
 /**
- * `createNode`: one object with a role, composed of what the user hands in.
+ * One object with a role, composed of what the user hands in.
  *
  * Decides: the order in which things start and stop. Leaves to others: which role does what (roles), how it changes (host), everything else.
  *
@@ -24,7 +24,7 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import type { Fence } from '@understudy/failover'
+import type { ClusterMember, Fence } from '@understudy/failover'
 import { type TableDigest, type TableRows } from '@understudy/protocol'
 import {
   snapshotOf,
@@ -55,25 +55,6 @@ import {
 import { verdictAt } from './receipts.ts'
 import { ownedElsewhere } from './sidecar.ts'
 
-/**
- * Starts a node. A leader resolves once it takes writes; a follower once it has data to read, which for an empty
- * directory means a whole snapshot (`onEvent` tells its progress). Nothing stays open when it rejects.
- */
-export async function createNode(options: NodeOptions): Promise<UnderstudyNode> {
-  const settings = resolveOptions(options)
-  throwIfAborted(settings)
-  const node = new ComposedNode(settings, lockDirectory(settings.directory))
-  try {
-    settings.observe?.(node)
-    await node.start()
-    return node
-  } catch (error) {
-    // What went wrong first is what the caller can mend.
-    await node.close().catch(() => {})
-    throw error
-  }
-}
-
 /** A node that a member drives, for `failover` of the options. Start it with `node.start`; `node.close` closes it. */
 export function hostedNode(options: NodeOptions, fence: Fence): ComposedNode {
   const settings = resolveOptions(options, { isMember: true })
@@ -87,15 +68,16 @@ export class ComposedNode implements UnderstudyNode {
   readonly name: string
   /** Where a member has it in its hands. */
   readonly host: NodeHost | undefined
-  readonly #settings: Settings
+  readonly settings: Settings
   readonly #lock: DirectoryLock
   readonly #entrance: Entrance
   readonly #roles: NodeRoles
+  #member: ClusterMember | undefined
   #closing: Promise<void> | undefined
 
   constructor(settings: Settings, lock: DirectoryLock, fence?: Fence) {
     this.name = settings.name
-    this.#settings = settings
+    this.settings = settings
     this.#lock = lock
     const roles = (this.#roles = new NodeRoles(settings, fence))
     this.host = fence && new NodeHost(roles, settings, fence, () => this.address)
@@ -107,8 +89,9 @@ export class ComposedNode implements UnderstudyNode {
         this.host === undefined
           ? roles.leadingOrThrow().acceptFollower(connection, hello)
           : this.host.replicate(connection, hello),
-      member: () => {
-        throw noMember(this.name)
+      member: (connection, hello) => {
+        if (this.#member === undefined) throw noMember(this.name)
+        this.#member.accept(connection, hello)
       },
       log: () => roles.data?.log,
     })
@@ -116,7 +99,7 @@ export class ComposedNode implements UnderstudyNode {
 
   /** What it does now; of a member it may be another one later. */
   get role(): Role {
-    if (this.host === undefined) return this.#settings.role
+    if (this.host === undefined) return this.settings.role
     return this.#roles.isLeading ? 'leader' : 'follower'
   }
 
@@ -136,6 +119,11 @@ export class ComposedNode implements UnderstudyNode {
     return this.#roles.failure
   }
 
+  /** Once, before the start: who leads is decided by this member. */
+  join(member: ClusterMember): void {
+    this.#member = member
+  }
+
   async start(): Promise<void> {
     await this.#roles.start(() => this.#entrance.open())
     this.host?.started()
@@ -147,7 +135,7 @@ export class ComposedNode implements UnderstudyNode {
   ): Promise<never> {
     const leading = this.#roles.leadingOrError()
     if ('code' in leading) return Promise.reject(leading)
-    const { sidecar } = this.#settings
+    const { sidecar } = this.settings
     if (sidecar !== undefined) return Promise.reject(ownedElsewhere(sidecar))
     // The overloads are the pipeline's; here both kinds pass through unchanged.
     return leading.pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
@@ -234,11 +222,11 @@ export class ComposedNode implements UnderstudyNode {
   }
 
   measures(): CommitMeasuresSnapshot {
-    return snapshotOf(this.#settings.measures)
+    return snapshotOf(this.settings.measures)
   }
 
   events(options?: EventsOptions): EventStream {
-    return this.#settings.events.stream(options)
+    return this.settings.events.stream(options)
   }
 
   async checkpoint(): Promise<void> {
@@ -246,7 +234,7 @@ export class ComposedNode implements UnderstudyNode {
   }
 
   status(): NodeStatus {
-    const { credentials } = this.#settings
+    const { credentials } = this.settings
     const { data, following, leading, state, failure } = this.#roles
     const leader = following?.leader
     const view = following?.view
@@ -261,10 +249,11 @@ export class ComposedNode implements UnderstudyNode {
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
       following: view && followingStatus(view.following.report(), leader),
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
-      ...(leading && data && leadingStatus(leading, this.#settings)),
+      ...(leading && data && leadingStatus(leading, this.settings)),
       failure: errorStatus(failure),
       credentialsProblem: errorStatus(credentials?.problem),
       uncheckpointedBytes: uncheckpointedBytes(data),
+      ...(this.#member && { failover: this.#member.status() }),
     }
   }
 
@@ -284,11 +273,12 @@ export class ComposedNode implements UnderstudyNode {
     const steps: (() => unknown)[] = [
       () => this.host?.close(),
       ...roles,
+      () => this.#member?.close(),
       () => this.#entrance.endClients(),
       () => this.#entrance.close(),
       ...this.#roles.closed(),
       () => this.#lock.release(),
-      () => this.#settings.events.close(),
+      () => this.settings.events.close(),
     ]
     const errors: unknown[] = []
     for (const step of steps) {

@@ -13,6 +13,7 @@ import {
   type Transport,
 } from '@understudy/contracts'
 import type { Credential, Grants } from '@understudy/protocol'
+import type { FailoverOptions } from '@understudy/failover'
 import { nodeFiles } from '@understudy/log'
 import {
   commitMeasures,
@@ -59,6 +60,11 @@ export interface NodeOptions {
   readonly listen?: string
   /** Follower: the leader's address. */
   readonly leader?: string
+  /**
+   * Who leads is decided together with these members: the role may change while it runs. `role` says only who founds the cluster: `leader` on
+   * an empty directory. `listen` is needed, `leader` is not. Default: none, the role stays.
+   */
+  readonly failover?: FailoverOptions
   /** Whom this node lets in and what for: `readGrants` of `@understudy/credentials`, or `grants` of `@understudy/protocol`. Default: everybody, for everything. */
   readonly credentials?: Grants
   /** As whom this node dials its leader when it follows. Default: as nobody, which only a leader without credentials lets in. */

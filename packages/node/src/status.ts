@@ -1,4 +1,5 @@
 /** What a node says of itself: plain data for `status` of the command line, for tests, for monitoring. */
+import type { FailoverStatus } from '@understudy/failover'
 import {
   formatPosition,
   type EpochHistory,
@@ -61,6 +62,8 @@ export interface NodeStatus {
   readonly certificate: CertificateReport | undefined
   /** Why the newest list of credentials was not taken; the one before is in force. */
   readonly credentialsProblem: ErrorStatus | undefined
+  /** With failover: who leads, what is held of whom, and what would happen if the leader died now. */
+  readonly failover?: FailoverStatus
   /** `undefined` when there is no database to ask, or it cannot say. */
   readonly uncheckpointedBytes: number | undefined
 }

@@ -266,6 +266,9 @@ export class Member {
   #rule(reign: Reign): void {
     const { lease } = reign
     const { leaseMs, self } = this.settings
+    // The node stopped by itself: its disk failed, or it was told no once.
+    if (this.host?.report().state !== 'leading')
+      return this.stepDown(fenced(self, 'it could not go on by itself'))
     const leadership = reign.leadership()
     if (!leadership.may) return this.stepDown(fenced(self, leadership.reason))
     if (lease === undefined) return
