@@ -1,4 +1,4 @@
-/** Benchmarks of replication: the core figures beside bare SQLite, transports beside bare sockets, ack policies beside none. */
+/** Benchmarks of replication: the core figures beside bare SQLite, transports beside bare sockets, ack policies beside none, former leaders that rejoin. */
 export {
   ACK_FIGURES,
   ACK_FIGURE_NAMES,
@@ -36,6 +36,17 @@ export {
   type ScenarioName,
 } from './options.ts'
 export type { Latency } from './processes/load.ts'
+export {
+  REJOIN_FIGURES,
+  REJOIN_FIGURE_NAMES,
+  TAIL_NAMES,
+  type RejoinFigureName,
+  type RejoinFigureValues,
+  type TailName,
+} from './rejoin/figures.ts'
+export type { RejoinOptions, RejoinSettings } from './rejoin/options.ts'
+export type { Rejoined } from './rejoin/duo.ts'
+export { runRejoin, type RejoinDetails, type RejoinResult } from './rejoin/run.ts'
 export type { Reporter } from './scenario.ts'
 export type { DelayedRates } from './scenarios/ack-delays.ts'
 export type { FormatFigures } from './scenarios/formats.ts'

@@ -61,6 +61,13 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
    * behind); `undefined` when it could not complete (readers, a snapshot in progress): try again later.
    */
   checkpoint(): Promise<LogPoint | undefined>
+  /** Where `rewind` leads to, whatever changed since: schema and pages too; `undefined` for nowhere. */
+  readonly rewindsTo?: LogPoint | undefined
+  /**
+   * Outside of a transaction: makes the database what it was at `rewindsTo`, in one transaction that every reader sees whole or not
+   * at all. Not durable. A storage that was `ahead` there is again. False when it turns out to be impossible: nothing changed.
+   */
+  rewind?(): boolean
   /** A consistent image of the database as of its position, while writes go on. Waits while the storage is `ahead`. */
   snapshot(options?: SnapshotOptions): Promise<SnapshotSource>
   close(): Promise<void>

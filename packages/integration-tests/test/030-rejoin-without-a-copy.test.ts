@@ -11,56 +11,9 @@ import { statementFormat } from '@understudy/format-statement'
 import { rowFormat } from '@understudy/format-row'
 import { walFormat } from '@understudy/format-wal'
 import { nodeFiles } from '@understudy/log'
-import {
-  lostTailDirectory,
-  readNodeState,
-  writeNodeState,
-  type NodeOptions,
-  type NodeState,
-  type UnderstudyNode,
-} from '@understudy/node'
-import { TcpCluster, caughtUp } from './support/tcp-cluster.ts'
-
-const SCHEMA = `
-  create table item (name text primary key not null, n integer);
-  create table auto (id integer primary key autoincrement, body text);
-  create table log (what text primary key not null);
-  create trigger logged after insert on auto begin insert into log (what) values (new.body); end;
-  insert into item values ('kept', 1), ('changed', 1), ('deleted', 1); insert into auto (body) values ('first')`
-
-const put = (node: UnderstudyNode, name: string, n: number) =>
-  node.write([{ sql: 'insert into item values (?, ?)', params: [name, n] }])
-
-/** A person decides that this follower leads: what a promotion does to its directory. */
-function promote(cluster: TcpCluster, name: string): void {
-  const files = nodeFiles()
-  const directory = cluster.directory(name)
-  writeNodeState(files, directory, { ...(readNodeState(files, directory) as NodeState), led: true })
-}
-
-/**
- * `a` leads, `b` stays behind and is promoted, `c` has all that `a` has. Resolves with the new leader; `a` and `c` are down.
- */
-async function parted(
-  lost: (leader: UnderstudyNode) => Promise<unknown>,
-  options: Partial<NodeOptions> = {},
-): Promise<{ cluster: TcpCluster; leader: UnderstudyNode }> {
-  const cluster = new TcpCluster()
-  const a = await cluster.leader(options)
-  await a.write((tx) => tx.exec(SCHEMA))
-  const b = await cluster.follower('b', options)
-  const c = await cluster.follower('c', options)
-  await caughtUp(a, b, c)
-  await b.close()
-  await lost(a)
-  await caughtUp(a, c)
-  await c.close()
-  await a.close()
-  promote(cluster, 'b')
-  const leader = await cluster.start('b', { role: 'leader', listen: 'tcp://127.0.0.1:0', ...options })
-  await put(leader, 'new', 7)
-  return { cluster, leader }
-}
+import { lostTailDirectory, type UnderstudyNode } from '@understudy/node'
+import { parted, put } from './support/parted.ts'
+import { caughtUp, type TcpCluster } from './support/tcp-cluster.ts'
 
 function tailsOf(cluster: TcpCluster, name: string) {
   return listLostTails(nodeFiles(), lostTailDirectory(cluster.directory(name)))
@@ -148,34 +101,41 @@ test('030 the former leader and a follower ahead of the new one rejoin without a
   expect(await command('lost-tail', 'list', directory)).toEqual(['no lost tails'])
 })
 
-test('030 a tail that rows cannot undo is kept, and the node gets the pages that differ', async () => {
-  const { cluster, leader } = await parted(async (a) => {
-    await put(a, 'lost', 1)
-    await a.write((tx) => tx.exec('alter table item add column more'))
-  })
-  const a = await cluster.follower('a', { leader: leader.address ?? '', rejoin: true })
-  await caughtUp(leader, a)
-  await cluster.verify(leader, a)
-  expect(tailsOf(cluster, 'a')).toHaveLength(1)
-  expect(cluster.events['a']?.of('bootstrapped')).toHaveLength(1)
-})
-
 test.each([
-  ['statement', statementFormat()],
-  ['wal', walFormat()],
-])('030 a tail of the %s format is kept, and the node gets the pages that differ', async (_, format) => {
-  const { cluster, leader } = await parted(lose, { format, formats: [rowFormat()] })
-  const a = await cluster.follower('a', {
-    leader: leader.address ?? '',
-    rejoin: true,
-    format,
-    formats: [rowFormat()],
-  })
-  await caughtUp(leader, a)
-  await cluster.verify(leader, a)
-  expect(tailsOf(cluster, 'a')).toHaveLength(1)
-  expect(cluster.events['a']?.of('bootstrapped')).toHaveLength(1)
-})
+  ['rows with a changed schema', rowFormat()],
+  ['statements', statementFormat()],
+  ['pages', walFormat()],
+])(
+  '030 a tail of %s is kept and undone without a copy, on a former leader and a follower ahead',
+  async (_, format) => {
+    const options = { format, formats: [rowFormat()] }
+    const { cluster, leader } = await parted(async (a) => {
+      await lose(a)
+      await a.write((tx) => tx.exec('alter table item add column more; create table other (x primary key)'))
+      await put(a, 'lost last', 3).catch(() =>
+        a.write((tx) => tx.exec(`insert into item values ('lost last', 3, 4)`)),
+      )
+    }, options)
+    const address = leader.address ?? ''
+    const a = await cluster.follower('a', { leader: address, rejoin: true, ...options })
+    const c = await cluster.follower('c', { leader: address, ...options })
+    await cluster.events['c']?.untilState('streaming')
+    await caughtUp(leader, a, c)
+    await cluster.verify(leader, a, c)
+    await put(leader, 'after', 1)
+    await leader.write((tx) => tx.exec('alter table item add column less'))
+    await caughtUp(leader, a, c)
+    await cluster.verify(leader, a, c)
+    for (const name of ['a', 'c']) {
+      expect(tailsOf(cluster, name)).toHaveLength(1)
+      expect(cluster.events[name]?.of('bootstrapped')).toEqual([])
+    }
+    await a.close()
+    const again = await cluster.follower('a', { leader: address, ...options })
+    await caughtUp(leader, again)
+    await cluster.verify(leader, again)
+  },
+)
 
 test('030 a former leader without writes of its own rejoins, and nothing is kept', async () => {
   const { cluster, leader } = await parted(() => Promise.resolve())

@@ -17,6 +17,7 @@ import {
 export interface CheckpointedStorage {
   readonly applied: { readonly lsn: number }
   readonly uncheckpointedBytes: number
+  readonly rewindsTo?: LogPoint | undefined
   checkpoint(): Promise<LogPoint | undefined>
 }
 
@@ -26,6 +27,8 @@ export interface CheckpointerOptions {
   readonly clock: Clock
   /** Bytes that start a checkpoint. */
   readonly bytes: number
+  /** Bytes of the log that are kept for the storage's way back. Default 0. */
+  readonly rewindBytesMax?: number
   /** How often the bytes are looked at. */
   readonly intervalMs: number
   /** The log was cut as far as its slots allow. */
@@ -97,7 +100,7 @@ export class Checkpointer implements AsyncDisposable {
       if (point === undefined || this.#closed || log.failure !== undefined) return
       // What it was of was undone meanwhile: the log goes on with other records at these numbers.
       if (point.lsn > storage.applied.lsn) return
-      log.slots.advance(LOCAL_SLOT, this.keepsFrom(point.lsn))
+      log.slots.advance(LOCAL_SLOT, Math.min(this.keepsFrom(point.lsn), this.#rewindsFrom() ?? point.lsn))
       await this.#options.beforeCollect?.()
       if (this.#closed || log.failure !== undefined) return
       log.collect()
@@ -105,6 +108,13 @@ export class Checkpointer implements AsyncDisposable {
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** The way back to an older point of the database leads on through the log, which is kept for it within limits. */
+  #rewindsFrom(): Lsn | undefined {
+    const { storage, log, rewindBytesMax = 0 } = this.#options
+    const to = storage.rewindsTo?.lsn
+    return to !== undefined && log.bytesAfter(to) <= rewindBytesMax ? to : undefined
   }
 
   #fail(error: unknown): void {

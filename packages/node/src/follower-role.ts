@@ -36,6 +36,7 @@ import type { Connection } from '@understudy/protocol'
 import {
   followLeader,
   redo,
+  rewindUnlogged,
   shownUpTo,
   type FollowFence,
   type LeaderClaim,
@@ -397,19 +398,22 @@ export class FollowerRole {
 
   async #redo({ log, storage }: NodeData): Promise<void> {
     const { allFormats, clock, emit } = this.#settings
-    await redo({
+    const options = {
       log,
       storage,
       formats: allFormats,
       clock,
       // What may lack acks the leader says: it is shown once records flow.
       upTo: shownUpTo(log),
-      onProgress: (applied, upTo) => {
+      onProgress: (applied: LogPoint, upTo: number) => {
         emit({ kind: 'redo', applied, upTo })
         // A throw between two batches ends redo; what was applied is kept.
         this.#abort.signal.throwIfAborted()
       },
-    })
+    }
+    await redo(options)
+    // A leader would log it now; a follower's log is what its leader has.
+    if (rewindUnlogged(log, storage)) await redo(options)
   }
 
   #followLeader(

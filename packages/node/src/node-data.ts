@@ -1,12 +1,17 @@
 /** The database and the log of one generation, opened together, with what keeps them in step. */
-import { LOCAL_SLOT, type Log, type UnderstudyError } from '@understudy/contracts'
+import { LOCAL_SLOT, type Log, type Lsn, type UnderstudyError } from '@understudy/contracts'
 import { openLog } from '@understudy/log'
 import { SlotWatch } from './slot-watch.ts'
 import { ExposureLedger, adoptStorage } from '@understudy/replication'
 import { lockDirectory, openStorage, type DirectoryLock, type SqliteStorage } from '@understudy/sqlite'
 import { Checkpointer } from './checkpointer.ts'
 import type { GenerationPaths } from './layout.ts'
-import { CHECKPOINT_INTERVAL_MS, SIDECAR_START_LOCK_MS, type Settings } from './options.ts'
+import {
+  CHECKPOINT_INTERVAL_MS,
+  REWIND_CHECKPOINTS,
+  SIDECAR_START_LOCK_MS,
+  type Settings,
+} from './options.ts'
 
 export interface NodeData {
   readonly storage: SqliteStorage
@@ -36,7 +41,9 @@ export async function openNodeData(
       ...(settings.setup && { setup: settings.setup }),
       ...(settings.readers !== undefined && { readers: settings.readers }),
       ...(settings.trustSchema !== undefined && { trustSchema: settings.trustSchema }),
-      ...(sidecar !== undefined && { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
+      ...(sidecar === undefined
+        ? { rewindSafe: () => (log === undefined ? 0 : heldByOthers(log, settings)) }
+        : { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
     })
     log = openNodeLog(paths, settings, sidecar === undefined ? storage.applied.lsn : 0)
     if (sidecar !== undefined) {
@@ -53,6 +60,19 @@ export async function openNodeData(
     throw error
   }
   return new OpenNodeData(storage, log, lock, settings, failed)
+}
+
+/**
+ * What every other node that this log is kept for has: no promotion of one of them goes back beyond it. A follower for whom
+ * nothing is kept does not know.
+ */
+function heldByOthers(log: Log, { role }: Settings): Lsn | undefined {
+  const held = log.slots
+    .list()
+    .filter(({ name, state }) => name !== LOCAL_SLOT && state !== 'lost')
+    .map(({ lsn }) => lsn)
+  if (held.length > 0) return Math.min(...held)
+  return role === 'leader' ? Number.POSITIVE_INFINITY : undefined
 }
 
 /** The log of a generation; `knownDurable` is what its database proves to have been durable. */
@@ -92,6 +112,10 @@ class OpenNodeData implements NodeData {
       log,
       clock: settings.clock,
       bytes: settings.checkpointBytes,
+      rewindBytesMax: Math.min(
+        REWIND_CHECKPOINTS * settings.checkpointBytes,
+        settings.slotBytesMax ?? Number.POSITIVE_INFINITY,
+      ),
       intervalMs: CHECKPOINT_INTERVAL_MS,
       collected: () => slots.look(log.slots.list()),
       failed,

@@ -148,6 +148,8 @@ export interface Settings extends NodeOptions {
 export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
 /** How often the bytes that wait for a checkpoint are looked at. */
 export const CHECKPOINT_INTERVAL_MS = 50
+/** So many times `checkpointBytes` of the log are kept for the way back of a node that rejoins. */
+export const REWIND_CHECKPOINTS = 32
 /** How often the database of another program is looked at. */
 export const SIDECAR_POLL_MS = 20
 /** How long a start waits, blocking, for the write lock that another program holds. */

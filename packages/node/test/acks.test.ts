@@ -41,7 +41,8 @@ test('a follower refuses it', async () => {
 
 test('checkpoints let go of the log, and not of the rule that it says', async () => {
   const cluster = new Cluster()
-  const leader = await cluster.leader()
+  // Nothing of the log is kept for a way back.
+  const leader = await cluster.leader(0, { checkpointBytes: 1 })
   await streaming(cluster, leader, 'b')
   const { lsn } = await leader.setAcks('any 1 (b) durable')
   const slot = (): number => leader.slots().find(({ name }) => name === LOCAL_SLOT)?.lsn ?? 0

@@ -222,6 +222,13 @@ export class ApplyLoop<C, T> {
     this.#nextLsn = this.#storage.applied.lsn + 1
   }
 
+  /** As `reset`, after the storage went back to an older point: what was prepared there is to be found out anew. */
+  forget(): void {
+    this.close()
+    this.#restored = false
+    this.reset()
+  }
+
   close(): void {
     this.#engaged?.applier.close()
     this.#engaged = undefined

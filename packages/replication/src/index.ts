@@ -113,7 +113,7 @@ export {
   type IdCeilingsOptions,
   type Raise,
 } from './id-ceilings.ts'
-export { planUndo, undoTail, type UndoContext, type UndoPlan } from './undo.ts'
+export { planUndo, rewindUnlogged, undoByRewind, undoTail, type UndoContext, type UndoPlan } from './undo.ts'
 export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 export {
   APPLY_LIMITS,

@@ -15,6 +15,7 @@ import {
   FLAG_ASKS_RECEIVED,
   FLAG_AWAITS_ACKS,
   epochAt,
+  isUnderstudyError,
   type Clock,
   type Log,
   type LogFormat,
@@ -63,7 +64,7 @@ import { aheadOfLog } from './physical.ts'
 import { checkLogMatchesStorage } from './redo.ts'
 import type { Link } from './sender.ts'
 import { Ticker } from './ticker.ts'
-import { planUndo, undoTail } from './undo.ts'
+import { planUndo, undoByRewind, undoTail, type UndoPlan } from './undo.ts'
 import { formatVersion } from './format-versions.ts'
 import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 
@@ -478,13 +479,25 @@ class ReceiverDriver<C, T> implements Following {
     try {
       this.#losing(after)
       this.#applyUpTo = Math.min(this.#applyUpTo, after)
-      await undoTail(context, this.#loop, planUndo(context, after), after)
+      const plan = this.#planUndo(context, after)
+      if ('spans' in plan) await undoTail(context, this.#loop, plan, after)
+      else if (!(await undoByRewind(context, this.#loop, after))) throw plan
     } catch (error) {
       const known = asFailure(error, 'STORAGE_FAILED', 'What was applied could not be undone')
       return this.#step({ kind: log.failure === undefined ? 'undoFailed' : 'failed', error: known })
     }
     this.#waiters.notify()
     this.#step({ kind: 'undone', applied: storage.applied.lsn })
+  }
+
+  /** The plan, or why there is none. */
+  #planUndo(context: Parameters<typeof planUndo<C, T>>[0], after: Lsn): UndoPlan | UnderstudyError {
+    try {
+      return planUndo(context, after)
+    } catch (error) {
+      if (isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) return error
+      throw error
+    }
   }
 
   #losing(after: Lsn): void {

@@ -1,5 +1,7 @@
 /**
  * The way back: what a storage has applied above a common point, undone from this node's own log, without a copy of the data.
+ * Transactions that a format can invert are undone one by one. For any other the storage goes back to an older point
+ * by its own files, if it still leads there, and the log is applied again from there up to the common point.
  *
  * Decides: which transactions are undone, in which order, where the position stands afterwards, whether any of them needs pages.
  * Leaves to others: how a payload is undone (its format), what is kept of the tail (`onLosing`), where the common point is (handshake).
@@ -10,7 +12,9 @@
  *    before them. So after a crash the storage stands at a record of the log, and redo or another undo goes on from there.
  * 3. The log is cut only after the undone storage is durable: else a power loss would leave a database ahead of its log.
  * 4. A physical storage is only told of records of the log itself, so a tail of nothing else is settled away.
- * 5. A common point inside a chain of parts undoes the whole transaction: the position is that before its first part.
+ * 5. An older point counts only if the log has its record, by its CRC, and everything above it: the storage may remember
+ *    one of a history that is gone. Until the log is cut, redo would only bring the tail back.
+ * 6. A common point inside a chain of parts undoes the whole transaction: the position is that before its first part.
  */
 import {
   FLAG_CONTINUES,
@@ -30,6 +34,7 @@ import {
 import type { ApplyLoop } from './apply-loop.ts'
 import { asFailure } from './failures.ts'
 import { PartAssembler, type WholeTransaction } from './parts.ts'
+import { settleFromLog } from './physical.ts'
 
 /** Payload bytes that are held at once while they are undone. One transaction is always held. */
 const CHUNK_BYTES = 16 << 20
@@ -92,20 +97,67 @@ export async function undoTail<C, T>(
   plan: UndoPlan,
   after: Lsn,
 ): Promise<void> {
-  const { log, storage, clock } = context
-  const { to } = plan
   rewind(context, loop, plan)
+  await cut(context, plan.to.lsn, after)
+}
+
+/**
+ * The same through an older point of the storage, for a tail that `planUndo` refuses. False when the storage leads nowhere
+ * that the log goes on from; then nothing was changed.
+ */
+export async function undoByRewind<C, T>(
+  context: UndoContext<C, T>,
+  loop: ApplyLoop<C, T>,
+  after: Lsn,
+): Promise<boolean> {
+  const { log, storage } = context
+  const target = beginOfChain(log, after)
+  const to = storage.rewindsTo
+  if (to === undefined || to.lsn > target || !leadsTo(log, to) || storage.rewind?.() !== true) return false
+  loop.forget()
+  if (storage.ahead) {
+    settleFromLog(context)
+    loop.reset()
+  }
+  while (storage.applied.lsn < target) {
+    if (loop.idle) loop.fill(log, target)
+    if (loop.step(target) === undefined) break
+    await new Promise<void>((resolve) => {
+      context.clock.schedule(0, resolve)
+    })
+  }
+  await cut(context, storage.applied.lsn, after)
+  return true
+}
+
+/**
+ * Takes back the transaction of a physical storage that a crash kept out of the log, on a node that does not lead: nobody was answered
+ * for it. False when there is none, or no way back; else redo goes on from an older point.
+ */
+export function rewindUnlogged<C, T>(log: Log, storage: Storage<C, T>): boolean {
+  const to = storage.rewindsTo
+  return storage.ahead && to !== undefined && leadsTo(log, to) && storage.rewind?.() === true
+}
+
+/** The log holds this very record, or begins right after it, and all that follows. */
+function leadsTo(log: Log, { lsn, crc }: LogPoint): boolean {
+  if (lsn + 1 < log.first) return false
+  return lsn === 0 || log.crcAt(lsn) === crc
+}
+
+/** Cuts the log once the storage, which is at `to`, is durable. */
+async function cut<C, T>({ log, storage, clock }: UndoContext<C, T>, to: Lsn, after: Lsn): Promise<void> {
   // A checkpoint that began before the undo does not count: it tells of a position above.
   for (;;) {
     const durable = await storage.checkpoint()
-    if (durable !== undefined && durable.lsn <= to.lsn) break
+    if (durable !== undefined && durable.lsn <= to) break
     await new Promise<void>((resolve) => {
       clock.schedule(CHECKPOINT_RETRY_MS, resolve)
     })
   }
   log.truncateAfter(after)
   const local = log.slots.get(LOCAL_SLOT)
-  if (local !== undefined && local.lsn > to.lsn) log.slots.reserve(LOCAL_SLOT, to.lsn)
+  if (local !== undefined && local.lsn > to) log.slots.reserve(LOCAL_SLOT, to)
 }
 
 function rewind<C, T>(context: UndoContext<C, T>, loop: ApplyLoop<C, T>, { to, spans }: UndoPlan): void {

@@ -1,6 +1,7 @@
 /** The options of a storage, with every default. */
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
+import type { Lsn } from '@understudy/contracts'
 import { isPageSize } from '@understudy/sqlite-files'
 import type { Setup } from './connection.ts'
 import { invalidArgument } from './errors.ts'
@@ -30,6 +31,12 @@ export interface StorageOptions {
    */
   readonly shared?: boolean
   /**
+   * Keeps the way back to an older point of the database (`rewind`), at the price of disk space: up to about as much again as
+   * `walBytesRestart`. Says beyond which LSN nobody will want to go back, `undefined` when that is not known. Default: there is no way
+   * back. Not with `shared`.
+   */
+  readonly rewindSafe?: (() => Lsn | undefined) | undefined
+  /**
    * Reads with `foreign` may use a schema that calls functions of `setup`, or those of SQLite that are not known to be
    * harmless. Default false: such a schema fails them.
    */
@@ -37,7 +44,7 @@ export interface StorageOptions {
 }
 
 /** The options as they are used. */
-export type Settings = Required<Omit<StorageOptions, 'setup'>>
+export type Settings = Required<Omit<StorageOptions, 'setup' | 'rewindSafe'>>
 
 /** Every default, and what is out of range. Throws `INVALID_ARGUMENT`. */
 export function withDefaults(options: StorageOptions): Settings {

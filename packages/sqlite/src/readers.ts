@@ -17,6 +17,7 @@ interface Reader {
   readonly connection: Connection
   readonly begin: StatementSync
   readonly end: StatementSync
+  readonly era: number
 }
 
 export class ReaderPool {
@@ -25,6 +26,7 @@ export class ReaderPool {
   readonly #free: Reader[] = []
   readonly #waiting: { take(reader: Reader): void; fail(error: Error): void }[] = []
   #opened = 0
+  #era = 0
   #closed: (() => void) | undefined
 
   constructor(open: () => Connection, readersMax: number) {
@@ -48,6 +50,12 @@ export class ReaderPool {
     }
   }
 
+  /** Opens every connection anew: a schema that was undone may come again under the same number, as another one. */
+  renew(): void {
+    this.#era++
+    for (const { connection } of this.#free.splice(0)) this.#shut(connection)
+  }
+
   /** Ends the pool once every callback is over; those that wait fail with `CLOSED`. */
   async close(): Promise<void> {
     if (this.#closed !== undefined) return
@@ -65,7 +73,7 @@ export class ReaderPool {
     const connection = this.#open()
     this.#opened++
     const { database } = connection
-    return { connection, begin: database.prepare('begin'), end: database.prepare('commit') }
+    return { connection, begin: database.prepare('begin'), end: database.prepare('commit'), era: this.#era }
   }
 
   async #wait(): Promise<Reader> {
@@ -74,9 +82,21 @@ export class ReaderPool {
 
   #release(reader: Reader): void {
     if (this.#closed !== undefined) return this.#shut(reader.connection)
+    if (reader.era !== this.#era) return this.#replace(reader)
     const next = this.#waiting.shift()
     if (next === undefined) this.#free.push(reader)
     else next.take(reader)
+  }
+
+  #replace(reader: Reader): void {
+    this.#shut(reader.connection)
+    const next = this.#waiting.shift()
+    if (next === undefined) return
+    try {
+      next.take(this.#take() as Reader)
+    } catch (error) {
+      next.fail(error as Error)
+    }
   }
 
   #shut(connection: Connection): void {

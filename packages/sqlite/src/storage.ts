@@ -8,11 +8,14 @@
  * 2. Checkpoints are ours alone. While a snapshot is open none moves a page; commits become durable all the same.
  * 3. A log file over `walBytesRestart` is finished on the writer's own thread, between two groups, because under steady
  *    writes the checkpointing thread never catches the last frames, and only a fully moved log begins anew.
- * 4. After a failed COMMIT or sync nothing is written any more.
+ * 4. With a way back to an older point (`rewind.ts`), frames above it stay in the log file until it moves on; commits
+ *    become durable there.
+ * 5. After a failed COMMIT or sync nothing is written any more.
  */
 import type {
   KeyTable,
   LogPoint,
+  Lsn,
   ReadTransaction,
   Recorder,
   SnapshotOptions,
@@ -23,7 +26,7 @@ import type {
   WriteTransaction,
 } from '@understudy/contracts'
 import { isUnderstudyError } from '@understudy/contracts'
-import { WAL_FRAME_HEADER_BYTES } from '@understudy/sqlite-files'
+import { sameSalts, WAL_FRAME_HEADER_BYTES, type WalIndexHeader } from '@understudy/sqlite-files'
 import { Checkpointer } from './checkpointer.ts'
 import { checkClosed, forgetClosed, rememberClosed } from './closed-state.ts'
 import { openPin, openReader, openWriter, type ConnectionOptions } from './connection.ts'
@@ -34,6 +37,8 @@ import { Keys } from './keys.ts'
 import { withDefaults, type Settings, type StorageOptions } from './options.ts'
 import { Pages } from './pages.ts'
 import { ReaderPool } from './readers.ts'
+import { removeRewindFile } from './rewind-file.ts'
+import { Rewind } from './rewind.ts'
 import { SharedLog } from './shared-log.ts'
 import { Snapshot } from './snapshot.ts'
 import { checkSqliteVersion } from './version.ts'
@@ -54,6 +59,9 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   readonly #descriptors: Descriptors
   readonly #pages: Pages
   readonly #shared: SharedLog | undefined
+  readonly #rewind: Rewind | undefined
+  /** Where the log ended when it was made durable last. */
+  #synced: WalIndexHeader | undefined
   readonly #keys: Keys
   readonly #readers: ReaderPool
   /** For SQL of others. */
@@ -85,6 +93,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       this.#pages = new Pages(this.#descriptors, this.#options, this.#writer)
       this.#writer.usePages(this.#pages)
       if (shared) this.#shared = this.#openSharedLog()
+      else if (options.rewindSafe !== undefined) this.#rewind = this.#openRewind(options.rewindSafe)
+      else removeRewindFile(options.path)
     } catch (error) {
       connection.close()
       void descriptors?.close()
@@ -160,6 +170,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   settle(point: LogPoint): void {
     this.#checkOpen()
     this.#writer.settle(point)
+    this.#rewind?.settled()
     this.#wake()
   }
 
@@ -185,10 +196,25 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return (options?.foreign === true ? this.#foreignReaders : this.#readers).read(body)
   }
 
-  /** Bytes of frames in the log file that are not in the database file yet. One small read. */
+  /** Bytes of frames that a checkpoint has work with: not in the database file yet, or with a way back not durable. One small read. */
   get uncheckpointedBytes(): number {
     this.#checkOpen()
-    return this.#descriptors.uncheckpointedBytes
+    if (this.#rewind === undefined || this.#synced === undefined) return this.#descriptors.uncheckpointedBytes
+    const { mxFrame, nBackfill, pageBytes, salts } = this.#descriptors.walIndex()
+    const durable = sameSalts(salts, this.#synced.salts) ? this.#synced.mxFrame : 0
+    return (mxFrame - Math.max(nBackfill, durable)) * (pageBytes + WAL_FRAME_HEADER_BYTES)
+  }
+
+  get rewindsTo(): LogPoint | undefined {
+    return this.#rewind?.point
+  }
+
+  rewind(): boolean {
+    this.#checkOpen()
+    if (this.#rewind?.run() !== true) return false
+    this.#readers.renew()
+    this.#foreignReaders.renew()
+    return true
   }
 
   async checkpoint(): Promise<LogPoint | undefined> {
@@ -228,6 +254,17 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #openRewind(safe: () => Lsn | undefined): Rewind {
+    return new Rewind({
+      path: this.#options.path,
+      descriptors: this.#descriptors,
+      writer: this.#writer,
+      pages: this.#pages,
+      open: () => openReader({ ...this.#connectionOptions, setup: undefined }),
+      safe,
+    })
   }
 
   #openSharedLog(): SharedLog {
@@ -301,16 +338,20 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     // Read before the checkpoint begins: what is committed meanwhile may or may not be durable.
     const point = this.#writer.stored
     try {
-      const large = this.#logFileBytes() >= this.#options.walBytesRestart
+      const { walBytesRestart } = this.#options
+      const large = this.#logFileBytes() >= walBytesRestart
+      await this.#rewind?.beforeCheckpoint(this.#logFileBytes(), walBytesRestart)
       const held = this.#endSnapshotsOverCap() > 0
+      const synced = this.#descriptors.walIndex()
       let complete = await this.#checkpointer.run(held, large)
       if (large && !held) {
         for (let round = 1; round < ROUNDS_MAX && this.#remainingFrames() > INLINE_FRAMES_MAX; round++)
           complete = await this.#checkpointer.run(false, true)
-        // Of a shared database the last frames are moved when nobody else can add to them.
-        this.#finishDue = complete || this.#shared !== undefined
+        // Of a shared database the last frames are moved when nobody else can add to them; with a way back, when it let go of them.
+        this.#finishDue = complete || this.#shared !== undefined || this.#rewind !== undefined
         if (this.#finishDue && !this.#writer.inTransaction) this.#finishLog()
       }
+      this.#synced = synced
     } catch (error) {
       this.#writer.failure ??= isUnderstudyError(error) ? error : storageFailed('A checkpoint failed', error)
       throw this.#writer.failure
@@ -331,7 +372,9 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     }
     const { database } = this.#writer.connection
     try {
+      this.#rewind?.letGo(framesMax)
       this.#writer.connection.internal(() => database.exec('pragma wal_checkpoint(passive)'))
+      this.#rewind?.holdAgain()
     } catch (error) {
       this.#writer.failure = storageFailed('A checkpoint failed', error)
       throw this.#writer.failure
@@ -368,6 +411,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     await this.#checkpointing?.catch(() => {})
     await this.#checkpointer.close()
     this.#shared?.close()
+    this.#rewind?.close()
     this.#writer.connection.close()
     await this.#descriptors.close()
     if (this.#writer.failure === undefined && !this.#options.shared) rememberClosed(this.#options.path)

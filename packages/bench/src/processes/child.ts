@@ -57,8 +57,8 @@ export class Child<C extends Calls> implements AsyncDisposable {
     return this.#process.pid
   }
 
-  /** `SIGSTOP` and `SIGCONT`. */
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+  /** `SIGSTOP`, `SIGCONT`, `SIGKILL`. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
     this.#process.kill(signal)
   }
 

@@ -25,6 +25,7 @@ import { names } from '../arguments.ts'
 import { json, table, type Output } from '../output.ts'
 import type { CommandContext } from '../program.ts'
 import { addAcks } from './bench-acks.ts'
+import { addRejoin } from './bench-rejoin.ts'
 import { reporter, rounded, showFigures, showMachine, speaker } from './bench-shown.ts'
 
 interface BenchOptions {
@@ -58,6 +59,7 @@ export function addBenchCommand(program: Command, context: CommandContext): void
   addCore(bench, context)
   addTransports(bench, context)
   addAcks(bench, context)
+  addRejoin(bench, context)
 }
 
 function addCore(bench: Command, context: CommandContext): void {

@@ -63,7 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'packages/node/src/checkpointer.ts',
-        find: 'log.slots.advance(LOCAL_SLOT, this.keepsFrom(point.lsn))',
+        find: 'log.slots.advance(LOCAL_SLOT, Math.min(this.keepsFrom(point.lsn), this.#rewindsFrom() ?? point.lsn))',
         replace: 'log.slots.advance(LOCAL_SLOT, log.durable)',
       },
     ],
