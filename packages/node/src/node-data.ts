@@ -6,12 +6,7 @@ import { ExposureLedger, adoptStorage } from '@understudy/replication'
 import { lockDirectory, openStorage, type DirectoryLock, type SqliteStorage } from '@understudy/sqlite'
 import { Checkpointer } from './checkpointer.ts'
 import type { GenerationPaths } from './layout.ts'
-import {
-  CHECKPOINT_INTERVAL_MS,
-  REWIND_CHECKPOINTS,
-  SIDECAR_START_LOCK_MS,
-  type Settings,
-} from './options.ts'
+import { CHECKPOINT_INTERVAL_MS, SIDECAR_START_LOCK_MS, type Settings } from './options.ts'
 
 export interface NodeData {
   readonly storage: SqliteStorage
@@ -41,9 +36,12 @@ export async function openNodeData(
       ...(settings.setup && { setup: settings.setup }),
       ...(settings.readers !== undefined && { readers: settings.readers }),
       ...(settings.trustSchema !== undefined && { trustSchema: settings.trustSchema }),
-      ...(sidecar === undefined
-        ? { rewindSafe: () => (log === undefined ? 0 : heldByOthers(log, settings)) }
-        : { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
+      ...(sidecar !== undefined && { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
+      ...(sidecar === undefined &&
+        settings.rewindBytesMax > 0 && {
+          rewindSafe: () => (log === undefined ? 0 : heldByOthers(log, settings)),
+          rewindBytesMax: settings.rewindBytesMax,
+        }),
     })
     log = openNodeLog(paths, settings, sidecar === undefined ? storage.applied.lsn : 0)
     if (sidecar !== undefined) {
@@ -112,10 +110,7 @@ class OpenNodeData implements NodeData {
       log,
       clock: settings.clock,
       bytes: settings.checkpointBytes,
-      rewindBytesMax: Math.min(
-        REWIND_CHECKPOINTS * settings.checkpointBytes,
-        settings.slotBytesMax ?? Number.POSITIVE_INFINITY,
-      ),
+      rewindBytesMax: Math.min(settings.rewindBytesMax, settings.slotBytesMax ?? Number.POSITIVE_INFINITY),
       intervalMs: CHECKPOINT_INTERVAL_MS,
       collected: () => slots.look(log.slots.list()),
       failed,

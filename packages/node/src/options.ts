@@ -113,6 +113,11 @@ export interface NodeOptions {
   readonly slotBytesMax?: number
   /** Uncheckpointed bytes that start a checkpoint. Default 2 MiB: what one syncs delays the syncs of commits. */
   readonly checkpointBytes?: number
+  /**
+   * Bytes of changed pages, and of the log, that this node keeps undoable, so that it rejoins without a copy when it has more than a new leader:
+   * about twice as much of disk at most. 0: nothing, and pages that differ travel where rows cannot be undone. Default 64 MiB.
+   */
+  readonly rewindBytesMax?: number
   /** Limit for a bootstrap, on either side, in bytes per second; 0 for none. Default 0. */
   readonly snapshotBytesPerSecondMax?: number
   /** How long a broken snapshot can be resumed. Default 60,000. */
@@ -139,6 +144,7 @@ export interface Settings extends NodeOptions {
   readonly files: Files
   readonly allFormats: readonly LogFormat<SqliteConnection>[]
   readonly checkpointBytes: number
+  readonly rewindBytesMax: number
   readonly sidecarPollMs: number
   readonly emit: (event: NodeEvent) => void
   readonly events: EventHub
@@ -147,9 +153,8 @@ export interface Settings extends NodeOptions {
 
 export const CHECKPOINT_BYTES_DEFAULT: number = 2 * 1024 * 1024
 /** How often the bytes that wait for a checkpoint are looked at. */
+export const REWIND_BYTES_DEFAULT: number = 64 * 1024 * 1024
 export const CHECKPOINT_INTERVAL_MS = 50
-/** So many times `checkpointBytes` of the log are kept for the way back of a node that rejoins. */
-export const REWIND_CHECKPOINTS = 32
 /** How often the database of another program is looked at. */
 export const SIDECAR_POLL_MS = 20
 /** How long a start waits, blocking, for the write lock that another program holds. */
@@ -204,6 +209,7 @@ export function resolveOptions(
       (each) => sidecar === undefined || each.physical === true,
     ),
     checkpointBytes: options.checkpointBytes ?? CHECKPOINT_BYTES_DEFAULT,
+    rewindBytesMax: options.rewindBytesMax ?? REWIND_BYTES_DEFAULT,
     emit: (event) => events.emit(event),
     events,
     measures: commitMeasures(),
@@ -367,6 +373,7 @@ const NUMBERS = {
   segmentBytes: 1,
   slotBytesMax: 1,
   checkpointBytes: 1,
+  rewindBytesMax: 0,
   snapshotBytesPerSecondMax: 0,
   snapshotKeepMs: 0,
   sidecarPollMs: 1,

@@ -42,7 +42,7 @@ test('a follower refuses it', async () => {
 test('checkpoints let go of the log, and not of the rule that it says', async () => {
   const cluster = new Cluster()
   // Nothing of the log is kept for a way back.
-  const leader = await cluster.leader(0, { checkpointBytes: 1 })
+  const leader = await cluster.leader(0, { rewindBytesMax: 0 })
   await streaming(cluster, leader, 'b')
   const { lsn } = await leader.setAcks('any 1 (b) durable')
   const slot = (): number => leader.slots().find(({ name }) => name === LOCAL_SLOT)?.lsn ?? 0

@@ -31,11 +31,13 @@ export interface StorageOptions {
    */
   readonly shared?: boolean
   /**
-   * Keeps the way back to an older point of the database (`rewind`), at the price of disk space: up to about as much again as
-   * `walBytesRestart`. Says beyond which LSN nobody will want to go back, `undefined` when that is not known. Default: there is no way
+   * Keeps the way back to an older point of the database (`rewind`), at the price of disk space: up to `rewindBytesMax` in the log
+   * file, and as much in a file of its own. Says beyond which LSN nobody will want to go back, `undefined` when that is not known. Default: there is no way
    * back. Not with `shared`.
    */
   readonly rewindSafe?: (() => Lsn | undefined) | undefined
+  /** Bytes of changed pages after which the way back is to a later point in any case. Default 64 MiB. */
+  readonly rewindBytesMax?: number
   /**
    * Reads with `foreign` may use a schema that calls functions of `setup`, or those of SQLite that are not known to be
    * harmless. Default false: such a schema fails them.
@@ -57,6 +59,7 @@ export function withDefaults(options: StorageOptions): Settings {
     walBytesRestart: options.walBytesRestart ?? 64 * 1024 * 1024,
     pageCacheBytes: options.pageCacheBytes ?? 32 * 1024 * 1024,
     stagedBytesMax: options.stagedBytesMax ?? 8 * 1024 * 1024,
+    rewindBytesMax: options.rewindBytesMax ?? 64 * 1024 * 1024,
     shared: options.shared ?? false,
     trustSchema: options.trustSchema ?? false,
   }
@@ -71,7 +74,7 @@ export function withDefaults(options: StorageOptions): Settings {
   for (const name of ['readers', 'statementsMax', 'walBytesRestart'] as const)
     if (!Number.isSafeInteger(all[name]) || all[name] < 1)
       throw invalidArgument(`${name} is ${String(all[name])}; give a positive integer. Nothing was opened.`)
-  for (const name of ['busyTimeoutMs', 'pageCacheBytes', 'stagedBytesMax'] as const)
+  for (const name of ['busyTimeoutMs', 'pageCacheBytes', 'stagedBytesMax', 'rewindBytesMax'] as const)
     if (!Number.isSafeInteger(all[name]) || all[name] < 0)
       throw invalidArgument(`${name} is ${String(all[name])}; give 0 or more. Nothing was opened.`)
   return all

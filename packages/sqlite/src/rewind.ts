@@ -35,10 +35,8 @@ import {
 } from './rewind-file.ts'
 import type { Writer } from './writer.ts'
 
-/** From so many bytes of frames above the point on, a later one takes its place if that is safe. */
-const SPAN_BYTES = 16 * 1024 * 1024
-/** From so many on it does in any case. No more is kept in the file either. */
-const SPAN_BYTES_MAX = 64 * 1024 * 1024
+/** Of the most bytes that may change since the point, after so large a part of them a later point takes its place if that is safe. */
+const SPAN_PART = 1 / 4
 
 export interface RewindParts {
   readonly path: string
@@ -49,6 +47,8 @@ export interface RewindParts {
   readonly open: () => Connection
   /** Nobody will want to go back beyond this; `undefined` when that is not known. */
   readonly safe: () => Lsn | undefined
+  /** After so many bytes of frames above the point a later one takes its place in any case. No more is kept in the file either. */
+  readonly bytesMax: number
 }
 
 /** A connection with an open read transaction, or ready for one. */
@@ -102,15 +102,16 @@ export class Rewind {
   /** Before pages are moved. The log is to begin anew from `restartBytes` on, so that as much as possible must move; `logBytes` is what it has. */
   async beforeCheckpoint(logBytes: number, restartBytes: number): Promise<void> {
     const isLarge = logBytes >= restartBytes
+    const spanMax = this.#parts.bytesMax * SPAN_PART
     const header = this.#log.header()
     const span = this.#bytesAbove(this.#state, header)
-    const isOld = isLarge || span >= SPAN_BYTES || (this.#state?.images.size ?? 0) > 0
-    if (this.#next === undefined && (isOld || span >= SPAN_BYTES / 2)) this.#takeNext(header)
+    const isOld = isLarge || span >= spanMax || (this.#state?.images.size ?? 0) > 0
+    if (this.#next === undefined && (isOld || span >= spanMax / 2)) this.#takeNext(header)
     const next = this.#next
     if (next === undefined) return
     const safe = this.#parts.safe()
     const isSafe = safe === undefined ? isLarge : next.point.lsn <= safe || logBytes >= 2 * restartBytes
-    if (span < SPAN_BYTES_MAX && !(isSafe && isOld)) return
+    if (span < this.#parts.bytesMax && !(isSafe && isOld)) return
     try {
       await writeRewindFileAside(this.#parts.path, this.#parts.pages.pageBytes, next)
     } catch {
@@ -234,7 +235,7 @@ export class Rewind {
   #extended(state: RewindState, header: WalIndexHeader): RewindState | undefined {
     const { pages } = this.#parts
     const images = new Map(state.images)
-    const imagesMax = SPAN_BYTES_MAX / pages.pageBytes
+    const imagesMax = this.#parts.bytesMax / pages.pageBytes
     for (const page of this.#changed(state, header)) {
       if (images.has(page)) continue
       if (images.size >= imagesMax) return this.#now(header)
@@ -313,7 +314,7 @@ export class Rewind {
   }
 
   #bytesAbove(state: RewindState | undefined, header: WalIndexHeader): number {
-    if (state === undefined) return SPAN_BYTES_MAX
+    if (state === undefined) return this.#parts.bytesMax
     return this.#framesAbove(state, header) * (header.pageBytes + WAL_FRAME_HEADER_BYTES)
   }
 

@@ -264,6 +264,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       pages: this.#pages,
       open: () => openReader({ ...this.#connectionOptions, setup: undefined }),
       safe,
+      bytesMax: this.#options.rewindBytesMax,
     })
   }
 

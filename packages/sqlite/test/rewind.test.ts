@@ -94,7 +94,7 @@ test('the point moves on with what is safe, and without it only when it is too f
   // A safe point that stays where it is does not make the log file grow.
   for (let more = 0; more < 200; more++) await grow()
   expect(walBytes()).toBeLessThan(1_000_000)
-  expect(storage.rewindsTo?.lsn).toBeGreaterThan(safe)
+  expect(readFileSync(`${path}-rewind`).length).toBeLessThan(3_000_000)
 })
 
 test('pages stay where they are up to the point, and a checkpoint makes commits durable all the same', async () => {

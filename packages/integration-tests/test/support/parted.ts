@@ -49,4 +49,3 @@ export async function parted(
   await put(leader, 'new', 7)
   return { cluster, leader }
 }
-
