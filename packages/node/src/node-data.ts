@@ -61,16 +61,16 @@ export async function openNodeData(
 }
 
 /**
- * What every other node that this log is kept for has: no promotion of one of them goes back beyond it. A follower for whom
- * nothing is kept does not know.
+ * What every other node that this log is kept for has: no promotion of one of them goes back beyond it. A node that follows, or
+ * may, and keeps nothing for others does not know.
  */
-function heldByOthers(log: Log, { role }: Settings): Lsn | undefined {
+function heldByOthers(log: Log, { role, failover }: Settings): Lsn | undefined {
   const held = log.slots
     .list()
     .filter(({ name, state }) => name !== LOCAL_SLOT && state !== 'lost')
     .map(({ lsn }) => lsn)
   if (held.length > 0) return Math.min(...held)
-  return role === 'leader' ? Number.POSITIVE_INFINITY : undefined
+  return role === 'leader' && failover === undefined ? Number.POSITIVE_INFINITY : undefined
 }
 
 /** The log of a generation; `knownDurable` is what its database proves to have been durable. */
