@@ -28,6 +28,8 @@ export interface Machine {
   readonly isForced: boolean
   /** The state afterwards; `undefined` when the operation cannot have happened in `state`. */
   step(state: Scalar, operation: Operation): Scalar | undefined
+  /** Two operations of unknown outcome with the same class do the same, so that whichever was asked for first may as well be the one that happened. */
+  classOf(operation: Operation): string
   describe(state: Scalar): string
 }
 
@@ -57,12 +59,31 @@ export function register(initial: Scalar = null): Model {
       return []
     },
     without: withoutWritten,
-    prepare: () => ({
-      initial,
-      isForced: false,
-      step: stepRegister,
-      describe: (state) => JSON.stringify(state),
-    }),
+    prepare: (operations) => registerMachine(initial, operations),
+  }
+}
+
+/** Any value that no operation looks for: all of them are one state. */
+const UNSEEN = '\u0000 a value that nobody saw'
+
+function registerMachine(initial: Scalar, operations: readonly Operation[]): Machine {
+  const looked = new Set<Scalar>([initial])
+  for (const { kind, output, from } of operations) {
+    if (kind === 'read' && output !== undefined) looked.add(output as Scalar)
+    if (kind === 'cas') looked.add(from ?? null)
+  }
+  // Only what may happen at any time makes so many states; without it they are called by their names.
+  const isCertain = operations.every(({ outcome }) => outcome === 'ok')
+  const seen = (state: Scalar): Scalar => (isCertain || looked.has(state) ? state : UNSEEN)
+  return {
+    initial,
+    isForced: false,
+    step(state, operation) {
+      const after = stepRegister(state, operation)
+      return after === undefined ? undefined : seen(after)
+    },
+    classOf: ({ kind, from = null, value = null }) => JSON.stringify([kind, from, seen(value)]),
+    describe: (state) => (state === UNSEEN ? 'a value that nobody saw' : JSON.stringify(state)),
   }
 }
 
@@ -232,6 +253,8 @@ function machineOf(ranks: ReadonlyMap<Scalar, Rank>): Machine {
       if (rank === undefined) return count >= ranks.size ? count + 1 : undefined
       return rank.from <= count && count < rank.to ? count + 1 : undefined
     },
+    // Elements are different, and none is added twice.
+    classOf: ({ value = null }) => JSON.stringify(value),
     describe: (state) => `${String(state)} elements`,
   }
 }

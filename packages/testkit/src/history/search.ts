@@ -8,7 +8,7 @@
  * 1. Work and memory depend on how many operations are under way at once, not on how many there are.
  * 2. What changes nothing and fits the state happens at once: no continuation is lost by it.
  * 3. Operations of unknown outcome stay under way for ever, and need never happen. Of two configurations that differ only in that one has used more of
- *    them, that one is dropped.
+ *    them, that one is dropped. Of several that do the same, the one that was asked for first happens first.
  * 4. `stepsMax` bounds the work. What it cuts short is undecided, which is no verdict.
  */
 import type { Machine } from './models.ts'
@@ -27,6 +27,8 @@ interface UnderWay {
   readonly bit: bigint
   readonly isMaybe: boolean
   readonly isPure: boolean
+  /** Of unknown outcome: the one that happens before it does, 0 when there is none. */
+  readonly before: bigint
 }
 
 export type SearchResult =
@@ -115,6 +117,7 @@ class Walk {
   readonly #stepsMax: number
   readonly #underWay = new Map<Operation, UnderWay>()
   readonly #freeBits: bigint[] = []
+  readonly #lastOfClass = new Map<string, bigint>()
   #bits = 0n
   #maybes = 0n
   #current = new Configurations()
@@ -128,7 +131,13 @@ class Walk {
   begin(operation: Operation, isPure: boolean): void {
     const isMaybe = operation.outcome !== 'ok'
     const bit = isMaybe ? 1n << this.#maybes++ : (this.#freeBits.pop() ?? 1n << this.#bits++)
-    this.#underWay.set(operation, { operation, bit, isMaybe, isPure })
+    let before = 0n
+    if (isMaybe) {
+      const name = this.#machine.classOf(operation)
+      before = this.#lastOfClass.get(name) ?? 0n
+      this.#lastOfClass.set(name, bit)
+    }
+    this.#underWay.set(operation, { operation, bit, isMaybe, isPure, before })
   }
 
   /** `operation` must have happened by now. */
@@ -183,13 +192,15 @@ class Walk {
     return known === at.known ? at : { ...at, known }
   }
 
-  #happen(at: Configuration, { operation, bit, isMaybe, isPure }: UnderWay): Configuration | undefined {
+  #happen(at: Configuration, each: UnderWay): Configuration | undefined {
+    const { operation, bit, isMaybe, isPure, before } = each
     if (isPure || ((isMaybe ? at.maybe : at.known) & bit) !== 0n) return undefined
+    if ((at.maybe & before) !== before) return undefined
     this.steps++
     const state = this.#machine.step(at.state, operation)
     if (state === undefined) return undefined
-    return isMaybe
-      ? { state, known: at.known, maybe: at.maybe | bit }
-      : { state, known: at.known | bit, maybe: at.maybe }
+    if (!isMaybe) return { state, known: at.known | bit, maybe: at.maybe }
+    // It need not happen, and would change nothing.
+    return state === at.state ? undefined : { state, known: at.known, maybe: at.maybe | bit }
   }
 }

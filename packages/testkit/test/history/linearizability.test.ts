@@ -286,13 +286,26 @@ describe('in long histories with faults', () => {
     expect(explainLinearizability(report)).toContain('the steps allowed did not suffice: k')
   })
 
-  test('writes of unknown outcome that nobody saw cost nothing', () => {
-    const lost = Array.from({ length: 500 }, (_, n) => write(`lost ${n}`, n))
-    const report = check('register', [
-      ...lost,
-      ...Array.from({ length: 500 }, (_, n) => [write(n, n, n + 0.4), read(n, n + 0.5, n + 0.9)]).flat(),
-    ])
-    expect(report.verdict).toBe('linearizable')
-    expect(report.steps).toBeLessThan(10_000)
-  })
+  test.for([false, true])(
+    'writes of unknown outcome that nobody saw cost nothing, failed cas among them: %s',
+    (withCas) => {
+      const lost = Array.from({ length: 300 }, (_, n) => write(`lost ${n}`, n))
+      const swaps = Array.from({ length: withCas ? 0 : 300 }, (_, n) =>
+        op({ kind: 'cas', from: n, value: `swap ${n}` }, n),
+      )
+      const answered = Array.from({ length: 300 }, (_, n) => [
+        write(n, n, n + 0.4),
+        read(n, n + 0.5, n + 0.9),
+        // It can only have failed because a write without an answer came between.
+        ...(withCas && n % 10 === 0
+          ? [op({ kind: 'cas', from: n, value: `never ${n}`, output: false }, n + 0.91, n + 0.95)]
+          : []),
+      ]).flat()
+      const report = check('register', [...lost, ...swaps, ...answered])
+      expect(report.verdict).toBe('linearizable')
+      expect(report.steps).toBeLessThan(100_000)
+      const before = [write('x', -9, -8), op({ kind: 'cas', from: 'x', value: 'y', output: false }, -7, -6)]
+      expect(check('register', [...before, ...lost, ...swaps, ...answered]).verdict).toBe('broken')
+    },
+  )
 })
