@@ -1,16 +1,18 @@
 /** One connection to one node, as a caller sees it. */
 import type {
   AckLevel,
+  EpochStamp,
   Exposure,
   ExposureOptions,
   Position,
+  PositionProof,
   Receipt,
   ReceiptMember,
   ReceiptReference,
   ReceiptVerdict,
   Slot,
 } from '@understudy/contracts'
-import type { FollowerSet, ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
+import type { FollowerSet, Leadership, ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
 
 export interface CallOptions {
   /** Milliseconds to wait for the answer. Default: that of `connect`. */
@@ -20,8 +22,22 @@ export interface CallOptions {
 }
 
 export interface ReadOptions extends CallOptions {
-  /** The node answers from a state that holds this position: pass the position of your own write to read it back. */
-  readonly after?: Position | undefined
+  /**
+   * The node answers from a state that holds this position, or with `POSITION_LOST` when its history holds something else there: pass the
+   * position of your own write to read it back. With the `crc` and `runId` of its receipt a lost one is told at once.
+   */
+  readonly after?: (Position & Partial<PositionProof>) | undefined
+  /** How long the node may wait until it holds `after`, in milliseconds. Default: `timeoutMs`. */
+  readonly waitMs?: number
+  /** The node answers only when it can prove that it shows nothing older, in whole milliseconds from 1; `TOO_STALE` otherwise. */
+  readonly maxStalenessMs?: number
+}
+
+export interface WhoLeadsOptions extends CallOptions {
+  /** Answered only once the node knows of another epoch than this one, or of no leader, */
+  readonly unlessEpoch?: EpochStamp
+  /** or after so many milliseconds. Default 0: at once. */
+  readonly waitMs?: number
 }
 
 export interface DigestOptions extends CallOptions {
@@ -85,6 +101,8 @@ export interface ReachReply {
 export interface ReadReply extends ResultSet {
   /** What the node had applied when it read. */
   readonly position: Position | undefined
+  /** Tells the record there from another one with its number. */
+  readonly proof?: PositionProof
 }
 
 export interface DigestReply {
@@ -108,6 +126,8 @@ export interface Client extends AsyncDisposable {
   readonly cluster: string
   /** What the node says of itself: plain data. */
   status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
+  /** What the node knows of who leads, and how old its reads may be. */
+  whoLeads(options?: WhoLeadsOptions): Promise<Leadership>
   /** All statements as one write, or none. Only the leader takes it. */
   write(statements: readonly ClientStatement[], options?: WriteOptions): Promise<WriteReply>
   /** What the node says of a receipt, by its own history. Of an error that names a record: `{ cluster, position, crc }` of it. */

@@ -11,6 +11,7 @@ import {
   systemRandom,
   type AckLevel,
   type Clock,
+  type EpochStamp,
   type Exposure,
   type Position,
   type Random,
@@ -26,6 +27,7 @@ import {
   PROTOCOL_VERSION_MIN,
   type Connection,
   type Credential,
+  type Leadership,
   type Message,
   type RequestBody,
   type ResponseBody,
@@ -45,6 +47,7 @@ import type {
   ReachReply,
   ReadReply,
   WriteOptions,
+  WhoLeadsOptions,
   WriteReply,
 } from './client.ts'
 import { Requests } from './requests.ts'
@@ -83,13 +86,16 @@ const TRAVEL_MS = 250
  * client with (`FOREIGN_CLUSTER`, `AUTHENTICATION_REQUIRED`, `AUTHENTICATION_FAILED`, `FORBIDDEN`, `PROTOCOL_VERSION`, …), or with
  * `PROTOCOL_VIOLATION`.
  */
-export async function connect(options: ConnectOptions): Promise<Client> {
+export async function connectNode(
+  options: ConnectOptions & { readonly epochs?: Epochs },
+): Promise<NodeClient> {
   const clock = options.clock ?? systemClock()
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
   checkTimeout(timeoutMs)
   const signal = options.signal === undefined ? {} : { signal: options.signal }
   const deadline = clock.monotonic() + timeoutMs
   const { transport, address, credential, compression, channelBinding, random = systemRandom() } = options
+  const { epochs } = options
   if (credential === undefined && (compression === true || channelBinding !== undefined))
     throw new UnderstudyError(
       'INVALID_ARGUMENT',
@@ -118,7 +124,9 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     })
     const leftMs = Math.max(0, deadline - clock.monotonic())
     const welcome = checkWelcome(await connection.next({ ...signal, timeoutMs: leftMs }), options.address)
-    return new NodeClient(options.address, welcome, connection, clock, timeoutMs)
+    // An old leader is welcome too: what it answers is judged.
+    epochs?.judge(welcome.node, welcome.history.at(-1))
+    return new NodeClient({ address, welcome, connection, clock, timeoutMs, epochs })
   } catch (error) {
     connection.close()
     throw error
@@ -162,23 +170,43 @@ function asksInvalid(what: string, advice: string): UnderstudyError {
   )
 }
 
-class NodeClient implements Client {
+/** What the connections of one client share: the highest epoch that any of them has seen. */
+export interface Epochs {
+  /** Goes with every request. */
+  readonly seen: EpochStamp | undefined
+  /** Of an answer; the error that takes its place when it came from below what was seen. */
+  judge(node: string, epoch: EpochStamp | undefined): UnderstudyError | undefined
+}
+
+interface NodeClientParts {
+  readonly address: string
+  readonly welcome: Welcome
+  readonly connection: Connection
+  readonly clock: Clock
+  readonly timeoutMs: number
+  readonly epochs: Epochs | undefined
+}
+
+export class NodeClient implements Client {
   readonly address: string
   readonly node: string
   readonly cluster: string
   readonly #connection: Connection
   readonly #requests: Requests
   readonly #timeoutMs: number
-  readonly #ended: Promise<void>
+  readonly #epochs: Epochs | undefined
+  /** Resolves when the connection has ended. */
+  readonly ended: Promise<void>
 
-  constructor(address: string, welcome: Welcome, connection: Connection, clock: Clock, timeoutMs: number) {
+  constructor({ address, welcome, connection, clock, timeoutMs, epochs }: NodeClientParts) {
     this.address = address
     this.node = welcome.node
     this.cluster = welcome.cluster
     this.#connection = connection
     this.#timeoutMs = timeoutMs
-    this.#requests = new Requests(connection, clock)
-    this.#ended = new Promise((resolve) => {
+    this.#epochs = epochs
+    this.#requests = new Requests(connection, clock, epochs)
+    this.ended = new Promise((resolve) => {
       connection.start({
         message: (message) => this.#message(message),
         // The limit on requests bounds what waits to be sent.
@@ -228,12 +256,22 @@ class NodeClient implements Client {
   async read(sql: string, params: readonly Value[] = [], options: ReadOptions = {}): Promise<ReadReply> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
     const statement = { sql, parameters: params }
-    const after = options.after === undefined ? {} : { after: options.after }
-    const reply = await this.#ask('results', { kind: 'read', statement, ...after, timeoutMs }, options)
+    const waitMs = Math.floor(Math.min(options.waitMs ?? timeoutMs, timeoutMs))
+    const body = { kind: 'read', statement, ...readAsks(options), timeoutMs: waitMs } as const
+    const reply = await this.#ask('results', body, options)
     const [result, ...more] = reply.results
     if (result === undefined || more.length > 0)
       throw this.#violation(`${reply.results.length} results for one statement`)
-    return { ...result, position: reply.position }
+    return { ...result, position: reply.position, ...(reply.proof && { proof: reply.proof }) }
+  }
+
+  async whoLeads(options: WhoLeadsOptions = {}): Promise<Leadership> {
+    const { unlessEpoch, waitMs = 0, ...asked } = options
+    // The node waits as long as it was told to; its answer needs time to travel.
+    const call = { ...asked, timeoutMs: waitMs + (asked.timeoutMs ?? this.#timeoutMs) }
+    const body = { kind: 'whoLeads', ...(unlessEpoch && { unlessEpoch }), waitMs } as const
+    const { kind: _, ...leadership } = await this.#ask('leadership', body, call)
+    return leadership
   }
 
   async mark(options: CallOptions = {}): Promise<Position> {
@@ -308,7 +346,7 @@ class NodeClient implements Client {
       new UnderstudyError('CLOSED', `This client of ${this.address} was closed. Connect again to ask more.`),
     )
     this.#connection.close()
-    await this.#ended
+    await this.ended
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -332,13 +370,14 @@ class NodeClient implements Client {
   }
 
   /** The node's own error, with the record that it names. */
-  #failure({ code, message, point }: Extract<ResponseBody, { kind: 'error' }>): UnderstudyError {
+  #failure({ code, message, point, leader }: Extract<ResponseBody, { kind: 'error' }>): UnderstudyError {
     const about = point && {
       position: { epoch: point.epoch, lsn: point.lsn },
       crc: point.crc,
       cluster: this.cluster,
     }
-    return new UnderstudyError(code, message, { node: this.node, fromPeer: true, ...about })
+    const where = leader === undefined ? {} : { leader }
+    return new UnderstudyError(code, message, { node: this.node, fromPeer: true, ...about, ...where })
   }
 
   #parse(text: string): unknown {
@@ -362,11 +401,30 @@ class NodeClient implements Client {
   }
 
   #message(message: Message): void {
-    if (message.type === 'response') return this.#requests.answered(message)
+    if (message.type === 'response')
+      return this.#requests.answered(message, this.#epochs?.judge(this.node, message.epoch))
     throw new UnderstudyError(
       'PROTOCOL_VIOLATION',
       `${this.address} sent a ${message.type} where only answers have a place. The connection was closed.`,
     )
+  }
+}
+
+/** What a read asks for beside its statement. Throws `INVALID_ARGUMENT`. */
+function readAsks({ after, maxStalenessMs }: ReadOptions): Partial<Extract<RequestBody, { kind: 'read' }>> {
+  if (
+    maxStalenessMs !== undefined &&
+    !(Number.isSafeInteger(maxStalenessMs) && maxStalenessMs > 0 && maxStalenessMs <= LIMITS.durationMsMax)
+  )
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `maxStalenessMs is ${maxStalenessMs}; it must be a whole number from 1 to ${LIMITS.durationMsMax}. Nothing was sent.`,
+    )
+  const { crc, runId } = after ?? {}
+  return {
+    ...(after && { after: { epoch: after.epoch, lsn: after.lsn } }),
+    ...(crc !== undefined && runId !== undefined && { afterProof: { crc, runId } }),
+    ...(maxStalenessMs !== undefined && { stalenessMsMax: maxStalenessMs }),
   }
 }
 

@@ -8,7 +8,7 @@
  * 2. A write that was sent and not answered is never reported as failed: `OUTCOME_UNKNOWN`, unless the caller aborted.
  * 3. An answer that comes after its request was given up is dropped; one to a request that never was is a violation.
  */
-import { UnderstudyError, type Clock, type Timer } from '@understudy/contracts'
+import { UnderstudyError, type Clock, type EpochStamp, type Timer } from '@understudy/contracts'
 import type { Connection, RequestBody, Response, ResponseBody } from '@understudy/protocol'
 
 export interface RequestOptions {
@@ -31,13 +31,16 @@ export const REQUESTS_MAX = 4096
 export class Requests {
   readonly #connection: Connection
   readonly #clock: Clock
+  readonly #epochs: { readonly seen: EpochStamp | undefined } | undefined
   readonly #pending = new Map<number, Pending>()
   #nextId = 1
   #ended: UnderstudyError | undefined
 
-  constructor(connection: Connection, clock: Clock) {
+  /** `epochs`: the highest that was seen goes with every request. */
+  constructor(connection: Connection, clock: Clock, epochs?: { readonly seen: EpochStamp | undefined }) {
     this.#connection = connection
     this.#clock = clock
+    this.#epochs = epochs
   }
 
   /** Sends a request; resolves with the body of its answer, which may be an error. */
@@ -47,7 +50,8 @@ export class Requests {
     const id = this.#nextId
     try {
       // False only means that the peer is slow; the limit on requests bounds what waits here.
-      this.#connection.send({ type: 'request', id, body })
+      const epoch = this.#epochs?.seen
+      this.#connection.send({ type: 'request', id, ...(epoch && { epoch }), body })
     } catch (error) {
       return Promise.reject(error)
     }
@@ -61,14 +65,16 @@ export class Requests {
     })
   }
 
-  /** Takes an answer. Throws `PROTOCOL_VIOLATION` when nothing was asked under its id. */
-  answered(response: Response): void {
+  /** Takes an answer, or `refusal` in its place. Throws `PROTOCOL_VIOLATION` when nothing was asked under its id. */
+  answered(response: Response, refusal?: UnderstudyError): void {
     if (response.id < 1 || response.id >= this.#nextId)
       throw new UnderstudyError(
         'PROTOCOL_VIOLATION',
         `The node answered request ${response.id}, which was never sent. The connection was closed.`,
       )
-    this.#take(response.id)?.resolve(response.body)
+    const pending = this.#take(response.id)
+    if (refusal !== undefined && isFenced(response.body)) pending?.reject(refusal)
+    else pending?.resolve(response.body)
   }
 
   /** The connection ended: everything that waits fails, and so does what comes later. */
@@ -121,6 +127,11 @@ export class Requests {
     const note = pending.body.kind === 'write' ? ' The write was sent and may be done.' : ''
     pending.reject(new UnderstudyError('ABORTED', `The wait for an answer was aborted.${note}`))
   }
+}
+
+/** Whether an answer from below the highest epoch must not be used: of errors those that are a verdict on the history. */
+function isFenced(body: ResponseBody): boolean {
+  return body.kind === 'error' ? body.code === 'POSITION_LOST' : body.kind !== 'leadership'
 }
 
 function unknownOutcome(what: string, cause: UnderstudyError | undefined): UnderstudyError {

@@ -30,6 +30,7 @@ export class Cluster {
       status: unexpectedCall,
       write: unexpectedCall,
       read: unexpectedCall,
+      whoLeads: unexpectedCall,
       mark: unexpectedCall,
       digest: unexpectedCall,
       rows: unexpectedCall,

@@ -96,6 +96,7 @@ export const ERROR_CODES = {
     'The leader misses durable records that a follower has: its disk was swapped or restored.',
   POSITION_LOST:
     'A position names a record that the history of this node does not hold: a failover lost it, or it is of another cluster.',
+  TOO_STALE: 'The node cannot prove that it shows nothing older than a read allows; nothing was read.',
   SNAPSHOT_REQUIRED:
     'The follower cannot go on from the log: it no longer reaches back, or needs a file that is equal page by page; it must bootstrap.',
   SNAPSHOT_CORRUPT: 'A snapshot, or a piece of one, failed its checksum.',

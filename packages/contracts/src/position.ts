@@ -34,6 +34,17 @@ export interface EpochEntry {
   readonly crcBefore: number
 }
 
+/** Names one stretch of leading among all that ever were. */
+export type EpochStamp = Pick<EpochEntry, 'number' | 'runId'>
+
+/** What tells the record at a position from another one with its number, in whatever history. */
+export interface PositionProof {
+  /** CRC-32 of the record. */
+  readonly crc: number
+  /** Run id of its epoch. */
+  readonly runId: string
+}
+
 /** Every epoch of a log, oldest first. Tiny, so it is kept whole for ever. */
 export type EpochHistory = readonly EpochEntry[]
 

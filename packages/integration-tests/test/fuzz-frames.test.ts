@@ -71,7 +71,7 @@ describe('what the fuzzer sends', () => {
 
   test('has every kind of message in it', () => {
     const kinds = new Set(specimens().map((frame) => frame[0]))
-    expect(kinds.size).toBe(18)
+    expect(kinds.size).toBe(19)
     expect(decodeMessage(frameOf({ type: 'snapshotAck', offset: 5 }))).toEqual({
       type: 'snapshotAck',
       offset: 5,

@@ -14,7 +14,7 @@ import type {
   UnderstudyError,
   WriteTransaction,
 } from '@understudy/contracts'
-import type { TableDigest, TableRows } from '@understudy/protocol'
+import type { Leadership, TableDigest, TableRows } from '@understudy/protocol'
 import type {
   AckPolicy,
   ChangeAcksOptions,
@@ -125,6 +125,8 @@ export interface UnderstudyNode extends AsyncDisposable {
   /** Checkpoints now, apart from the schedule. */
   checkpoint(): Promise<void>
   status(): NodeStatus
+  /** Who leads as far as this node knows, and how old its reads may be. Never throws. */
+  leadership(): Leadership
   /** Answers the writes that wait, ends every connection, waits for reads in progress, gives the directory free. */
   close(): Promise<void>
 }

@@ -1,16 +1,43 @@
 /** What a node answers its clients: the bridge from `server` to the node's own methods. */
-import type { Position, ReadTransaction, Row, Table, WriteTransaction } from '@understudy/contracts'
-import type { ResultSet, SqlStatement } from '@understudy/protocol'
+import {
+  UnderstudyError,
+  type EpochHistory,
+  type LogPoint,
+  type PositionProof,
+  type ReadTransaction,
+  type Row,
+  type Table,
+  type WriteTransaction,
+} from '@understudy/contracts'
+import type { Leadership, ResultSet, SqlStatement } from '@understudy/protocol'
 import type { PolicyOptions } from '@understudy/replication'
-import type { ClientHandlers, ResultLimits } from '@understudy/server'
+import type {
+  ClientHandlers,
+  ResultLimits,
+  WhoLeadsRequest,
+  WriteAnswer,
+  WriteRequest,
+} from '@understudy/server'
 import { fingerprintOfStatements } from '@understudy/replication'
 import type { UnderstudyNode } from './api.ts'
 
+/** What the handlers need of a node beside what its user sees. */
+export interface Behind {
+  history(): EpochHistory
+  whoLeads(request: WhoLeadsRequest): Promise<Leadership>
+  /** Sends a client's write on to the leader; `undefined` where this node does not, or leads. */
+  forward(statements: readonly SqlStatement[], request: WriteRequest): Promise<WriteAnswer> | undefined
+}
+
 /** Handlers that serve `node`. */
-export function clientHandlers(node: UnderstudyNode): ClientHandlers {
+export function clientHandlers(node: UnderstudyNode, behind: Behind): ClientHandlers {
   return {
     status: () => node.status(),
-    async write(statements, { rowsMax, bytesMax, ...asks }) {
+    whoLeads: (request) => behind.whoLeads(request),
+    async write(statements, request) {
+      const sentOn = behind.forward(statements, request)
+      if (sentOn !== undefined) return sentOn
+      const { rowsMax, bytesMax, author: _, epoch: __, forwarded: ___, ...asks } = request
       const body = (tx: WriteTransaction): ResultSet[] => runStatements(tx, statements, { rowsMax, bytesMax })
       const answer = await node.write(body, {
         // A name that is no follower's would hold up everybody's writes.
@@ -22,18 +49,20 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
       const says = replayed === undefined ? {} : { replayed, valueKept: valueKept === true }
       return { results: value ?? [], position: receipt.position, receipt, ...says }
     },
-    async read(statement, { after, timeoutMs, signal, ...limits }) {
+    async read(statement, { after, stalenessMsMax, timeoutMs, signal, ...limits }) {
       const { sql, parameters } = statement
-      let position: Position | undefined
+      let position: LogPoint | undefined
       const result = await node.read(
         (tx) => {
+          assertFresh(node, stalenessMsMax)
           const table = tx.table(sql, parameters, limits)
           position = node.applied
           return resultSet(table, 0)
         },
         { ...(after && { after }), timeoutMs, signal, foreign: true },
       )
-      return { result, position }
+      const proof = proofOf(position, behind.history())
+      return { result, position, ...(proof && { proof }) }
     },
     mark: () => node.mark(),
     async digest(at, options) {
@@ -54,6 +83,28 @@ export function clientHandlers(node: UnderstudyNode): ClientHandlers {
         ...(policy as Pick<PolicyOptions, 'onUnmet' | 'visibility' | 'ackTimeoutMs'>),
       }),
   }
+}
+
+/** In the turn of the read, so that nothing becomes old in between. */
+function assertFresh(node: UnderstudyNode, stalenessMsMax: number | undefined): void {
+  if (stalenessMsMax === undefined) return
+  const { stalenessMs } = node.leadership()
+  if (stalenessMs !== undefined && stalenessMs <= stalenessMsMax) return
+  const what =
+    stalenessMs === undefined
+      ? 'cannot prove how old its reads are'
+      : `may be ${Math.ceil(stalenessMs)} ms behind`
+  throw new UnderstudyError(
+    'TOO_STALE',
+    `Node ${node.name} ${what}; ${stalenessMsMax} ms are allowed. Nothing was read; ask another node, or the leader.`,
+    { stalenessMs, stalenessMsMax },
+  )
+}
+
+/** What tells the record that a reader saw from another one in its place. */
+function proofOf(at: LogPoint | undefined, history: EpochHistory): PositionProof | undefined {
+  const entry = at && history.findLast(({ number }) => number === at.epoch)
+  return entry && { crc: at.crc, runId: entry.runId }
 }
 
 /** What a key stands for: results of a client have another shape than those of a write in the process. */

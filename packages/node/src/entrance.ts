@@ -9,8 +9,10 @@ import { LIMITS } from '@understudy/protocol'
 import type { Connection, Hello } from '@understudy/protocol'
 import { serveClient, type ClientSession } from '@understudy/server'
 import type { UnderstudyNode } from './api.ts'
-import { clientHandlers } from './client-handlers.ts'
+import { clientHandlers, type Behind } from './client-handlers.ts'
 import type { LeaderRole } from './leader-role.ts'
+import { Forwarder } from './forwarder.ts'
+import { LeadershipWatch, newestEpoch } from './leadership.ts'
 import { acceptChannel, type Purposes } from './listener.ts'
 import { CONNECTION_LIMITS, type Settings } from './options.ts'
 import { closedError } from './reads.ts'
@@ -34,12 +36,22 @@ export class Entrance {
   readonly #settings: Settings
   readonly #inside: Inside
   readonly #clients = new Set<ClientSession>()
+  readonly #watch: LeadershipWatch
+  readonly #forwarder: Forwarder
   #listener: Listener | undefined
   #strangers: Strangers | undefined
 
   constructor(settings: Settings, inside: Inside) {
     this.#settings = settings
     this.#inside = inside
+    const { node } = inside
+    this.#watch = new LeadershipWatch(settings.clock, () => node.leadership())
+    this.#forwarder = new Forwarder(
+      settings,
+      () => node.leadership().leader?.address,
+      () => node.cluster,
+    )
+    settings.events.watch(() => this.#watch.look())
   }
 
   get address(): string | undefined {
@@ -77,6 +89,8 @@ export class Entrance {
 
   /** Clients are told that the node goes. */
   async endClients(): Promise<void> {
+    this.#watch.close()
+    this.#forwarder.close()
     await Promise.all([...this.#clients].map((session) => session.close()))
   }
 
@@ -87,6 +101,7 @@ export class Entrance {
   #purposes(): Purposes {
     const inside = this.#inside
     const { node } = inside
+    const behind = this.#behind()
     return {
       replicate: (connection, hello) => inside.replicate(connection, hello),
       snapshot: (connection, hello) => inside.leading().serveSnapshot(connection, hello),
@@ -95,14 +110,37 @@ export class Entrance {
         if (inside.isClosing()) throw closedError(node.name)
         const { history = [], end = ORIGIN } = inside.log() ?? {}
         const { clock, emit } = this.#settings
-        const session = serveClient(connection, hello, clientHandlers(node), {
+        const session = serveClient(connection, hello, clientHandlers(node, behind), {
           clock,
           identity: { cluster: node.cluster, node: node.name, history, end },
-          ...(peer && { roles: peer.roles }),
+          ...(peer && { roles: peer.roles, author: peer.name }),
+          epoch: () => newestEpoch(behind.history()),
           onUnexpectedError: (error) => emit({ kind: 'requestFailed', error }),
         })
         this.#clients.add(session)
         void session.ended.then(() => this.#clients.delete(session))
+      },
+    }
+  }
+
+  #behind(): Behind {
+    const inside = this.#inside
+    const { node } = inside
+    const { name, forwardWrites } = this.#settings
+    return {
+      history: () => inside.log()?.history ?? [],
+      whoLeads: ({ unlessEpoch, waitMs, signal }) => this.#watch.next(unlessEpoch, waitMs, signal),
+      forward: (statements, { author, epoch, forwarded, ack, of, ackTimeoutMs, key }) => {
+        if (forwardWrites !== true || forwarded !== undefined || node.leadership().role === 'leader')
+          return undefined
+        const asks = {
+          ...(ack && { ack }),
+          ...(of && { of }),
+          ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
+          ...(key !== undefined && { key }),
+        }
+        const body = { kind: 'write', statements, ...asks, forwarded: { by: name, author } } as const
+        return this.#forwarder.write(body, epoch).then(({ position, ...answer }) => ({ position, ...answer }))
       },
     }
   }

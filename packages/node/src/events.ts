@@ -98,6 +98,7 @@ export class EventHub {
   readonly #listener: ((event: NodeEvent) => void) | undefined
   readonly #streams = new Set<BufferedStream>()
   #sequence = 0
+  readonly #watchers = new Set<() => void>()
   #isClosed = false
 
   constructor(clock: Clock, listener?: (event: NodeEvent) => void) {
@@ -108,6 +109,7 @@ export class EventHub {
   emit(event: NodeEvent): void {
     tell(this.#listener, event)
     this.#sequence++
+    for (const watcher of this.#watchers) watcher()
     if (this.#streams.size === 0) return
     const stamped = { sequence: this.#sequence, at: this.#clock.now(), event }
     for (const stream of this.#streams) stream.push(stamped)
@@ -124,6 +126,11 @@ export class EventHub {
     if (this.#isClosed || signal?.aborted === true) stream.end()
     else this.#streams.add(stream)
     return stream
+  }
+
+  /** Calls `watcher` at each event from now on, for parts of the node itself. */
+  watch(watcher: () => void): void {
+    this.#watchers.add(watcher)
   }
 
   /** Tells `closed`, once, and ends every stream after what waits in it. */

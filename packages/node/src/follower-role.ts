@@ -154,6 +154,11 @@ export class FollowerRole {
     return this.#leader?.address
   }
 
+  /** Its name, where a member was told whom to follow. */
+  get leaderName(): string | undefined {
+    return this.#leader?.name
+  }
+
   /** The furthest end of a leader's log that it heard of, in this process. */
   get leaderEnd(): Position {
     this.#noteLeaderEnd()

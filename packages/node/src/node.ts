@@ -25,7 +25,7 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { ClusterMember, Fence } from '@understudy/failover'
-import { type TableDigest, type TableRows } from '@understudy/protocol'
+import { type Leadership, type TableDigest, type TableRows } from '@understudy/protocol'
 import {
   snapshotOf,
   type CommitMeasuresSnapshot,
@@ -40,6 +40,7 @@ import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
 import { NodeHost } from './host.ts'
 import { noMember } from './leader-role.ts'
+import { leadershipOf } from './leadership.ts'
 import type { NodeData } from './node-data.ts'
 import { resolveOptions, throwIfAborted, type NodeOptions, type Role, type Settings } from './options.ts'
 import { withData } from './reads.ts'
@@ -255,6 +256,24 @@ export class ComposedNode implements UnderstudyNode {
       uncheckpointedBytes: uncheckpointedBytes(data),
       ...(this.#member && { failover: this.#member.status() }),
     }
+  }
+
+  leadership(): Leadership {
+    const { following, data } = this.#roles
+    return leadershipOf({
+      name: this.name,
+      cluster: this.cluster,
+      role: this.role,
+      address: this.address,
+      leaderAddress: following?.leader,
+      leaderName: following?.leaderName,
+      members: this.settings.failover?.members ?? [],
+      forwardsWrites: this.settings.forwardWrites === true,
+      takesWrites: !('code' in this.#roles.leadingOrError()),
+      history: data?.log.history ?? [],
+      applied: this.applied,
+      report: following?.view?.following.report(),
+    })
   }
 
   close(): Promise<void> {

@@ -65,6 +65,11 @@ export interface NodeOptions {
    * an empty directory. `listen` is needed, `leader` is not. Default: none, the role stays.
    */
   readonly failover?: FailoverOptions
+  /**
+   * Follower: writes of clients, which are lists of statements, are sent on to the leader over a connection of this node. What the client
+   * may is checked here; the node's own credential needs the role `write` too. Default false: they are answered `NOT_LEADER`.
+   */
+  readonly forwardWrites?: boolean
   /** Whom this node lets in and what for: `readGrants` of `@understudy/credentials`, or `grants` of `@understudy/protocol`. Default: everybody, for everything. */
   readonly credentials?: Grants
   /** As whom this node dials its leader when it follows. Default: as nobody, which only a leader without credentials lets in. */

@@ -69,13 +69,23 @@ async function dataAt(
   return view.data
 }
 
-/** A leader shows everything that it acknowledged: a position above the end of its log was never its own. One that waits for acks may come. */
+/**
+ * A leader shows everything that it acknowledged: a position above the end of its log was never its own. One that waits for acks may
+ * come. Of an epoch after its own nobody but the next leader can say anything.
+ */
 async function checkWritten(
   source: ReadSource,
   { log, storage }: NodeData,
   after: PositionToken,
   waiting: WaitOptions,
 ): Promise<void> {
+  const newest = log.history.at(-1)?.number ?? 0
+  if (after.epoch > newest)
+    throw new UnderstudyError(
+      'EPOCH_STALE',
+      `Position ${formatPosition(after)} is of an epoch after ${newest}, which ${source.name} leads: it was replaced, or the position is of another cluster. Nothing was read; ask the leader of now.`,
+      { position: { epoch: after.epoch, lsn: after.lsn } },
+    )
   if (after.lsn > log.end.lsn) {
     throw new UnderstudyError(
       'POSITION_LOST',

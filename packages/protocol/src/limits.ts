@@ -22,6 +22,10 @@ export const LIMITS = {
   epochsMax: 262_144,
   formatsMax: 64,
   slotsMax: 1024,
+  /** Members that a node names when it is asked who leads. */
+  membersMax: 256,
+  /** UTF-8 bytes of an address. */
+  addressBytesMax: 1024,
   /** Names in a set of followers, or in a receipt. */
   setNamesMax: 64,
   /** UTF-8 bytes of the key of a write. */

@@ -16,10 +16,12 @@
 import type {
   AckLevel,
   EpochEntry,
+  EpochStamp,
   ErrorCode,
   LogPoint,
   Lsn,
   Position,
+  PositionProof,
   Receipt,
   ReceiptReference,
 } from '@understudy/contracts'
@@ -248,6 +250,43 @@ export interface WriteAsks {
   readonly ackTimeoutMs?: number
   /** Sent again under the same key it is answered as the first time. */
   readonly key?: string
+  /** A follower sends it on for a client of its own, whose roles it has checked. */
+  readonly forwarded?: Forwarded
+}
+
+/** Who sends a write on, and for whom. */
+export interface Forwarded {
+  /** Name of the node. */
+  readonly by: string
+  /** Name of the client's credential; empty where nobody has to authenticate. */
+  readonly author: string
+}
+
+/** A member of a cluster, and where clients reach it. */
+export interface MemberAddress {
+  readonly name: string
+  readonly address: string
+}
+
+/** What a node knows of who leads. */
+export interface Leadership {
+  readonly node: string
+  readonly cluster: string
+  readonly role: 'leader' | 'follower'
+  /** It leads, and has not stopped. */
+  readonly takesWrites: boolean
+  /** Lists of statements that it is given are sent on to its leader. */
+  readonly forwardsWrites: boolean
+  /** The newest epoch that it knows; absent before it knows one. */
+  readonly epoch?: EpochStamp
+  /** What its readers see. */
+  readonly applied: LogPoint
+  /** How old its reads may be, in milliseconds; 0 on a leader. Absent: it cannot prove it. */
+  readonly stalenessMs?: number
+  /** Absent: nobody leads, as far as it knows. Either may be empty: not known. */
+  readonly leader?: MemberAddress
+  /** As far as it knows them, itself and its leader included. */
+  readonly members: readonly MemberAddress[]
 }
 
 export type RequestBody =
@@ -257,8 +296,14 @@ export type RequestBody =
       readonly kind: 'read'
       readonly statement: SqlStatement
       readonly after?: Position
+      /** With it a history that holds another record there is told at once. */
+      readonly afterProof?: PositionProof
+      /** The node answers only when it can prove that it shows nothing older, in milliseconds, at least 1. */
+      readonly stalenessMsMax?: number
       readonly timeoutMs: number
     }
+  /** Who leads. Answered at once, or, while the node knows of no other epoch than `unlessEpoch`, after `waitMs` at the latest. */
+  | { readonly kind: 'whoLeads'; readonly unlessEpoch?: EpochStamp; readonly waitMs: number }
   /** Leader: writes a marker record; every node freezes a view there for a digest. */
   | { readonly kind: 'mark' }
   /** Digest of every table as of the marker at `at`. With `keep` the view stays for `rows`, until `release` or for a while. */
@@ -311,6 +356,8 @@ export interface Request {
   readonly type: 'request'
   /** Chosen by the client, answered once. */
   readonly id: number
+  /** The highest epoch that the client has seen: a leader of a lower one has been replaced, and must not do what is asked. */
+  readonly epoch?: EpochStamp
   readonly body: RequestBody
 }
 
@@ -353,21 +400,28 @@ export type ResponseBody =
       readonly kind: 'results'
       readonly results: readonly ResultSet[]
       readonly position?: Position
+      /** Of a read: of the record at `position`. */
+      readonly proof?: PositionProof
     } & WriteSays)
   | { readonly kind: 'position'; readonly position: Position }
   | { readonly kind: 'digest'; readonly position: Position; readonly tables: readonly TableDigest[] }
   | ({ readonly kind: 'rows' } & TableRows)
+  | ({ readonly kind: 'leadership' } & Leadership)
   | {
       readonly kind: 'error'
       readonly code: ErrorCode
       readonly message: string
       /** The record that it is about: of a write that was written, or may have been. */
       readonly point?: LogPoint
+      /** Of `NOT_LEADER`: the address of the leader, as far as the node knows. */
+      readonly leader?: string
     }
 
 export interface Response {
   readonly type: 'response'
   readonly id: number
+  /** The newest epoch of the node when it answered. */
+  readonly epoch?: EpochStamp
   readonly body: ResponseBody
 }
 

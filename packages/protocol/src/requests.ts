@@ -1,7 +1,17 @@
 /** Requests of clients. */
-import type { AckLevel, Position, ReceiptReference } from '@understudy/contracts'
+import type { AckLevel, EpochStamp, Position, PositionProof, ReceiptReference } from '@understudy/contracts'
+import {
+  readForwarded,
+  readProof,
+  readStamp,
+  readWhoLeads,
+  writeForwarded,
+  writeProof,
+  writeStamp,
+  writeWhoLeads,
+} from './leadership.ts'
 import { LIMITS } from './limits.ts'
-import type { FollowerSet, Request, RequestBody, SqlStatement, Value } from './messages.ts'
+import type { FollowerSet, Forwarded, Request, RequestBody, SqlStatement, Value } from './messages.ts'
 import { readPosition, writePosition } from './points.ts'
 import {
   readLevel,
@@ -21,6 +31,7 @@ export function encodeRequest(typeByte: number, request: Request): Uint8Array {
   const writer = new FieldWriter(typeByte)
   writer.u64(1, request.id)
   writeRequestBody(writer, request.body)
+  if (request.epoch !== undefined) writeStamp(writer, 31, request.epoch)
   return writer.finish()
 }
 
@@ -35,7 +46,11 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
         writer.message(1, () => writeStatement(writer, body.statement))
         if (body.after !== undefined) writePosition(writer, 2, body.after)
         writer.u32(3, body.timeoutMs, LIMITS.durationMsMax)
+        if (body.afterProof !== undefined) writeProof(writer, 10, body.afterProof)
+        writer.u32(11, body.stalenessMsMax ?? 0, LIMITS.durationMsMax)
       })
+    case 'whoLeads':
+      return writeWhoLeads(writer, 30, body)
     case 'mark':
       return writer.message(5, () => {})
     case 'digest':
@@ -90,13 +105,15 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
 
 export function decodeRequest(reader: FieldReader): Request {
   let id = 0
+  let epoch: EpochStamp | undefined
   let body: RequestBody | undefined
   while (reader.next()) {
     if (reader.field === 1) id = reader.u64()
+    else if (reader.field === 31) epoch = reader.message(readStamp)
     else body = readRequestBody(reader) ?? body
   }
   if (body === undefined) throw violation('a Request asks nothing that this version knows')
-  return { type: 'request', id, body }
+  return { type: 'request', id, ...(epoch && { epoch }), body }
 }
 
 function readRequestBody(reader: FieldReader): RequestBody | undefined {
@@ -134,6 +151,8 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
       return reader.message(readVerdictRequest)
     case 22:
       return reader.message(readReachRequest)
+    case 30:
+      return reader.message(readWhoLeads)
     default:
       reader.skip()
       return undefined
@@ -163,12 +182,13 @@ function readStatement(reader: FieldReader): SqlStatement {
 }
 
 function writeWrite(writer: FieldWriter, body: Extract<RequestBody, { kind: 'write' }>): void {
-  const { statements, ack, of, ackTimeoutMs = 0, key = '' } = body
+  const { statements, ack, of, ackTimeoutMs = 0, key = '', forwarded } = body
   writer.list(1, statements, LIMITS.statementsMax, (statement) => writeStatement(writer, statement))
   writeLevel(writer, 2, ack)
   if (of !== undefined) writeSet(writer, 3, of)
   writer.u32(4, ackTimeoutMs, LIMITS.durationMsMax)
   writer.text(5, key, LIMITS.keyBytesMax)
+  if (forwarded !== undefined) writeForwarded(writer, 10, forwarded)
 }
 
 function readWrite(reader: FieldReader): RequestBody {
@@ -177,12 +197,14 @@ function readWrite(reader: FieldReader): RequestBody {
   let of: FollowerSet | undefined
   let ackTimeoutMs = 0
   let key = ''
+  let forwarded: Forwarded | undefined
   while (reader.next()) {
     if (reader.field === 1) reader.element(statements, LIMITS.statementsMax, readStatement)
     else if (reader.field === 2) ack = readLevel(reader)
     else if (reader.field === 3) of = reader.message(readSet)
     else if (reader.field === 4) ackTimeoutMs = reader.u32(LIMITS.durationMsMax)
     else if (reader.field === 5) key = reader.text(LIMITS.keyBytesMax)
+    else if (reader.field === 10) forwarded = reader.message(readForwarded)
     else reader.skip()
   }
   return {
@@ -192,6 +214,7 @@ function readWrite(reader: FieldReader): RequestBody {
     ...(of && { of }),
     ...(ackTimeoutMs > 0 && { ackTimeoutMs }),
     ...(key !== '' && { key }),
+    ...(forwarded && { forwarded }),
   }
 }
 
@@ -224,17 +247,26 @@ function readReachRequest(reader: FieldReader): RequestBody {
 function readRead(reader: FieldReader): RequestBody {
   let statement: SqlStatement | undefined
   let after: Position | undefined
+  let afterProof: PositionProof | undefined
+  let stalenessMsMax = 0
   let timeoutMs = 0
   while (reader.next()) {
     if (reader.field === 1) statement = reader.message(readStatement)
     else if (reader.field === 2) after = reader.message(readPosition)
     else if (reader.field === 3) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else if (reader.field === 10) afterProof = reader.message(readProof)
+    else if (reader.field === 11) stalenessMsMax = reader.u32(LIMITS.durationMsMax)
     else reader.skip()
   }
   if (statement === undefined) throw violation('a read has no statement')
-  return after === undefined
-    ? { kind: 'read', statement, timeoutMs }
-    : { kind: 'read', statement, after, timeoutMs }
+  return {
+    kind: 'read',
+    statement,
+    ...(after && { after }),
+    ...(afterProof && { afterProof }),
+    ...(stalenessMsMax > 0 && { stalenessMsMax }),
+    timeoutMs,
+  }
 }
 
 function readDigestRequest(reader: FieldReader): RequestBody {

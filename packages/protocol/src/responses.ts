@@ -4,8 +4,16 @@
  * Every row has as many values as there are columns, so that a message of many empty rows, small on the wire, cannot
  * become large in memory.
  */
-import type { LogPoint, Position, Receipt } from '@understudy/contracts'
+import type { EpochStamp, LogPoint, Position, PositionProof, Receipt } from '@understudy/contracts'
 import { readRefusal, writeRefusal } from './handshake.ts'
+import {
+  readLeadership,
+  readProof,
+  readStamp,
+  writeLeadership,
+  writeProof,
+  writeStamp,
+} from './leadership.ts'
 import { LIMITS } from './limits.ts'
 import type { Response, ResponseBody, ResultSet, TableDigest, Value } from './messages.ts'
 import { readPoint, readPosition, writePoint, writePosition } from './points.ts'
@@ -19,6 +27,7 @@ export function encodeResponse(typeByte: number, response: Response): Uint8Array
   const writer = new FieldWriter(typeByte)
   writer.u64(1, response.id)
   writeResponseBody(writer, response.body)
+  if (response.epoch !== undefined) writeStamp(writer, 31, response.epoch)
   return writer.finish()
 }
 
@@ -33,6 +42,7 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
         if (body.receipt !== undefined) writeReceipt(writer, 3, body.receipt)
         writer.u32(4, body.replayed === true ? 1 : 0, 1)
         writer.u32(5, body.valueKept === true ? 1 : 0, 1)
+        if (body.proof !== undefined) writeProof(writer, 10, body.proof)
       })
     case 'position':
       return writePosition(writer, 4, body.position)
@@ -45,7 +55,10 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
       return writer.message(6, () => {
         writeRefusal(writer, body)
         if (body.point !== undefined) writePoint(writer, 3, body.point)
+        writer.text(4, body.leader ?? '', LIMITS.addressBytesMax)
       })
+    case 'leadership':
+      return writeLeadership(writer, 30, body)
     case 'rows':
       return writer.message(7, () => {
         for (const name of body.key) writer.text(1, name, LIMITS.frameBytesMax, { always: true })
@@ -76,13 +89,15 @@ function writeTable(writer: FieldWriter, table: TableDigest): void {
 
 export function decodeResponse(reader: FieldReader): Response {
   let id = 0
+  let epoch: EpochStamp | undefined
   let body: ResponseBody | undefined
   while (reader.next()) {
     if (reader.field === 1) id = reader.u64()
+    else if (reader.field === 31) epoch = reader.message(readStamp)
     else body = readResponseBody(reader) ?? body
   }
   if (body === undefined) throw violation('a Response answers nothing that this version knows')
-  return { type: 'response', id, body }
+  return { type: 'response', id, ...(epoch && { epoch }), body }
 }
 
 function readResponseBody(reader: FieldReader): ResponseBody | undefined {
@@ -99,6 +114,8 @@ function readResponseBody(reader: FieldReader): ResponseBody | undefined {
       return reader.message(readError)
     case 7:
       return reader.message(readTableRows)
+    case 30:
+      return reader.message(readLeadership)
     default:
       reader.skip()
       return undefined
@@ -109,6 +126,7 @@ function readResults(reader: FieldReader): ResponseBody {
   const results: ResultSet[] = []
   let position: Position | undefined
   let receipt: Receipt | undefined
+  let proof: PositionProof | undefined
   let replayed = false
   let valueKept = false
   while (reader.next()) {
@@ -117,6 +135,7 @@ function readResults(reader: FieldReader): ResponseBody {
     else if (reader.field === 3) receipt = reader.message(readReceipt)
     else if (reader.field === 4) replayed = reader.u32(1) === 1
     else if (reader.field === 5) valueKept = reader.u32(1) === 1
+    else if (reader.field === 10) proof = reader.message(readProof)
     else reader.skip()
   }
   return {
@@ -124,19 +143,22 @@ function readResults(reader: FieldReader): ResponseBody {
     results,
     ...(position && { position }),
     ...(receipt && { receipt }),
+    ...(proof && { proof }),
     ...(replayed && { replayed, valueKept }),
   }
 }
 
-/** As a refusal, with the record that it is about. */
+/** As a refusal, with the record that it is about, and who leads. */
 function readError(reader: FieldReader): ResponseBody {
   let point: LogPoint | undefined
+  let leader = ''
   const refusal = readRefusal(reader, () => {
-    if (reader.field !== 3) return false
-    point = reader.message(readPoint)
+    if (reader.field === 3) point = reader.message(readPoint)
+    else if (reader.field === 4) leader = reader.text(LIMITS.addressBytesMax)
+    else return false
     return true
   })
-  return { kind: 'error', ...refusal, ...(point && { point }) }
+  return { kind: 'error', ...refusal, ...(point && { point }), ...(leader !== '' && { leader }) }
 }
 
 function readTableRows(reader: FieldReader): ResponseBody {

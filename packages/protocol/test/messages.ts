@@ -60,6 +60,8 @@ const reference: fc.Arbitrary<ReceiptReference> = fc.oneof(
   record({ cluster: name, position, crc: u32 }),
   record({ cluster: name, position, crc: u32, runId: someRunId }),
 )
+const stamp = record({ number: u64, runId })
+const proof = record({ crc: u32, runId })
 const receipt = record({
   cluster: name,
   position,
@@ -88,9 +90,33 @@ const result: fc.Arbitrary<ResultSet> = fc.array(text, { maxLength: 4 }).chain((
   }),
 )
 
+const member = record({ name, address: name })
+const unproven = {
+  kind: fc.constant('leadership' as const),
+  node: name,
+  cluster: name,
+  role: fc.constantFrom('leader' as const, 'follower' as const),
+  takesWrites: fc.boolean(),
+  forwardsWrites: fc.boolean(),
+  applied: point,
+  members: fc.array(member, { maxLength: 4 }),
+}
+const leadership = fc.oneof(
+  record(unproven),
+  record({ ...unproven, epoch: stamp, stalenessMs: ms, leader: member }),
+)
+
 type Messages = { readonly [T in Message['type']]: fc.Arbitrary<Message & { type: T }> }
 
 const type = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
+
+/** With an epoch, and without. */
+function stamped<T>(model: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
+  return fc.oneof(
+    record(model),
+    fc.tuple(record(model), stamp).map(([message, epoch]) => ({ ...message, epoch })),
+  )
+}
 
 /** An arbitrary for each type of message. */
 export const messages: Messages = {
@@ -182,7 +208,7 @@ export const messages: Messages = {
     digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
   }),
   memberWord: record({ type: type('memberWord'), bytes: fc.uint8Array({ minLength: 1, maxLength: 64 }) }),
-  request: record({
+  request: stamped({
     type: type('request'),
     id: u64,
     body: fc.oneof(
@@ -202,6 +228,21 @@ export const messages: Messages = {
       }),
       record({ kind: type('read'), statement, timeoutMs: ms }),
       record({ kind: type('read'), statement, after: position, timeoutMs: ms }),
+      record({
+        kind: type('read'),
+        statement,
+        after: position,
+        afterProof: proof,
+        stalenessMsMax: fc.integer({ min: 1, max: 86_400_000 }),
+        timeoutMs: ms,
+      }),
+      record({
+        kind: type('write'),
+        statements: fc.array(statement, { maxLength: 2 }),
+        forwarded: record({ by: name, author: name }),
+      }),
+      record({ kind: type('whoLeads'), waitMs: ms }),
+      record({ kind: type('whoLeads'), unlessEpoch: stamp, waitMs: ms }),
       record({ kind: type('mark') }),
       record({ kind: type('digest'), at: position, timeoutMs: ms }),
       record({ kind: type('digest'), at: position, timeoutMs: ms, keep: fc.constant(true) }),
@@ -224,7 +265,7 @@ export const messages: Messages = {
       record({ kind: type('reach'), receipt: reference, level, count: u32, timeoutMs: ms }),
     ),
   }),
-  response: record({
+  response: stamped({
     type: type('response'),
     id: u64,
     body: fc.oneof(
@@ -250,6 +291,9 @@ export const messages: Messages = {
       }),
       record({ kind: type('error'), code, message: text }),
       record({ kind: type('error'), code, message: text, point }),
+      record({ kind: type('error'), code, message: text, leader: name.filter((address) => address !== '') }),
+      record({ kind: type('results'), results: fc.array(result, { maxLength: 1 }), position, proof }),
+      leadership,
       result.map(({ columns, rows }) => ({ kind: 'rows' as const, key: columns.slice(0, 1), columns, rows })),
     ),
   }),

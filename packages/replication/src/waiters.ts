@@ -10,6 +10,7 @@ import {
   type Log,
   type LogPoint,
   type Position,
+  type PositionProof,
   type Timer,
 } from '@understudy/contracts'
 import { asFailure } from './failures.ts'
@@ -21,10 +22,11 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
 }
 
-/** A position token; with the CRC of a receipt a history that lost the record is told apart for certain. */
-export interface PositionToken extends Position {
-  readonly crc?: number
-}
+/**
+ * A position token. With the CRC of a receipt a history that lost the record is told apart for certain, with the run id of its
+ * epoch also before it has come as far.
+ */
+export interface PositionToken extends Position, Partial<PositionProof> {}
 
 interface Waiter {
   readonly token: PositionToken
@@ -106,9 +108,13 @@ export class AppliedWaiters {
 
   #compare(token: PositionToken): 'applied' | 'wait' | UnderstudyError {
     const applied = this.#applied()
+    const { history, end } = this.#log
     // Of an epoch that began elsewhere: what stands here in its place will be undone.
-    if (token.lsn > 0 && token.epoch > (this.#log.history.at(-1)?.number ?? 0)) return 'wait'
-    const holds = holdsPosition(this.#log.history, this.#log.end, token.epoch, token.lsn)
+    if (token.lsn > 0 && token.epoch > (history.at(-1)?.number ?? 0)) return 'wait'
+    const isOtherRun =
+      token.runId !== undefined &&
+      history.some(({ number, runId }) => number === token.epoch && runId !== token.runId)
+    const holds = !isOtherRun && holdsPosition(history, end, token.epoch, token.lsn)
     const isHere = token.lsn <= applied.lsn
     const crc = isHere && token.crc !== undefined ? this.#log.crcAt(token.lsn) : undefined
     if (holds === false || (crc !== undefined && crc !== token.crc)) {

@@ -2,7 +2,7 @@ import { FLAG_CONTINUES, ORIGIN, UnderstudyError } from '@understudy/contracts'
 import { MemoryStorage, memoryFormat } from '@understudy/testkit'
 import { describe, expect, test } from 'vitest'
 import { outcomeOf } from './support/pipeline.ts'
-import type { Link } from '../src/index.ts'
+import type { Link, PositionToken } from '../src/index.ts'
 import { FORMAT, World, emptyDisk, type Disk, type TestFollower, type TestLeader } from './support/world.ts'
 
 async function pair(seed = 1): Promise<{ world: World; leader: TestLeader; follower: TestFollower }> {
@@ -516,5 +516,22 @@ describe('waiting for a position', () => {
     const lost = outcomeOf(follower.following.waitForApplied({ epoch: 1, lsn: 3 }))
     await world.converge(next, follower)
     expect(await lost).toBe('POSITION_LOST 1/3')
+  })
+
+  test('an epoch that it has not heard of may be ahead of it; another run of one that it knows is lost at once', async () => {
+    const { world, leader, follower } = await pair()
+    const point = await world.clock.complete(leader.set('a', '1'))
+    await world.converge(leader, follower)
+    const runId = follower.log.history.at(-1)?.runId ?? ''
+    const wait = (token: PositionToken): Promise<string> =>
+      world.clock.complete(outcomeOf(follower.following.waitForApplied(token, { timeoutMs: 50 })))
+    // Below its own end, too: what stands there may be about to be undone.
+    expect(await wait({ epoch: 2, lsn: 1 })).toBe('TIMEOUT 2/1')
+    expect(await wait({ epoch: 2, lsn: 99 })).toBe('TIMEOUT 2/99')
+    expect(await wait({ epoch: 1, lsn: 99, runId })).toBe('TIMEOUT 1/99')
+    const other = 'f'.repeat(16)
+    expect(await wait({ epoch: 1, lsn: 99, runId: other })).toBe('POSITION_LOST 1/99')
+    expect(await wait({ ...point, runId: other })).toBe('POSITION_LOST 1/2')
+    await follower.following.waitForApplied({ ...point, runId })
   })
 })

@@ -2,13 +2,14 @@
  * Which role each request needs. No role includes another: whoever may write learns nothing of what is stored, whoever
  * administers sees no rows.
  *
- * Every client may ask for the status, and for what a node says of a receipt, which hold no data of the user.
+ * Every client may ask for the status, for who leads, and for what a node says of a receipt, which hold no data of the user.
  */
 import { UnderstudyError } from '@understudy/contracts'
 import type { RequestBody, ResultSet, Role } from '@understudy/protocol'
 
 const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   status: undefined,
+  whoLeads: undefined,
   read: 'read',
   digest: 'read',
   rows: 'read',
@@ -26,9 +27,13 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
 }
 
 /** Throws `FORBIDDEN`. Without `roles` everything may be asked. */
-export function assertMayAsk({ kind }: RequestBody, roles: ReadonlySet<Role> | undefined): void {
-  const role = NEEDED[kind]
-  if (roles === undefined || role === undefined || roles.has(role)) return
+export function assertMayAsk(body: RequestBody, roles: ReadonlySet<Role> | undefined): void {
+  const { kind } = body
+  const needed: (Role | undefined)[] = [NEEDED[kind]]
+  // Whose write it is only a node may say for somebody else.
+  if (kind === 'write' && body.forwarded !== undefined) needed.push('replicate')
+  const role = needed.find((each) => each !== undefined && roles?.has(each) === false)
+  if (role === undefined) return
   throw new UnderstudyError(
     'FORBIDDEN',
     `The credential does not have the role ${role}, which ${kind} needs. Nothing was done; use another credential.`,

@@ -3,9 +3,10 @@
  *
  * Decides which handler answers and that a result fits into a response. Leaves order, concurrency and sending to serve.ts.
  */
-import { formatPosition, type Position } from '@understudy/contracts'
-import type { RequestBody, ResponseBody, ResultSet, Role, Value } from '@understudy/protocol'
+import { formatPosition, type EpochStamp, type Position } from '@understudy/contracts'
+import type { Request, RequestBody, ResponseBody, ResultSet, Role, Value } from '@understudy/protocol'
 import { assertMayAsk, mayRead, withoutRows } from './access.ts'
+import { assertCurrent } from './epochs.ts'
 import { describeFailure, failure, type Failure } from './failures.ts'
 import type { ClientHandlers, ResultLimits } from './handlers.ts'
 import type { ServerLimits } from './limits.ts'
@@ -17,35 +18,45 @@ export interface AnswerContext {
   readonly signal: AbortSignal
   /** Of the client; absent when it may do everything. */
   readonly roles?: ReadonlySet<Role>
+  /** Name of the client's credential. */
+  readonly author?: string
+  /** The newest epoch of the node. */
+  readonly epoch?: () => EpochStamp | undefined
   /** Gets errors that are defects. */
   readonly unexpected: (error: unknown) => void
 }
 
 /** Never rejects. */
-export async function answerRequest(body: RequestBody, context: AnswerContext): Promise<ResponseBody> {
+export async function answerRequest(
+  { body, epoch }: Pick<Request, 'body' | 'epoch'>,
+  context: AnswerContext,
+): Promise<ResponseBody> {
   try {
     assertMayAsk(body, context.roles)
-    return await dispatch(body, context)
+    if (epoch !== undefined) assertCurrent(body, epoch, context.epoch?.())
+    return await dispatch(body, epoch, context)
   } catch (error) {
     return describeFailure(error, body.kind === 'write' ? 'write' : 'other', context.unexpected)
   }
 }
 
-async function dispatch(body: RequestBody, context: AnswerContext): Promise<ResponseBody> {
+async function dispatch(
+  body: RequestBody,
+  epoch: EpochStamp | undefined,
+  context: AnswerContext,
+): Promise<ResponseBody> {
   const { handlers, limits, signal } = context
   switch (body.kind) {
     case 'status':
       return json(await handlers.status())
     case 'write':
-      return write(body, context)
-    case 'read': {
-      const { result, position } = await handlers.read(body.statement, {
-        after: body.after,
-        timeoutMs: Math.min(body.timeoutMs, limits.timeoutMsMax),
-        ...resultLimits(limits),
-        signal,
-      })
-      return fit([result], position, limits, 'read')
+      return write(body, epoch, context)
+    case 'read':
+      return read(body, context)
+    case 'whoLeads': {
+      const { unlessEpoch } = body
+      const waitMs = Math.min(body.waitMs, limits.timeoutMsMax)
+      return { kind: 'leadership', ...(await handlers.whoLeads({ unlessEpoch, waitMs, signal })) }
     }
     case 'mark':
       return { kind: 'position', position: await handlers.mark() }
@@ -97,14 +108,30 @@ async function dispatch(body: RequestBody, context: AnswerContext): Promise<Resp
 
 async function write(
   body: Extract<RequestBody, { kind: 'write' }>,
-  { handlers, limits, roles }: AnswerContext,
+  epoch: EpochStamp | undefined,
+  { handlers, limits, roles, author = '' }: AnswerContext,
 ): Promise<ResponseBody> {
   const { kind: _, statements, ...asks } = body
   const ackTimeoutMs = asks.ackTimeoutMs && { ackTimeoutMs: Math.min(asks.ackTimeoutMs, limits.timeoutMsMax) }
-  const request = { ...asks, ...ackTimeoutMs, ...resultLimits(limits) }
+  const request = { ...asks, ...ackTimeoutMs, ...(epoch && { epoch }), author, ...resultLimits(limits) }
   const { results, position, ...says } = await handlers.write(statements, request)
   const answer = fit(mayRead(roles) ? results : results.map(withoutRows), position, limits, 'write')
   return answer.kind === 'results' ? { ...answer, ...says } : answer
+}
+
+async function read(
+  { statement, after, afterProof, stalenessMsMax, timeoutMs }: Extract<RequestBody, { kind: 'read' }>,
+  { handlers, limits, signal }: AnswerContext,
+): Promise<ResponseBody> {
+  const { result, position, proof } = await handlers.read(statement, {
+    after: after && { ...after, ...afterProof },
+    ...(stalenessMsMax !== undefined && { stalenessMsMax }),
+    timeoutMs: Math.min(timeoutMs, limits.timeoutMsMax),
+    ...resultLimits(limits),
+    signal,
+  })
+  const answer = fit([result], position, limits, 'read')
+  return answer.kind === 'results' && proof !== undefined ? { ...answer, proof } : answer
 }
 
 function resultLimits({ rowsMax, resultBytesMax }: ServerLimits): ResultLimits {

@@ -13,6 +13,7 @@ import {
   type LogPoint,
   type UnderstudyError,
 } from '@understudy/contracts'
+import { LIMITS } from '@understudy/protocol'
 
 export interface Failure {
   readonly kind: 'error'
@@ -20,6 +21,8 @@ export interface Failure {
   readonly message: string
   /** The record that it is about. */
   readonly point?: LogPoint
+  /** Address of the leader, of a node that is none. */
+  readonly leader?: string
 }
 
 export function failure(code: ErrorCode, message: string): Failure {
@@ -33,7 +36,7 @@ export function describeFailure(
   unexpected: (error: unknown) => void,
 ): Failure {
   if (isUnderstudyError(error) && Object.hasOwn(ERROR_CODES, error.code))
-    return { ...failure(error.code, error.message), ...pointOf(error) }
+    return { ...failure(error.code, error.message), ...pointOf(error), ...leaderOf(error) }
   const message = sqliteMessage(error)
   if (message !== undefined) return failure('SQL_FAILED', message)
   unexpected(error)
@@ -53,6 +56,12 @@ function pointOf({ position, details }: UnderstudyError): { readonly point?: Log
   const crc = details['crc']
   if (position === undefined || typeof crc !== 'number') return {}
   return { point: { epoch: position.epoch, lsn: position.lsn, crc } }
+}
+
+/** Where to ask instead. */
+function leaderOf({ code, details: { leader } }: UnderstudyError): { readonly leader?: string } {
+  if (code !== 'NOT_LEADER' || typeof leader !== 'string' || leader === '') return {}
+  return Buffer.byteLength(leader) > LIMITS.addressBytesMax ? {} : { leader }
 }
 
 /** Codes of node:sqlite for SQL that SQLite refused, and for values that cannot be bound or returned. */

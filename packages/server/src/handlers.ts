@@ -2,14 +2,17 @@
 import type {
   AckLevel,
   EpochHistory,
+  EpochStamp,
   Exposure,
   ExposureOptions,
   LogPoint,
   Position,
+  PositionProof,
   ReceiptReference,
   ReceiptVerdict,
 } from '@understudy/contracts'
 import type {
+  Leadership,
   RequestBody,
   ResultSet,
   SqlStatement,
@@ -30,7 +33,9 @@ export interface ResultLimits {
 
 export interface ReadRequest extends ResultLimits {
   /** The node answers only when it has applied this position, or throws `TIMEOUT`. */
-  readonly after: Position | undefined
+  readonly after: (Position & Partial<PositionProof>) | undefined
+  /** The node answers only when it can prove that it shows nothing older, in milliseconds, or throws `TOO_STALE`. */
+  readonly stalenessMsMax?: number
   /** Milliseconds for that wait. */
   readonly timeoutMs: number
   /** The client is gone: nobody waits for the answer. */
@@ -50,7 +55,20 @@ export interface ExposureRequest extends ExposureOptions {
 }
 
 /** What a write asks for: whose acks, under which key; the limits are for all its results together. */
-export interface WriteRequest extends ResultLimits, WriteAsks {}
+export interface WriteRequest extends ResultLimits, WriteAsks {
+  /** The highest epoch that the client has seen. */
+  readonly epoch?: EpochStamp
+  /** Who asks: the name of the client's credential; empty where nobody has to authenticate. */
+  readonly author: string
+}
+
+export interface WhoLeadsRequest {
+  /** While the node knows of no other epoch it waits, */
+  readonly unlessEpoch: EpochStamp | undefined
+  /** for so many milliseconds at most. */
+  readonly waitMs: number
+  readonly signal: AbortSignal
+}
 
 export interface WriteAnswer extends WriteSays {
   /** One for each statement; none when it was done before and they were not kept. */
@@ -70,6 +88,8 @@ export interface ReadAnswer {
   readonly result: ResultSet
   /** What the node had applied when it read; `undefined` when it has applied nothing yet. */
   readonly position: Position | undefined
+  /** Of the record there. */
+  readonly proof?: PositionProof
 }
 
 export interface DigestAnswer {
@@ -90,6 +110,8 @@ export interface ClientHandlers {
   /** All statements as one write, or none. */
   write(statements: readonly SqlStatement[], request: WriteRequest): Answer<WriteAnswer>
   read(statement: SqlStatement, request: ReadRequest): Answer<ReadAnswer>
+  /** What the node knows of who leads. */
+  whoLeads(request: WhoLeadsRequest): Answer<Leadership>
   /** Leader: writes a marker record and returns its position. */
   mark(): Answer<Position>
   /** Digests as of the marker at `at`. */

@@ -11,6 +11,7 @@ export type {
   ReachRequest,
   ReadRequest,
   ResultLimits,
+  WhoLeadsRequest,
   WriteAnswer,
   WriteRequest,
 } from './handlers.ts'

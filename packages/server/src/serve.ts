@@ -10,7 +10,13 @@
  *    on when its client is gone; waits of reads and digests are aborted.
  * 3. Anything but a request is a violation and ends the connection.
  */
-import { isUnderstudyError, UnderstudyError, type Clock, type Timer } from '@understudy/contracts'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Clock,
+  type EpochStamp,
+  type Timer,
+} from '@understudy/contracts'
 import {
   negotiateVersion,
   type Connection,
@@ -31,6 +37,10 @@ export interface ServeOptions {
   readonly identity: NodeIdentity
   /** What the client may ask: see access.ts. Default: everything. */
   readonly roles?: ReadonlySet<Role>
+  /** Name of the client's credential. Default: none. */
+  readonly author?: string
+  /** The newest epoch that the node knows: it stands in every answer. Default: none is told, and no client is refused for its own. */
+  readonly epoch?: () => EpochStamp | undefined
   readonly limits?: Partial<ServerLimits>
   /** Gets errors of handlers that are neither `UnderstudyError` nor SQLite's: defects, for the node's log. Default: dropped. */
   readonly onUnexpectedError?: (error: unknown) => void
@@ -83,8 +93,16 @@ class Session implements ClientSession {
     this.#limits = limits
     this.#options = options
     const unexpected = options.onUnexpectedError ?? ((): void => {})
-    const { roles } = options
-    this.#context = { handlers, limits, signal: this.#gone.signal, unexpected, ...(roles && { roles }) }
+    const { roles, author, epoch } = options
+    this.#context = {
+      handlers,
+      limits,
+      signal: this.#gone.signal,
+      unexpected,
+      ...(roles && { roles }),
+      ...(author !== undefined && { author }),
+      ...(epoch && { epoch }),
+    }
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve))
   }
 
@@ -144,7 +162,7 @@ class Session implements ClientSession {
   }
 
   async #work(request: Request): Promise<void> {
-    const body = await answerRequest(request.body, this.#context)
+    const body = await answerRequest(request, this.#context)
     this.requests -= 1
     this.#respond(request, body)
     this.#updatePause()
@@ -155,9 +173,10 @@ class Session implements ClientSession {
 
   #respond(request: Request, body: ResponseBody): void {
     if (this.#connection.isClosed) return
-    const { id } = request
+    const epoch = this.#context.epoch?.()
+    const head = { type: 'response', id: request.id, ...(epoch && { epoch }) } as const
     try {
-      this.#blocked = !this.#connection.send({ type: 'response', id, body })
+      this.#blocked = !this.#connection.send({ ...head, body })
     } catch (error) {
       // The body breaks a limit of the protocol that ours do not cover, or a handler returned what is no answer.
       const replacement = isUnderstudyError(error)
@@ -167,7 +186,7 @@ class Session implements ClientSession {
             'The answer of the node cannot be sent; the log of the node has the error.',
           )
       if (!isUnderstudyError(error)) this.#context.unexpected(error)
-      this.#blocked = !this.#connection.send({ type: 'response', id, body: replacement })
+      this.#blocked = !this.#connection.send({ ...head, body: replacement })
     }
   }
 

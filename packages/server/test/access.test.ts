@@ -1,6 +1,7 @@
 /** Each request with each role alone: exactly one opens it. */
-import { ROLES, type RequestBody, type Role } from '@understudy/protocol'
+import { ROLES, type Leadership, type RequestBody, type Role } from '@understudy/protocol'
 import { describe, expect, test } from 'vitest'
+import type { WriteRequest } from '../src/index.ts'
 import { startSession } from './harness.ts'
 
 const AT = { epoch: 1, lsn: 1 }
@@ -15,6 +16,7 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'rows', at: AT, table: 't', offset: 0 }, ['read']],
   [{ kind: 'release', at: AT }, ['read']],
   [{ kind: 'write', statements: [STATEMENT] }, ['write']],
+  [{ kind: 'whoLeads', waitMs: 0 }, ROLES],
   [{ kind: 'verdict', receipt: RECEIPT }, ROLES],
   [{ kind: 'reach', receipt: RECEIPT, level: 'durable', count: 1, timeoutMs: 1 }, ['write']],
   [{ kind: 'mark' }, ['admin']],
@@ -26,7 +28,18 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'setAcks', rule: 'async', acceptLoss: false }, ['admin']],
 ]
 
+const LEADERSHIP: Leadership = {
+  node: 'a',
+  cluster: 'c',
+  role: 'leader',
+  takesWrites: true,
+  forwardsWrites: false,
+  applied: { ...AT, crc: 1 },
+  members: [],
+}
+
 const everything = {
+  whoLeads: () => LEADERSHIP,
   status: () => ({}),
   read: () => ({ result: RESULT, position: AT }),
   digest: () => ({ position: AT, tables: [] }),
@@ -44,7 +57,7 @@ const everything = {
   setAcks: () => AT,
 }
 
-const isOpen = (kind: string): boolean => kind === 'status' || kind === 'verdict'
+const isOpen = (kind: string): boolean => ['status', 'verdict', 'whoLeads'].includes(kind)
 
 describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })))(
   '$kind',
@@ -69,7 +82,7 @@ describe.each(REQUESTS.map(([body, roles]) => ({ kind: body.kind, body, roles })
         roles: new Set(),
       })
       peer.ask(1, body)
-      expect((await peer.response(1)).kind).toBe(isOpen(body.kind) ? 'json' : 'error')
+      expect((await peer.response(1)).kind === 'error').toBe(!isOpen(body.kind))
     })
   },
 )
@@ -86,4 +99,32 @@ test('a writer that may not read learns how many rows changed, and none of them'
   const both = await startSession({ handlers: everything, roles: new Set<Role>(['write', 'read']) })
   both.ask(1, write)
   expect(await both.response(1)).toMatchObject({ results: [RESULT] })
+})
+
+test('only a node may say for whom it sends a write on', async () => {
+  const forwarded = { by: 'b', author: 'shop' }
+  const write = { kind: 'write', statements: [STATEMENT], forwarded } as const
+  const seen: unknown[] = []
+  const handlers = {
+    write: (_: unknown, request: WriteRequest) => {
+      seen.push([request.author, request.forwarded])
+      return { results: [], position: AT }
+    },
+  }
+  const client = await startSession({ handlers, roles: new Set<Role>(['write']), author: 'shop' })
+  client.ask(1, write)
+  expect(await client.response(1)).toMatchObject({ code: 'FORBIDDEN' })
+  client.ask(2, { kind: 'write', statements: [STATEMENT] })
+  expect(await client.response(2)).toMatchObject({ kind: 'results' })
+  const node = await startSession({ handlers, roles: new Set<Role>(['write', 'replicate']), author: 'b' })
+  node.ask(1, write)
+  expect(await node.response(1)).toMatchObject({ kind: 'results' })
+  // A node that may not write sends nothing on either.
+  const reader = await startSession({ handlers: {}, roles: new Set<Role>(['replicate']) })
+  reader.ask(1, write)
+  expect(await reader.response(1)).toMatchObject({ code: 'FORBIDDEN' })
+  expect(seen).toEqual([
+    ['shop', undefined],
+    ['b', forwarded],
+  ])
 })

@@ -59,6 +59,7 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     write: unexpectedCall,
     read: unexpectedCall,
     exposure: unexpectedCall,
+    whoLeads: unexpectedCall,
     mark: unexpectedCall,
     digest: unexpectedCall,
     rows: unexpectedCall,

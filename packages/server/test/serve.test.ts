@@ -131,14 +131,21 @@ describe('failures', () => {
   }
 
   test('an error with a code passes with code and message, and nothing else', async () => {
-    const error = new UnderstudyError('NOT_LEADER', 'Node a follows b.', { leader: 'secret' })
+    const error = new UnderstudyError('OVERLOADED', 'Too many.', { leader: 'secret' })
     const peer = await startSession({ handlers: { write: fail(error) } })
     peer.ask(1, WRITE)
-    expect(await peer.response(1)).toEqual({
-      kind: 'error',
-      code: 'NOT_LEADER',
-      message: 'Node a follows b.',
-    })
+    expect(await peer.response(1)).toEqual({ kind: 'error', code: 'OVERLOADED', message: 'Too many.' })
+  })
+
+  test('a node that does not lead says where the leader is', async () => {
+    const error = (leader: unknown) => new UnderstudyError('NOT_LEADER', 'Node a follows b.', { leader })
+    const errors = [error('tcp://b:1'), error(undefined), error('x'.repeat(2000))]
+    const peer = await startSession({ handlers: { write: () => fail(errors.shift())() } })
+    for (const id of [1, 2, 3]) peer.ask(id, WRITE)
+    const refusal = { kind: 'error', code: 'NOT_LEADER', message: 'Node a follows b.' }
+    expect(await peer.response(1)).toEqual({ ...refusal, leader: 'tcp://b:1' })
+    expect(await peer.response(2)).toEqual(refusal)
+    expect(await peer.response(3)).toEqual(refusal)
   })
 
   test("SQLite's own message reaches the user, also for a value that cannot be returned", async () => {
