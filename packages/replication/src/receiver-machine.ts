@@ -21,7 +21,7 @@ import {
   type Lsn,
   type Random,
 } from '@understudy/contracts'
-import type { Heartbeat, Message, Welcome } from '@understudy/protocol'
+import type { Heartbeat, Message, SlotPosition, Welcome } from '@understudy/protocol'
 import { Backoff } from './backoff.ts'
 import { CommitAges } from './commit-ages.ts'
 import { DIVERGENCES } from './failures.ts'
@@ -88,6 +88,8 @@ export type ReceiverAction =
   | { readonly kind: 'send'; readonly message: Message; readonly isAwaited?: boolean }
   /** Report `due` after so many milliseconds. At most one is under way. */
   | { readonly kind: 'wait'; readonly delayMs: number }
+  /** What the leader keeps its log for, `leader` by name. */
+  | { readonly kind: 'hold'; readonly slots: readonly SlotPosition[]; readonly leader: string }
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' }
   | { readonly kind: 'close'; readonly error: UnderstudyError | undefined }
@@ -135,6 +137,8 @@ export type KnownLag = Omit<Lag, 'bytes'>
 export class ReceiverMachine {
   readonly #options: ReceiverMachineOptions
   readonly #backoff: Backoff
+  /** Name of the leader that welcomed this node last. */
+  #leader = ''
   #phase: 'idle' | 'dialling' | 'undoing' | 'greeting' | 'flowing' | 'over' = 'idle'
   #state: ReceiverState = 'disconnected'
   #lastError: UnderstudyError | undefined
@@ -277,6 +281,7 @@ export class ReceiverMachine {
       if (this.#isFinal(fault.code)) return this.#stop('stopped', error)
       return [{ kind: 'close', error }, ...this.#disconnected(error)]
     }
+    this.#leader = welcome.node
     const { verdict } = welcome
     if (verdict.kind === 'snapshot') return this.#requireSnapshot(verdict.reason)
     if (verdict.kind === 'truncate') return this.#onTruncate(verdict.after)
@@ -352,7 +357,13 @@ export class ReceiverMachine {
     this.#heartbeat = { sentAtMs: heartbeat.sentAtMs, atMs: nowMs }
     if (heartbeat.echoMs > 0) this.#rttMs = Math.max(0, nowMs - heartbeat.echoMs)
     this.#learnOf(heartbeat.lsn, nowMs)
-    return [...this.#raiseHighWatermark(heartbeat.highWatermark), ...this.#enterStreaming()]
+    const { slots } = heartbeat
+    return [
+      // A leader that keeps its log for followers keeps it for this one: who tells of no slot tells nothing of slots.
+      ...(slots.length === 0 ? [] : [{ kind: 'hold' as const, slots, leader: this.#leader }]),
+      ...this.#raiseHighWatermark(heartbeat.highWatermark),
+      ...this.#enterStreaming(),
+    ]
   }
 
   #onAppended(event: Extract<ReceiverEvent, { kind: 'appended' }>, nowMs: number): ReceiverAction[] {

@@ -52,6 +52,7 @@ import {
   type LinkLimits,
 } from './limits.ts'
 import type { CommitMeasures } from './measures.ts'
+import { holdForOthers } from './held-slots.ts'
 import { NONE, type Lag } from './lag.ts'
 import {
   ReceiverMachine,
@@ -268,6 +269,8 @@ class ReceiverDriver<C, T> implements Following {
       case 'wait':
         this.#ackTimer = this.#options.clock.schedule(action.delayMs, () => this.#step({ kind: 'due' }))
         return
+      case 'hold':
+        return this.#hold(action)
       case 'pause':
         return this.#link?.pause()
       case 'resume':
@@ -471,6 +474,15 @@ class ReceiverDriver<C, T> implements Following {
       kind: 'failed',
       error: asFailure(error, 'LOG_FAILED', 'The log could not be made durable'),
     })
+  }
+
+  #hold({ slots, leader }: Extract<ReceiverAction, { kind: 'hold' }>): void {
+    const { log, node } = this.#options
+    try {
+      holdForOthers(log, slots, { node, leader })
+    } catch (error) {
+      this.#step({ kind: 'failed', error: asFailure(error, 'LOG_FAILED', 'A slot could not be kept') })
+    }
   }
 
   async #undo(after: Lsn): Promise<void> {

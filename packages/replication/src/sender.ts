@@ -382,8 +382,9 @@ class SenderDriver implements FollowerSession {
     }
   }
 
+  /** What this log is kept for; a slot that is lost keeps nothing. */
   #slots(): SlotPosition[] {
-    const slots = this.#context.log.slots.list().slice(0, LIMITS.slotsMax)
-    return slots.map(({ name, lsn }) => ({ name, lsn }))
+    const slots = this.#context.log.slots.list().filter(({ state }) => state !== 'lost')
+    return slots.slice(0, LIMITS.slotsMax).map(({ name, lsn }) => ({ name, lsn }))
   }
 }
