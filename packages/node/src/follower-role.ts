@@ -165,9 +165,9 @@ export class FollowerRole {
     return this.#leaderEnd
   }
 
-  /** What was found damaged, until a snapshot takes its place. */
-  get damage(): UnderstudyError | undefined {
-    return this.#damage
+  /** Its log is damaged, or lacks what the one before it may have acknowledged. */
+  get mayLack(): boolean {
+    return this.#damage !== undefined || this.#state.owes === true
   }
 
   /** How the snapshot in progress goes; `undefined` when none is needed. */
@@ -243,7 +243,8 @@ export class FollowerRole {
 
   /** The data holds from now on what no other node may have; durable when it returns. */
   willLead(): void {
-    if (!this.#state.led) this.#keepState({ ...this.#state, led: true })
+    const { owes: _, ...state } = this.#state
+    if (!state.led) this.#keepState({ ...state, led: true })
   }
 
   /** Following is over; the data stays open and is the caller's, as soon as readers find it there. Of a frozen role. */
@@ -396,6 +397,15 @@ export class FollowerRole {
     if (this.#view !== undefined) this.#arrive(this.#view)
   }
 
+  /** All that the leader had when the connection began is here. */
+  #hasAll(): void {
+    if (this.#state.owes === true) {
+      const { owes: _, ...state } = this.#state
+      this.#keepState(state)
+    }
+    this.#removeOldGenerations()
+  }
+
   #keepState(state: NodeState): void {
     writeNodeState(this.#settings.files, this.#settings.directory, state)
     this.#state = state
@@ -450,7 +460,7 @@ export class FollowerRole {
         this.#phase = state
         emit({ kind: 'state', state, error })
         if (state === 'catchup' && this.#state.led) this.#rejoined()
-        if (state === 'streaming') this.#removeOldGenerations()
+        if (state === 'streaming') this.#hasAll()
         if (state === 'diverged' || state === 'stopped') {
           const reason = error ?? stoppedWithoutReason()
           this.#failed(reason)
@@ -521,7 +531,9 @@ export class FollowerRole {
     }
     files.syncDirectory(paths.directory)
     files.syncDirectory(directory)
-    this.#keepState({ cluster, node: name, generation: generation + 1, led: false })
+    // A snapshot shows what is acknowledged to its leader's knowledge; the log before may have held, and acknowledged, more.
+    const owes = generation > 0 && this.#fence !== undefined
+    this.#keepState({ cluster, node: name, generation: generation + 1, led: false, ...(owes && { owes }) })
     this.#isSnapshotRequired = false
     this.#damage = undefined
     this.#isFresh = true

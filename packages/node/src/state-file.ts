@@ -19,6 +19,8 @@ export interface NodeState {
   readonly generation: number
   /** Whether this directory ever led: a bootstrap never wipes it then. */
   readonly led: boolean
+  /** A snapshot replaced a log that may have held more, and what a leader has since was not caught up with yet: it may lack what it acknowledged. */
+  readonly owes?: boolean
 }
 
 const FILE = 'node.state'
@@ -63,6 +65,7 @@ function isNodeState(value: unknown): value is NodeState {
     Number.isSafeInteger(state.generation) &&
     Number(state.generation) >= 0 &&
     (/^[0-9a-f]{16}$/.test(state.cluster) || (state.cluster === '' && state.generation === 0)) &&
-    typeof state.led === 'boolean'
+    typeof state.led === 'boolean' &&
+    (state.owes === undefined || typeof state.owes === 'boolean')
   )
 }

@@ -6,7 +6,7 @@ import { statementFormat } from '@understudy/format-statement'
 import { walFormat } from '@understudy/format-wal'
 import { nodeFiles } from '@understudy/log'
 import { describe, expect, test } from 'vitest'
-import { lostTailDirectory } from '../src/index.ts'
+import { lostTailDirectory, readNodeState } from '../src/index.ts'
 import { HostCluster, caughtUp, notes, put, refusal, type Hosted } from './host-cluster.ts'
 
 const FORMATS: Record<string, () => LogFormat<SqliteConnection>> = {
@@ -118,3 +118,27 @@ for (const [name, format] of Object.entries(FORMATS))
       expect(await notes(a)).toEqual([1, 2, 3])
     })
   })
+
+test('a node whose log was replaced by a snapshot vouches for nothing before it has all that its leader has', async () => {
+  const cluster = new HostCluster(statementFormat())
+  const [a, b] = await cluster.begin(['b'])
+  await put(a, 1)
+  await caughtUp(a, b)
+  await b.host.freeze()
+  await put(a, 2)
+  const leader = await cluster.promote(b)
+  const bootstrapped = a.events.until('bootstrapped')
+  await a.host.follow(leader)
+  expect(a.host.report().logDamaged).toBe(false)
+  await bootstrapped
+  await a.host.freeze()
+  expect(a.host.report()).toMatchObject({ logDamaged: true, receiversStopped: true })
+  expect(readNodeState(nodeFiles(), cluster.directory('a'))?.owes).toBe(true)
+  await a.node.close()
+  const again = await cluster.open('a')
+  expect(again.host.report()).toMatchObject({ logDamaged: true, end: { epoch: 2 } })
+  await again.host.follow(leader)
+  await again.events.until('state', ({ state }) => state === 'streaming')
+  expect(again.host.report().logDamaged).toBe(false)
+  expect(readNodeState(nodeFiles(), cluster.directory('a'))?.owes).toBeUndefined()
+})
