@@ -69,10 +69,12 @@ function stateOf({ following }: NodeRoles): HostReport['state'] {
 function rulesOf(log: Log, { acks }: Settings): HostReport['rules'] {
   // Nobody ever led: the first epoch begins with what the cluster is told to keep.
   const known: AckState | undefined =
-    log.durable === 0 && acks !== undefined ? { rule: ruleOf(acks) } : knownAckState(log)
+    log.durable === 0 && acks !== undefined
+      ? { rule: ruleOf(acks), mayBeLowered: acks.onUnmet === 'degrade' }
+      : knownAckState(log)
   if (known === undefined) return undefined
-  const { rule, to } = known
-  return { rule, ...(to && { next: to }), mayBeLowered: acks?.onUnmet === 'degrade' }
+  const { rule, to, mayBeLowered = false } = known
+  return { rule, ...(to && { next: to }), mayBeLowered }
 }
 
 function ruleOf({ level, of }: AckPolicy): AckState['rule'] {

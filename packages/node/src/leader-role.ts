@@ -97,7 +97,7 @@ export async function startLeading(
     },
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
-    ...(term && { promotion: term.promotion, mayLead: term.mayLead }),
+    ...(term && { promotion: term.promotion, mayLead: term.mayLead, saysIfLowered: true }),
     onFailed: ended,
     onProgress: (applied, upTo) =>
       tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),

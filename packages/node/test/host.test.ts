@@ -5,7 +5,7 @@ import { UnderstudyError, formatPosition } from '@understudy/contracts'
 import { listLostTails, readLostTail } from '@understudy/failover'
 import { nodeFiles } from '@understudy/log'
 import { expect, test } from 'vitest'
-import { lostTailDirectory, readNodeState } from '../src/index.ts'
+import { any, lostTailDirectory, readNodeState, type AckPolicy } from '../src/index.ts'
 import { HostCluster, caughtUp, notes, put, refusal, type Hosted } from './host-cluster.ts'
 
 const SEMI_SYNC = { rule: { level: 'durable', of: { kind: 'any', count: 1, names: ['b', 'c'] } } } as const
@@ -340,6 +340,35 @@ test('a crash after an epoch began, before it took writes: the node starts as a 
   await caughtUp(again, a)
   expect(await notes(a)).toEqual([1, 2])
   expect(join(cluster.folder, 'b')).toBe(cluster.directory('b'))
+})
+
+test('a member knows the rule by its log, also after checkpoints, and whether it may be lowered', async () => {
+  const cluster = new HostCluster()
+  const acks: AckPolicy = { level: 'durable', of: any(1, ['a', 'b', 'c']), onUnmet: 'degrade' }
+  const a = await cluster.open('a', { role: 'leader', acks })
+  expect(a.host.report().rules).toEqual({ rule: { level: 'durable', of: acks.of }, mayBeLowered: true })
+  const of = any(1, ['b', 'c'])
+  const leader = await cluster.promote(a, { rule: { level: 'durable', of } })
+  const b = await cluster.open('b', { acks })
+  await b.host.follow(leader)
+  await b.events.until('state', ({ state }) => state === 'streaming')
+  await a.node.write((tx) => tx.exec('create table note (id integer primary key, body text)'))
+  await caughtUp(a, b)
+  const known = { rule: { level: 'durable', of }, mayBeLowered: true }
+  expect(a.host.report().rules).toEqual(known)
+  // A snapshot came after the record; it is said again when the leader lets go of its log, as for a snapshot.
+  await put(a, 1)
+  await caughtUp(a, b)
+  expect(b.host.report().rules).toEqual(known)
+  for (let id = 2; id <= 20; id++) await put(a, id)
+  await caughtUp(a, b)
+  await b.node.checkpoint()
+  expect(b.host.report().rules).toEqual(known)
+  await a.node.setAcks({ onUnmet: 'block' })
+  await put(a, 21)
+  await caughtUp(a, b)
+  expect(a.node.status().acks).toMatchObject({ onUnmet: 'block', change: undefined })
+  expect(b.host.report().rules).toEqual({ ...known, mayBeLowered: false })
 })
 
 test('a node that starts again does not lead, whatever it was', async () => {

@@ -19,12 +19,17 @@ import { LOCAL, formatRule, parseRule, type AckRule } from './ack-rule.ts'
 export interface AckState {
   readonly rule: AckRule
   readonly to?: AckRule
+  /** The leader lowers the rule by itself when the set does not answer. Only a leader that may be replaced says so. */
+  readonly mayBeLowered?: boolean
 }
 
 /** What one record says: the rule from there on, or a change, which both rules hold for. */
-export type AckRecord =
+export type AckRecord = (
   | { readonly kind: 'rule'; readonly rule: AckRule }
   | { readonly kind: 'change'; readonly rule: AckRule; readonly after: AckRule }
+) & { readonly mayBeLowered?: boolean }
+
+const OR_LOCAL = ' or local'
 
 export function isSameRule(one: AckRule, other: AckRule): boolean {
   return one === other || formatRule(one) === formatRule(other)
@@ -51,7 +56,10 @@ export function changeRecord(from: AckRule, to: AckRule): AckRecord {
 
 /** The state after a record. */
 export function stateAfter(record: AckRecord): AckState {
-  return record.kind === 'rule' ? { rule: record.rule } : { rule: record.after, to: record.rule }
+  const may = record.mayBeLowered === true && { mayBeLowered: true }
+  return record.kind === 'rule'
+    ? { rule: record.rule, ...may }
+    : { rule: record.after, to: record.rule, ...may }
 }
 
 /**
@@ -90,17 +98,20 @@ export function stateWithout({ rule, to }: AckState, node: string): AckState {
   return { rule: ruleWithout(rule, node), ...(to && { to: ruleWithout(to, node) }) }
 }
 
-/** `durable ANY 2 (b, c)`, or `durable ANY 2 (b, c) after durable ANY 1 (b)` for a change. */
+/** `durable ANY 2 (b, c)`, or `durable ANY 2 (b, c) after durable ANY 1 (b)` for a change; ` or local` at the end of one that may be lowered. */
 export function formatAckRecord(record: AckRecord): string {
   const rule = formatRule(record.rule)
-  return record.kind === 'rule' ? rule : `${rule} after ${formatRule(record.after)}`
+  const text = record.kind === 'rule' ? rule : `${rule} after ${formatRule(record.after)}`
+  return record.mayBeLowered === true ? text + OR_LOCAL : text
 }
 
 /** Reads what `formatAckRecord` wrote. Throws `FORMAT_VERSION` for anything else. */
 export function parseAckRecord(text: string): AckRecord {
-  const [rule, after, more] = parseRules(text, ' after ')
+  const isLowerable = text.endsWith(OR_LOCAL)
+  const [rule, after, more] = parseRules(isLowerable ? text.slice(0, -OR_LOCAL.length) : text, ' after ')
   if (rule === undefined || more !== undefined) throw unknownText(text)
-  return after === undefined ? { kind: 'rule', rule } : { kind: 'change', rule, after }
+  const may = isLowerable && { mayBeLowered: true }
+  return after === undefined ? { kind: 'rule', rule, ...may } : { kind: 'change', rule, after, ...may }
 }
 
 /** The rules of one group that are not those of the cluster. */

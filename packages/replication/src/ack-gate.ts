@@ -123,6 +123,7 @@ export class AckGate<T> {
   readonly #clock: Clock
   readonly #events: GateEvents
   readonly #node: string | undefined
+  readonly #saysIfLowered: boolean
   readonly #tracker: AckTracker
   #pending: Pending<T> | undefined
   /** The rules that were not satisfied when the rule was lowered; none while it is in force. */
@@ -140,11 +141,13 @@ export class AckGate<T> {
     node: string | undefined,
     clock: Clock,
     events: GateEvents,
+    saysIfLowered: boolean = false,
   ) {
     const settings = resolvePolicy(policy, node)
     this.#settings = before === undefined ? settings : { ...settings, rule: before }
     if (before !== undefined) this.#change = settings
     this.#node = node
+    this.#saysIfLowered = saysIfLowered
     this.#clock = clock
     this.#events = events
     this.#tracker = new AckTracker(this.#settings)
@@ -301,14 +304,29 @@ export class AckGate<T> {
   }
 
   /** Whether a policy has another rule than the one in force. */
-  isOther({ rule }: AckSettings): boolean {
-    return this.isDegraded || this.#change !== undefined || !isSameRule(rule, this.rule)
+  isOther(settings: AckSettings): boolean {
+    if (this.isDegraded || this.#change !== undefined || !isSameRule(settings.rule, this.rule)) return true
+    return this.#mayBeLowered(settings) !== this.#mayBeLowered(this.#settings)
+  }
+
+  #mayBeLowered({ onUnmet, rule }: AckSettings): boolean {
+    return this.#saysIfLowered && onUnmet === 'degrade' && rule.of !== undefined
+  }
+
+  /** Text of the record of the rule in force, or of the one that a change ends with. */
+  ruleText(rule: AckRule = this.rule): string {
+    const settings = rule === this.rule ? this.#settings : (this.#change ?? this.#settings)
+    return formatAckRecord({ kind: 'rule', rule, mayBeLowered: this.#mayBeLowered(settings) })
   }
 
   /** Texts of the records that begin a change. */
-  changeTexts({ acks: { rule }, acceptLoss }: AcksRequest): string[] {
-    if (!acceptLoss || this.rule.of === undefined) return [formatAckRecord(changeRecord(this.rule, rule))]
-    return [...new Set([formatRule(LOCAL), formatRule(rule)])]
+  changeTexts({ acks, acceptLoss }: AcksRequest): string[] {
+    const { rule } = acks
+    // While it changes neither of the two is lowered.
+    const mayBeLowered = this.#mayBeLowered(acks)
+    if (!acceptLoss || this.rule.of === undefined)
+      return [formatAckRecord({ ...changeRecord(this.rule, rule), mayBeLowered })]
+    return [...new Set([formatRule(LOCAL), formatAckRecord({ kind: 'rule', rule, mayBeLowered })])]
   }
 
   /** The record of the change is durable. When a loss was accepted, it says that the old rule is over. */

@@ -35,7 +35,7 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import { AckGate, refusedUntilAcked, type AckStatus } from './ack-gate.ts'
-import { formatRule, type AckPolicy, type AckRule } from './ack-rule.ts'
+import type { AckPolicy, AckRule } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
 import {
   ackRuleDraft,
@@ -114,12 +114,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#defer = options.defer ?? setImmediate
     const recording = (this.#recording = new Recording(storage, clock, format, options.shadow))
     this.#pace = new SyncPace(log, clock, this.#limits, options.measures?.syncMs)
-    this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, {
+    const events = {
       met: () => this.#met(),
       refuse: () => this.#intake.rejectAll(refusedUntilAcked),
       degrade: () => this.#degrade(),
       raise: () => void this.#intake.enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
-    })
+    }
+    this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, events, options.saysIfLowered)
     this.#intake = new Intake<T>({
       clock,
       limits: this.#limits,
@@ -455,7 +456,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** The record of a change satisfied both rules: one of the new rule alone ends it. */
   #endChange(awaiting: Awaiting, rule: AckRule): void {
-    const draft = ackRuleDraft(this.#context.clock, formatRule(rule))
+    const draft = ackRuleDraft(this.#context.clock, this.#gate.ruleText(rule))
     const later = (): void => this.#gate.retryEnd()
     this.#settleWith(awaiting, draft, later, (record) => this.#policies.ended(rule, record))
   }

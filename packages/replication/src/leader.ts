@@ -131,6 +131,7 @@ function rulesToBegin<C, T>({
   acks,
   node,
   promotion,
+  saysIfLowered,
 }: BecomeLeaderOptions<C, T>): {
   readonly known: AckState
   readonly state: AckState
@@ -143,8 +144,10 @@ function rulesToBegin<C, T>({
   }
   const { rule, next } = promotion.acks ?? {}
   const decided = rule && { rule: checkedRule(rule, node), ...(next && { to: checkedRule(next, node) }) }
-  const record = recordOfState(decided ?? stateWithout(known, node))
-  return { known, state: record === undefined ? { rule: LOCAL } : stateAfter(record), record }
+  const found = recordOfState(decided ?? stateWithout(known, node))
+  if (found === undefined) return { known, state: { rule: LOCAL }, record: undefined }
+  const record = { ...found, mayBeLowered: saysIfLowered === true && acks?.onUnmet === 'degrade' }
+  return { known, state: stateAfter(record), record }
 }
 
 /** The rule in force, with the times of the policy that the node was given. */

@@ -69,6 +69,11 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly defer?: Defer
   /** Whose acks a write needs. Default `async()`: nobody's. */
   readonly acks?: AckPolicy
+  /**
+   * Records of the rule say when `onUnmet` lets it be lowered: whoever looks for a new leader must not rely on it then. For a leader that
+   * may be replaced. Default false.
+   */
+  readonly saysIfLowered?: boolean
   /** See `becomeLeader`, which reads it in the log. */
   readonly acksBefore?: AcksBefore
   /** Name of this node: it is no member of a set. */

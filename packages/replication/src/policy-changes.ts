@@ -7,7 +7,7 @@
  */
 import type { Clock, LogPoint, Lsn, RecordDraft } from '@understudy/contracts'
 import type { AckGate, Ask } from './ack-gate.ts'
-import { formatRule, type AckPolicy, type AckRule } from './ack-rule.ts'
+import type { AckPolicy, AckRule } from './ack-rule.ts'
 import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from './commit-group.ts'
 import { changeNotAcked } from './failures.ts'
 import type { KeyRequest } from './keyed-writes.ts'
@@ -84,7 +84,7 @@ export class PolicyChanges<T> {
   /** Records of a group that says something of the rule: that it is raised once the set has it, still the same, or to be another one. */
   drafts(body: Body<T>): RecordDraft[] | undefined {
     const { gate, clock } = this.#around
-    const said = (): RecordDraft => ackRuleDraft(clock, formatRule(gate.rule))
+    const said = (): RecordDraft => ackRuleDraft(clock, gate.ruleText())
     if (body === RAISE) return [said()]
     // While the rule is lowered, that is repeated, too.
     if (body === REPEAT) return gate.isDegraded ? [said(), loweredDraft(clock, gate.unmet)] : [said()]
