@@ -74,6 +74,13 @@ export class Pool {
     return made
   }
 
+  /** Asks a node again who leads, if it is connected. Never rejects. */
+  async ask(address: string): Promise<void> {
+    const open = this.#open.get(address)
+    // What it does not say, its connection tells, or a later call.
+    if (open !== undefined) await this.#ask(address, open).catch(() => {})
+  }
+
   /** Asks every node that is not left alone who leads. Resolves when each has answered or failed. */
   askAll(): Promise<void> {
     const { routes, clock } = this.#options

@@ -258,7 +258,7 @@ export class Router {
     const error: unknown = caught
     const node = pool.existing(address)
     const outcome = asked.outcomeOf(error)
-    if (outcome === 'answer' && !this.#mayBeUndone(error, address, asked)) throw error
+    if (outcome === 'answer' && !(await this.#mayBeUndone(error, address, asked))) throw error
     if (signal.aborted && isUnderstudyError(error, 'ABORTED')) throw error
     tries.add(address, error)
     if (outcome === 'later') return tries.later(address)
@@ -275,12 +275,12 @@ export class Router {
     routes.notLeader(address, undefined)
   }
 
-  /** A leader stopped while a write waited for acks: the next one may have it, or not. */
-  #mayBeUndone(error: unknown, address: string, { isRepeatable }: LeaderCall): boolean {
+  /** A leader stopped while a write waited for acks: the next one may have it, or not. One that leads on has said all there is to say. */
+  async #mayBeUndone(error: unknown, address: string, { isRepeatable }: LeaderCall): Promise<boolean> {
     if (!isRepeatable || !isUnderstudyError(error, 'WRITTEN_NOT_ACKED')) return false
-    const { routes, epochs, pool } = this.#options
-    const isGone = pool.existing(address) === undefined || routes.leader !== address
-    return isGone || (error.position?.epoch ?? 0) < (epochs.seen?.number ?? 0)
+    const { routes, pool } = this.#options
+    await pool.ask(address)
+    return pool.existing(address) === undefined || routes.leader !== address
   }
 
   async #askAll(ms: number, signal: AbortSignal, tries: Tries): Promise<void> {

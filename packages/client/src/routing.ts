@@ -178,9 +178,9 @@ export class Routes {
 
   /** Milliseconds until a call that found nobody looks again, unless news come first. */
   pauseMs(nowMs: number, rounds: number): number {
-    const nextMs = Math.min(...[...this.#nodes.values()].map(({ downUntilMs }) => downUntilMs))
+    const until = [...this.#nodes.values()].map(({ downUntilMs }) => downUntilMs - nowMs)
     const pause = pauseMs(rounds, this.#options.random)
-    return nextMs > nowMs ? Math.max(1, Math.min(pause, nextMs - nowMs)) : pause
+    return Math.max(1, Math.min(pause, ...until.filter((ms) => ms > 0)))
   }
 
   #isDown(address: string, nowMs: number): boolean {
