@@ -10,12 +10,15 @@ import { addAcksCommand } from './commands/acks.ts'
 import { addBenchCommand } from './commands/bench.ts'
 import { addCredentialCommand } from './commands/credential.ts'
 import { addDemoCommand } from './commands/demo.ts'
+import { addFailoverCommand } from './commands/failover.ts'
 import { addForgetCommand } from './commands/forget.ts'
 import { addExposureCommand } from './commands/exposure.ts'
 import { addLintCommand } from './commands/lint.ts'
 import { addLogCommand } from './commands/log.ts'
 import { addLostTailCommand } from './commands/lost-tail.ts'
+import { addPromoteCommand, addSwitchoverCommand } from './commands/promote.ts'
 import { addReceiptCommand } from './commands/receipt.ts'
+import { addRejoinCommand } from './commands/rejoin.ts'
 import { addSlotsCommand } from './commands/slots.ts'
 import { addSqlCommand } from './commands/sql.ts'
 import { addSwitchFormatCommand } from './commands/switch-format.ts'
@@ -57,6 +60,10 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     addLintCommand,
     addLogCommand,
     addLostTailCommand,
+    addFailoverCommand,
+    addPromoteCommand,
+    addSwitchoverCommand,
+    addRejoinCommand,
     addSlotsCommand,
     addForgetCommand,
     addExposureCommand,

@@ -415,6 +415,14 @@ describe('mistakes', () => {
       'lost-tail diff',
       'lost-tail apply',
       'lost-tail discard',
+      'failover',
+      'failover status',
+      'failover explain',
+      'failover pause',
+      'failover resume',
+      'promote',
+      'switchover',
+      'rejoin',
     ]) {
       const { code, out } = await run(...command.split(' '), '--help')
       expect(code).toBe(0)

@@ -12,6 +12,7 @@ import type {
   ReceiptVerdict,
   Slot,
 } from '@understudy/contracts'
+import type { FailoverCalls } from './failover-calls.ts'
 import type { FollowerSet, Leadership, ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
 
 export interface CallOptions {
@@ -119,7 +120,7 @@ export interface DigestReply {
  * - `OVERLOADED` when too many calls wait, `INVALID_ARGUMENT` for what cannot be sent, `PROTOCOL_VIOLATION` for an
  *   answer that fits no request.
  */
-export interface Client extends AsyncDisposable {
+export interface Client extends FailoverCalls, AsyncDisposable {
   readonly address: string
   /** Name of the node, as it gave it. */
   readonly node: string

@@ -11,6 +11,7 @@ import {
 } from '@understudy/contracts'
 import { LIMITS, type Credential } from '@understudy/protocol'
 import type { CallOptions, Client, ClientStatement, ReadReply, WriteOptions, WriteReply } from './client.ts'
+import type { FailoverCalls } from './failover-calls.ts'
 import { PREFERENCES, type Preference } from './routing.ts'
 import type { Value } from '@understudy/protocol'
 
@@ -90,9 +91,9 @@ export interface ClusterWriteReply extends WriteReply {
 
 /**
  * A client of a whole cluster. Its calls are those of `Client`; each is made again, elsewhere too, until it is answered or its time is
- * over. What only the leader can do goes to the leader of then.
+ * over. What only the leader can do goes to the leader of then. Who is to lead is asked of one node that is meant: `withNode`, or a client of that node.
  */
-export interface ClusterClient extends Omit<Client, 'read' | 'write'> {
+export interface ClusterClient extends Omit<Client, 'read' | 'write' | keyof FailoverCalls> {
   /** Of the leader as far as it is known, else of a node that is connected, else the first that was given. */
   readonly address: string
   /** Name of that node; empty while it is not known. */

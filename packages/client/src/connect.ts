@@ -50,6 +50,13 @@ import type {
   WhoLeadsOptions,
   WriteReply,
 } from './client.ts'
+import {
+  failoverCalls,
+  type ChangedLeader,
+  type FailoverCalls,
+  type PromoteCallOptions,
+  type SwitchoverCallOptions,
+} from './failover-calls.ts'
 import { Requests } from './requests.ts'
 
 export interface ConnectOptions {
@@ -79,6 +86,13 @@ export interface ConnectOptions {
 const DEFAULT_TIMEOUT_MS = 30_000
 /** The node waits as long as the caller asked for; its own answer that this was not enough needs time to travel. */
 const TRAVEL_MS = 250
+const WAITING: ReadonlySet<RequestBody['kind']> = new Set([
+  'read',
+  'digest',
+  'reach',
+  'promote',
+  'switchover',
+])
 
 /**
  * Connects to one node. Rejects with the transport's `ADDRESS_INVALID`, `CONNECT_FAILED`, `TIMEOUT` or `ABORTED`, with
@@ -197,6 +211,7 @@ export class NodeClient implements Client {
   readonly #epochs: Epochs | undefined
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>
+  readonly #failover: FailoverCalls
 
   constructor({ address, welcome, connection, clock, timeoutMs, epochs }: NodeClientParts) {
     this.address = address
@@ -206,6 +221,11 @@ export class NodeClient implements Client {
     this.#timeoutMs = timeoutMs
     this.#epochs = epochs
     this.#requests = new Requests(connection, clock, epochs)
+    this.#failover = failoverCalls(async (body, options, fits) => {
+      const value = this.#parse((await this.#ask('json', body, options)).text)
+      if (!fits(value)) throw this.#violation(`something else to a ${body.kind}`)
+      return value as never
+    }, timeoutMs)
     this.ended = new Promise((resolve) => {
       connection.start({
         message: (message) => this.#message(message),
@@ -341,6 +361,22 @@ export class NodeClient implements Client {
     return (await this.#ask('position', body, call)).position
   }
 
+  promote(options?: PromoteCallOptions): Promise<ChangedLeader> {
+    return this.#failover.promote(options)
+  }
+
+  switchover(options?: SwitchoverCallOptions): Promise<ChangedLeader> {
+    return this.#failover.switchover(options)
+  }
+
+  pauseFailover(paused: boolean, options?: CallOptions): Promise<void> {
+    return this.#failover.pauseFailover(paused, options)
+  }
+
+  decisions(limit?: number, options?: CallOptions): Promise<readonly string[]> {
+    return this.#failover.decisions(limit, options)
+  }
+
   async close(): Promise<void> {
     this.#requests.end(
       new UnderstudyError('CLOSED', `This client of ${this.address} was closed. Connect again to ask more.`),
@@ -361,8 +397,7 @@ export class NodeClient implements Client {
   ): Promise<Extract<ResponseBody, { kind: K }>> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
     checkTimeout(timeoutMs)
-    const isWaiting = body.kind === 'read' || body.kind === 'digest' || body.kind === 'reach'
-    const waitMs = isWaiting ? timeoutMs + TRAVEL_MS : timeoutMs
+    const waitMs = WAITING.has(body.kind) ? timeoutMs + TRAVEL_MS : timeoutMs
     const reply = await this.#requests.send(body, { timeoutMs: waitMs, signal: options.signal })
     if (reply.kind === 'error') throw this.#failure(reply)
     if (reply.kind !== kind) throw this.#violation(`a ${reply.kind} to a ${body.kind}`)

@@ -13,6 +13,12 @@ export type {
   WriteOptions,
   WriteReply,
 } from './client.ts'
+export type {
+  ChangedLeader,
+  FailoverCalls,
+  PromoteCallOptions,
+  SwitchoverCallOptions,
+} from './failover-calls.ts'
 export { connect } from './cluster.ts'
 export type { ConnectOptions } from './connect.ts'
 export type {

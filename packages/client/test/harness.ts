@@ -43,6 +43,10 @@ export class Cluster {
       forget: unexpectedCall,
       switchFormat: unexpectedCall,
       setAcks: unexpectedCall,
+      promote: unexpectedCall,
+      switchover: unexpectedCall,
+      pauseFailover: unexpectedCall,
+      decisions: unexpectedCall,
       ...handlers,
     }
     return this.listen(name, async (channel) => {

@@ -98,7 +98,13 @@ describe('promotion', () => {
     const run = new Run()
     run.claiming()
     expect(run.step({ kind: 'claimConflict', epoch: 3, runId: 'x', validUntilMs: 1500 })).toEqual([
-      { kind: 'abandon', reason: 'the run x of epoch 3 was first', holdUntilMs: 1450, stopped: ['b', 'c'] },
+      {
+        kind: 'abandon',
+        reason: 'the run x of epoch 3 was first',
+        hadLed: false,
+        holdUntilMs: 1450,
+        stopped: ['b', 'c'],
+      },
     ])
     expect(run.promotion.phase).toBe('idle')
     expect(run.promotion.attempt).toBeUndefined()

@@ -101,6 +101,27 @@ test('030 the former leader and a follower ahead of the new one rejoin without a
   expect(await command('lost-tail', 'list', directory)).toEqual(['no lost tails'])
 })
 
+test('030 the command rejoin brings a stopped node back to the history of the leader, says what it kept, and ends', async () => {
+  const { cluster, leader } = await parted(lose)
+  const directory = cluster.directory('a')
+  const [line] = await command('rejoin', directory, '--leader', leader.address ?? '', '--json')
+  const [tail] = tailsOf(cluster, 'a')
+  expect(JSON.parse(line ?? '')).toMatchObject({
+    ok: true,
+    node: 'a',
+    cluster: leader.cluster,
+    lostTail: { path: tail?.path },
+  })
+  // It is a follower's directory now, and there is nothing left to keep.
+  const again = await command('rejoin', directory, '--leader', leader.address ?? '')
+  expect(again).toHaveLength(1)
+  expect(again[0]).toMatch(/^a has the history of the leader, position \d+\/\d+$/)
+  const a = await cluster.follower('a', { leader: leader.address ?? '' })
+  await caughtUp(leader, a)
+  await cluster.verify(leader, a)
+  expect(tailsOf(cluster, 'a')).toHaveLength(1)
+})
+
 test.each([
   ['rows with a changed schema', rowFormat()],
   ['statements', statementFormat()],

@@ -29,6 +29,7 @@ import type {
 } from '@understudy/replication'
 import type { EventsOptions, EventStream } from './events.ts'
 import type { NodeExposureOptions } from './exposure.ts'
+import type { FailoverCalls } from './failover-calls.ts'
 import type { Role } from './options.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -50,7 +51,7 @@ export interface DigestOptions extends ReadOptions {
 /** What goes with the text of a rule, and how the change is waited for. */
 export type SetAcksOptions = ChangeAcksOptions & Omit<PolicyOptions, 'level'>
 
-export interface UnderstudyNode extends AsyncDisposable {
+export interface UnderstudyNode extends FailoverCalls, AsyncDisposable {
   readonly name: string
   readonly role: Role
   /** 16 hexadecimal digits. */

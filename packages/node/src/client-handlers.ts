@@ -76,6 +76,10 @@ export function clientHandlers(node: UnderstudyNode, behind: Behind): ClientHand
     slots: () => node.slots(),
     dropSlot: (name) => node.dropSlot(name),
     forget: (name) => node.forget(name),
+    promote: (request) => node.promote(request),
+    switchover: (request) => node.switchover(request),
+    pauseFailover: (paused) => node.pauseFailover(paused),
+    decisions: (request) => node.decisions(request),
     switchFormat: (format) => node.switchFormat(format),
     setAcks: ({ rule, acceptLoss, ...policy }) =>
       node.setAcks(rule, {

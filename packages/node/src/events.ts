@@ -9,15 +9,13 @@
  * 3. Of a snapshot's and a redo's progress only the newest waits.
  * 4. The last event is `closed`; then every stream ends.
  */
-import type { MemberEvent } from '@understudy/failover'
 import { UnderstudyError, type Clock, type LogPoint, type SlotState } from '@understudy/contracts'
+import type { MemberEvent } from '@understudy/failover'
 import type { SnapshotProgress } from '@understudy/bootstrap'
 import type { FollowerState, ReceiverState, SyncState } from '@understudy/replication'
 
 /** What a node tells while it runs. Each kind's fields are plain data. */
 export type NodeEvent =
-  /** Failover: who leads, whom it follows, that it stepped down, what it decided, what went wrong and is tried again. */
-  | MemberEvent
   | { readonly kind: 'listening'; readonly address: string }
   | {
       readonly kind: 'leading'
@@ -64,6 +62,8 @@ export type NodeEvent =
   | { readonly kind: 'stoppedLeading'; readonly error: UnderstudyError }
   /** The node stopped writing or following for good; reads go on where they can. */
   | { readonly kind: 'failed'; readonly error: UnderstudyError }
+  /** Failover: who leads, whom it follows, that it stepped down, what it decided, what went wrong and is tried again. */
+  | MemberEvent
   /** The node is closing: the last event. */
   | { readonly kind: 'closed' }
 

@@ -3,6 +3,16 @@ export { createNode } from './create-node.ts'
 export type { ObservedNode, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 export type { EventsDropped, EventsOptions, EventStream, NodeEvent, StampedEvent } from './events.ts'
 export type { NodeExposureOptions } from './exposure.ts'
+export type { DecisionsOptions, FailoverCalls } from './failover-calls.ts'
+export type {
+  Changed,
+  FailoverOptions,
+  FailoverStatus,
+  MemberAddress,
+  MemberEvent,
+  PromoteOptions,
+  SwitchoverOptions,
+} from '@understudy/failover'
 export { PROFILES, describeProfile, type Profile } from './profiles.ts'
 export type { NodeOptions, Role } from './options.ts'
 export type {

@@ -24,7 +24,6 @@ import {
   type SqliteConnection,
   type WriteTransaction,
 } from '@understudy/contracts'
-import type { ClusterMember, Fence } from '@understudy/failover'
 import { type Leadership, type TableDigest, type TableRows } from '@understudy/protocol'
 import {
   snapshotOf,
@@ -33,17 +32,19 @@ import {
   type WriteOptions,
   type AckPolicy,
 } from '@understudy/replication'
+import type { Changed, ClusterMember, Fence, PromoteOptions, SwitchoverOptions } from '@understudy/failover'
 import { lockDirectory, type DirectoryLock } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 import { Entrance } from './entrance.ts'
 import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
+import { memberOf, newestDecisions, type DecisionsOptions } from './failover-calls.ts'
 import { NodeHost } from './host.ts'
 import { noMember } from './leader-role.ts'
 import { leadershipOf } from './leadership.ts'
 import type { NodeData } from './node-data.ts'
 import { resolveOptions, throwIfAborted, type NodeOptions, type Role, type Settings } from './options.ts'
-import { withData } from './reads.ts'
+import { closedError, withData } from './reads.ts'
 import { NodeRoles } from './roles.ts'
 import {
   bootstrapStatus,
@@ -222,6 +223,22 @@ export class ComposedNode implements UnderstudyNode {
     leading.forget(name)
   }
 
+  async promote(options?: PromoteOptions): Promise<Changed> {
+    return this.#memberOrThrow().promote(options)
+  }
+
+  async switchover(options?: SwitchoverOptions): Promise<Changed> {
+    return this.#memberOrThrow().switchover(options)
+  }
+
+  async pauseFailover(paused: boolean): Promise<void> {
+    return this.#memberOrThrow().pause(paused)
+  }
+
+  decisions(options?: DecisionsOptions): string[] {
+    return newestDecisions(this.settings.files, this.settings.directory, options)
+  }
+
   measures(): CommitMeasuresSnapshot {
     return snapshotOf(this.settings.measures)
   }
@@ -283,6 +300,11 @@ export class ComposedNode implements UnderstudyNode {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #memberOrThrow(): ClusterMember {
+    if (this.#closing !== undefined) throw closedError(this.name)
+    return memberOf(this.name, this.#member)
   }
 
   async #close(): Promise<void> {

@@ -1,5 +1,4 @@
 /** What a node says of itself: plain data for `status` of the command line, for tests, for monitoring. */
-import type { FailoverStatus } from '@understudy/failover'
 import {
   formatPosition,
   type EpochHistory,
@@ -17,6 +16,7 @@ import type {
   Lag,
   ShadowReport,
 } from '@understudy/replication'
+import type { FailoverStatus } from '@understudy/failover'
 import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
 import type { LeaderRole } from './leader-role.ts'

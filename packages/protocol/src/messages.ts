@@ -337,6 +337,20 @@ export type RequestBody =
       /** The old rule ends without its acks. */
       readonly acceptLoss: boolean
     }
+  /** Makes a member of the cluster its leader: the node that is asked, or `target`. */
+  | {
+      readonly kind: 'promote'
+      readonly target?: string
+      /** Acknowledged commits may be lost. */
+      readonly acceptLoss: boolean
+      readonly timeoutMs: number
+    }
+  /** The leader of now hands over to `target`, or to the best follower. */
+  | { readonly kind: 'switchover'; readonly target?: string; readonly timeoutMs: number }
+  /** Automatic failover of the whole cluster, off or on. */
+  | { readonly kind: 'pauseFailover'; readonly paused: boolean }
+  /** The newest decisions of the node about who leads: so many lines at most, oldest first. */
+  | { readonly kind: 'decisions'; readonly limit: number }
   /** Rows of a table in a view that was kept, in the order of the digest, after the first `offset` ones. */
   | { readonly kind: 'rows'; readonly at: Position; readonly table: string; readonly offset: number }
   /** The view at `at` is not needed any more. */

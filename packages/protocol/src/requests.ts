@@ -1,5 +1,6 @@
 /** Requests of clients. */
 import type { AckLevel, EpochStamp, Position, PositionProof, ReceiptReference } from '@understudy/contracts'
+import { readFailoverRequest, writeFailoverRequest } from './failover-requests.ts'
 import {
   readForwarded,
   readProof,
@@ -68,13 +69,7 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
     case 'switchFormat':
       return writer.message(9, () => writer.text(1, body.format, LIMITS.nameBytesMax))
     case 'setAcks':
-      return writer.message(17, () => {
-        writer.text(1, body.rule, LIMITS.messageBytesMax)
-        if (body.onUnmet !== undefined) writer.text(2, body.onUnmet, LIMITS.nameBytesMax)
-        if (body.visibility !== undefined) writer.text(3, body.visibility, LIMITS.nameBytesMax)
-        if (body.ackTimeoutMs !== undefined) writer.u32(4, body.ackTimeoutMs, LIMITS.durationMsMax)
-        writer.u32(5, body.acceptLoss ? 1 : 0, 1)
-      })
+      return writer.message(17, () => writeSetAcks(writer, body))
     case 'rows':
       return writer.message(10, () => {
         writePosition(writer, 1, body.at)
@@ -89,6 +84,11 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
         writer.u32(3, body.byChoice === true ? 1 : 0, 1)
         writer.u32(4, body.timeoutMs, LIMITS.durationMsMax)
       })
+    case 'promote':
+    case 'switchover':
+    case 'pauseFailover':
+    case 'decisions':
+      return writeFailoverRequest(writer, body)
     case 'release':
       return writer.message(11, () => writePosition(writer, 1, body.at))
     case 'verdict':
@@ -154,9 +154,14 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
     case 30:
       return reader.message(readWhoLeads)
     default:
-      reader.skip()
-      return undefined
+      return readOther(reader)
   }
+}
+
+function readOther(reader: FieldReader): RequestBody | undefined {
+  const body = readFailoverRequest(reader)
+  if (body === undefined) reader.skip()
+  return body
 }
 
 function skipFields(reader: FieldReader): void {
@@ -323,6 +328,14 @@ function readExposure(reader: FieldReader): RequestBody {
     ...(byChoice && { byChoice }),
     timeoutMs,
   }
+}
+
+function writeSetAcks(writer: FieldWriter, body: Extract<RequestBody, { kind: 'setAcks' }>): void {
+  writer.text(1, body.rule, LIMITS.messageBytesMax)
+  if (body.onUnmet !== undefined) writer.text(2, body.onUnmet, LIMITS.nameBytesMax)
+  if (body.visibility !== undefined) writer.text(3, body.visibility, LIMITS.nameBytesMax)
+  if (body.ackTimeoutMs !== undefined) writer.u32(4, body.ackTimeoutMs, LIMITS.durationMsMax)
+  writer.u32(5, body.acceptLoss ? 1 : 0, 1)
 }
 
 function readSetAcks(reader: FieldReader): RequestBody {

@@ -319,6 +319,23 @@ const samples: Record<string, Message> = {
       acceptLoss: true,
     },
   },
+  'request-promote': {
+    type: 'request',
+    id: 40,
+    body: { kind: 'promote', target: 'b', acceptLoss: true, timeoutMs: 5000 },
+  },
+  'request-promote-itself': {
+    type: 'request',
+    id: 40,
+    body: { kind: 'promote', acceptLoss: false, timeoutMs: 10_000 },
+  },
+  'request-switchover': {
+    type: 'request',
+    id: 41,
+    body: { kind: 'switchover', target: 'c', timeoutMs: 2000 },
+  },
+  'request-pauseFailover': { type: 'request', id: 42, body: { kind: 'pauseFailover', paused: true } },
+  'request-decisions': { type: 'request', id: 43, body: { kind: 'decisions', limit: 20 } },
   'request-digest-keep': {
     type: 'request',
     id: 9,

@@ -24,6 +24,10 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   forget: 'admin',
   switchFormat: 'admin',
   setAcks: 'admin',
+  promote: 'admin',
+  switchover: 'admin',
+  pauseFailover: 'admin',
+  decisions: 'admin',
 }
 
 /** Throws `FORBIDDEN`. Without `roles` everything may be asked. */

@@ -99,11 +99,33 @@ async function dispatch(
     case 'forget':
       await handlers.forget(body.name)
       return json(null)
+    case 'promote':
+    case 'switchover':
+    case 'pauseFailover':
+    case 'decisions':
+      return json(await failover(body, context))
     case 'dropSlot':
       break
   }
   await handlers.dropSlot(body.name)
   return json(null)
+}
+
+/** About who leads. */
+async function failover(
+  body: Extract<RequestBody, { kind: 'promote' | 'switchover' | 'pauseFailover' | 'decisions' }>,
+  { handlers, limits }: AnswerContext,
+): Promise<object> {
+  if (body.kind === 'decisions')
+    return handlers.decisions({ limit: body.limit, bytesMax: limits.decisionsBytesMax })
+  if (body.kind === 'pauseFailover') {
+    await handlers.pauseFailover(body.paused)
+    return { paused: body.paused }
+  }
+  const timeoutMs = Math.min(body.timeoutMs, limits.timeoutMsMax)
+  const asked = { ...(body.target !== undefined && { target: body.target }), timeoutMs }
+  if (body.kind === 'switchover') return handlers.switchover(asked)
+  return handlers.promote({ ...asked, acceptLoss: body.acceptLoss })
 }
 
 async function write(

@@ -84,6 +84,23 @@ export interface ReachRequest {
   readonly signal: AbortSignal
 }
 
+/** Names a member of the cluster; absent: the node that is asked, or the best follower. */
+export interface SwitchoverRequest {
+  readonly target?: string
+  readonly timeoutMs: number
+}
+
+export interface PromoteRequest extends SwitchoverRequest {
+  /** Acknowledged commits may be lost. */
+  readonly acceptLoss: boolean
+}
+
+export interface DecisionsRequest {
+  readonly limit: number
+  /** UTF-8 bytes of all lines. */
+  readonly bytesMax: number
+}
+
 export interface ReadAnswer {
   readonly result: ResultSet
   /** What the node had applied when it read; `undefined` when it has applied nothing yet. */
@@ -133,6 +150,14 @@ export interface ClientHandlers {
   exposure(request: ExposureRequest): Answer<Exposure>
   /** Leader: returns the position from which another ack policy is in force. */
   setAcks(request: AcksRequest): Answer<Position>
+  /** A member leads from now on. Plain data. */
+  promote(request: PromoteRequest): Answer<object>
+  /** The leader hands over. Plain data. */
+  switchover(request: SwitchoverRequest): Answer<object>
+  /** Automatic failover, off or on. */
+  pauseFailover(paused: boolean): Answer<void>
+  /** The newest lines of what the node decided about who leads, oldest first. */
+  decisions(request: DecisionsRequest): Answer<readonly string[]>
   /** Leader: returns the position from which records are of the log format of this name. */
   switchFormat(format: string): Answer<Position>
 }

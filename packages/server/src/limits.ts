@@ -13,6 +13,8 @@ export interface ServerLimits {
   readonly resultBytesMax: number
   /** Longest wait that a client may ask for, in milliseconds; longer ones are cut to it. Default 10 minutes. */
   readonly timeoutMsMax: number
+  /** Bytes of the decisions of one answer. Default 1 MiB. */
+  readonly decisionsBytesMax: number
   /** A client that asks nothing and waits for nothing for this long is closed with `PEER_SILENT`. Default 1 hour. */
   readonly idleMs: number
 }
@@ -23,6 +25,7 @@ export const DEFAULT_LIMITS: ServerLimits = Object.freeze({
   rowsMax: 100_000,
   resultBytesMax: 8 * 1024 * 1024,
   timeoutMsMax: 600_000,
+  decisionsBytesMax: 1024 * 1024,
   idleMs: 3_600_000,
 })
 
@@ -34,6 +37,7 @@ const HIGHEST: ServerLimits = Object.freeze({
   // Tags, lengths and column names need room beside the values.
   resultBytesMax: LIMITS.frameBytesMax / 2,
   timeoutMsMax: LIMITS.durationMsMax,
+  decisionsBytesMax: LIMITS.frameBytesMax / 2,
   idleMs: LIMITS.durationMsMax,
 })
 

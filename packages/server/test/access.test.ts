@@ -26,6 +26,10 @@ const REQUESTS: readonly (readonly [RequestBody, readonly Role[]])[] = [
   [{ kind: 'forget', name: 'b' }, ['admin']],
   [{ kind: 'switchFormat', format: 'row' }, ['admin']],
   [{ kind: 'setAcks', rule: 'async', acceptLoss: false }, ['admin']],
+  [{ kind: 'promote', acceptLoss: false, timeoutMs: 1 }, ['admin']],
+  [{ kind: 'switchover', timeoutMs: 1 }, ['admin']],
+  [{ kind: 'pauseFailover', paused: true }, ['admin']],
+  [{ kind: 'decisions', limit: 1 }, ['admin']],
 ]
 
 const LEADERSHIP: Leadership = {
@@ -55,6 +59,10 @@ const everything = {
   forget: () => undefined,
   switchFormat: () => AT,
   setAcks: () => AT,
+  promote: () => ({}),
+  switchover: () => ({}),
+  pauseFailover: () => undefined,
+  decisions: () => [],
 }
 
 const isOpen = (kind: string): boolean => ['status', 'verdict', 'whoLeads'].includes(kind)

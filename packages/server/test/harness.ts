@@ -71,6 +71,10 @@ export function handlers(given: Partial<ClientHandlers>): ClientHandlers {
     forget: unexpectedCall,
     switchFormat: unexpectedCall,
     setAcks: unexpectedCall,
+    promote: unexpectedCall,
+    switchover: unexpectedCall,
+    pauseFailover: unexpectedCall,
+    decisions: unexpectedCall,
     ...given,
   }
 }

@@ -110,6 +110,48 @@ describe('answers', () => {
     ])
   })
 
+  test('wishes about who leads reach their handlers, with waits cut to the limit', async () => {
+    const calls: unknown[] = []
+    const changed = { leader: 'b', epoch: 4, tookMs: 80 }
+    const peer = await startSession({
+      handlers: {
+        promote: (request) => {
+          calls.push(['promote', request])
+          return changed
+        },
+        switchover: (request) => {
+          calls.push(['switchover', request])
+          return changed
+        },
+        pauseFailover: (paused) => void calls.push(['pauseFailover', paused]),
+        decisions: (request) => {
+          calls.push(['decisions', request])
+          return ['{"at":1}', '{"at":2}']
+        },
+      },
+    })
+    peer.ask(1, { kind: 'promote', acceptLoss: false, timeoutMs: 9_999_999 })
+    peer.ask(2, { kind: 'promote', target: 'b', acceptLoss: true, timeoutMs: 70 })
+    peer.ask(3, { kind: 'switchover', target: 'c', timeoutMs: 9_999_999 })
+    peer.ask(4, { kind: 'pauseFailover', paused: true })
+    peer.ask(5, { kind: 'decisions', limit: 2 })
+    const texts = await Promise.all([1, 2, 3, 4, 5].map((id) => peer.response(id)))
+    const text = JSON.stringify(changed)
+    expect(texts).toEqual(
+      [text, text, text, '{"paused":true}', '["{\\"at\\":1}","{\\"at\\":2}"]'].map((each) => ({
+        kind: 'json',
+        text: each,
+      })),
+    )
+    expect(calls).toEqual([
+      ['promote', { timeoutMs: 600_000, acceptLoss: false }],
+      ['promote', { target: 'b', timeoutMs: 70, acceptLoss: true }],
+      ['switchover', { target: 'c', timeoutMs: 600_000 }],
+      ['pauseFailover', true],
+      ['decisions', { limit: 2, bytesMax: 1024 * 1024 }],
+    ])
+  })
+
   test('answers go out as they are done, each under its own id', async () => {
     const first = deferred<ReadAnswer>()
     const peer = await startSession({

@@ -1,7 +1,7 @@
 /** `understudy start`: a node as a process of its own, until it is told to stop. */
 import { Option, type Command } from 'commander'
 import pc from 'picocolors'
-import { UnderstudyError, formatPosition, isUnderstudyError } from '@understudy/contracts'
+import { UnderstudyError, formatPosition, isUnderstudyError, type Coordinator } from '@understudy/contracts'
 import type { DivergenceReport } from '@understudy/format-statement'
 import {
   createNode,
@@ -19,13 +19,23 @@ import { readGrants } from '@understudy/credentials'
 import type { ClientCertificates } from '@understudy/sockets'
 import { accessOf, addAccessOptions, ADDRESSES, authenticationOf, type AccessOptions } from '../access.ts'
 import type { CommandContext } from '../program.ts'
-import { bytes, describeError, errorFields, json, type Output } from '../output.ts'
-import { names, positive } from '../arguments.ts'
+import {
+  addFailoverOptions,
+  FAILOVER_EXAMPLES,
+  failoverOf,
+  hasFailover,
+  membersOf,
+  openCoordinator,
+  type FailoverStartOptions,
+} from '../failover-options.ts'
+import { showJson, showText } from '../node-events.ts'
+import { json, type Output } from '../output.ts'
+import { positive } from '../arguments.ts'
 import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
 import { openMonitor } from '../monitor.ts'
 
-interface StartOptions extends AccessOptions {
+interface StartOptions extends AccessOptions, FailoverStartOptions {
   readonly name: string
   readonly directory: string
   readonly listen?: string
@@ -35,7 +45,6 @@ interface StartOptions extends AccessOptions {
   readonly format?: string
   readonly shadow?: string
   readonly profile?: Profile
-  readonly members?: readonly string[]
   readonly acks?: string
   readonly onUnmet?: OnUnmet
   readonly ackTimeout?: number
@@ -67,8 +76,10 @@ Examples:
   $ understudy start --name b --directory data/b --leader tls://db-a.example:7401 --tls-ca ca.crt --credential b.json`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
-  addAckOptions(addAccessOptions(program.command('start')))
-    .description('Run a node: a leader, or with --leader a follower. Ctrl-C stops it cleanly.')
+  addFailoverOptions(addAckOptions(addAccessOptions(program.command('start'))))
+    .description(
+      'Run a node: a leader, or with --leader a follower; with --members one that leads or follows as its cluster decides. Ctrl-C stops it cleanly.',
+    )
     .requiredOption('--name <name>', 'name of the node, unique in its cluster')
     .requiredOption('--directory <path>', 'where the node keeps its data; made when missing')
     .option('--listen <address>', 'where followers and clients connect, such as tcp://127.0.0.1:7401')
@@ -130,7 +141,7 @@ export function addStartCommand(program: Command, context: CommandContext): void
       'stop also when standard input ends, as it does when a parent process is gone',
     )
     .option('--json', 'one JSON object per event')
-    .addHelpText('after', EXAMPLES + ADDRESSES)
+    .addHelpText('after', EXAMPLES + FAILOVER_EXAMPLES + ADDRESSES)
     .action(async (options: StartOptions) => runNode(options, context))
 }
 
@@ -141,12 +152,6 @@ function addAckOptions(command: Command): Command {
         '--profile <name>',
         'leader, in place of --acks: no-loss (more than half of the cluster has each write, or it waits), balanced (one follower has it, unless none answers), fast (the leader has it)',
       ).choices(PROFILES),
-    )
-    .addOption(
-      new Option(
-        '--members <names>',
-        'leader, with --profile: the followers that count, such as b,c',
-      ).argParser(names),
     )
     .option(
       '--acks <rule>',
@@ -178,19 +183,22 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
   const failed = Promise.withResolvers<void>()
   const show = options.json === true ? showJson(context.output) : showText(context.output)
   try {
+    checkFailover(options)
+    // The node closes it; where there is no node, it is closed here.
+    await using coordinator = await openCoordinator(options)
     await using node = await createNode(
-      nodeOptions(
-        options,
-        stop.signal,
-        (event) => {
+      nodeOptions(options, {
+        signal: stop.signal,
+        onEvent: (event) => {
           show(event)
           if (event.kind !== 'failed') return
           context.exitCode = 1
           failed.resolve()
         },
-        (report) => showDivergence(report, context.output, options.json === true),
+        onDivergence: (report) => showDivergence(report, context.output, options.json === true),
         monitor,
-      ),
+        coordinator,
+      }),
     )
     announce(node, options, context.output)
     await Promise.race([failed.promise, aborted(stop.signal)])
@@ -205,14 +213,19 @@ async function runNode(options: StartOptions, context: CommandContext): Promise<
   else context.output.out('stopped')
 }
 
+interface Around {
+  readonly signal: AbortSignal
+  readonly onEvent: (event: NodeEvent) => void
+  readonly onDivergence: (report: DivergenceReport) => void
+  readonly monitor: Monitor | undefined
+  readonly coordinator: Coordinator | undefined
+}
+
 function nodeOptions(
   options: StartOptions,
-  signal: AbortSignal,
-  onEvent: (event: NodeEvent) => void,
-  onDivergence: (report: DivergenceReport) => void,
-  monitor: Monitor | undefined,
+  { signal, onEvent, onDivergence, monitor, coordinator }: Around,
 ): NodeOptions {
-  const { name, directory, listen, leader, replaceLeader, snapshotRate, slotBytesMax } = options
+  const { name, directory, leader, replaceLeader, snapshotRate, slotBytesMax } = options
   const { credentials, tlsClientCertificates, insecure } = options
   const access = accessOf(options, {
     insecure: insecure === true,
@@ -220,12 +233,14 @@ function nodeOptions(
     tls: { ...(tlsClientCertificates !== undefined && { clientCertificates: tlsClientCertificates }) },
   })
   const formats = allFormats(onDivergence)
+  const failover = failoverOf(options, coordinator)
+  const listen = options.listen ?? failover?.members.find((member) => member.name === name)?.address
   const wanted = options.format ?? (options.sidecar === undefined ? 'row' : 'wal')
   const shadow = formats.find((format) => format.name === options.shadow)
   return {
     name,
     directory,
-    role: leader === undefined ? 'leader' : 'follower',
+    role: roleOf(options),
     format: formats.find(({ name: each }) => each === wanted) ?? formats[0],
     formats,
     transport: access.transport,
@@ -237,6 +252,7 @@ function nodeOptions(
     ...(shadow !== undefined && { shadow }),
     ...(listen !== undefined && { listen }),
     ...(leader !== undefined && { leader }),
+    ...(failover !== undefined && { failover }),
     ...(options.import !== undefined && { importFrom: options.import }),
     ...(options.sidecar !== undefined && { sidecar: options.sidecar }),
     ...acksOf(options),
@@ -247,9 +263,35 @@ function nodeOptions(
   }
 }
 
+function roleOf(options: StartOptions): NodeOptions['role'] {
+  if (hasFailover(options)) return options.found === true ? 'leader' : 'follower'
+  return options.leader === undefined ? 'leader' : 'follower'
+}
+
+/** What failover does by itself, or could not honour, is refused. Throws `INVALID_ARGUMENT`. */
+function checkFailover(options: StartOptions): void {
+  const members = membersOf(options)
+  if (members === undefined) return
+  const { leader, rejoin, found, name } = options
+  const needless = leader !== undefined ? 'leader' : rejoin === true ? 'rejoin' : undefined
+  if (needless !== undefined)
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      `--${needless} is found out by the members among themselves. Nothing was started; remove it.`,
+    )
+  if (members.some((member) => member.name === name)) return
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `--members has no ${name}, which this node is called${found === true ? ' and is to found the cluster' : ''}. Nothing was started; name every node of the cluster, this one too.`,
+  )
+}
+
 /** What depends on a rule is refused without one: it would be ignored. */
 function acksOf(options: StartOptions): Pick<NodeOptions, 'acks' | 'profile' | 'members'> {
-  const { profile, members, acks, onUnmet, ackTimeout } = options
+  const { profile, acks, onUnmet, ackTimeout } = options
+  // With failover every other member counts.
+  const others = membersOf(options)?.flatMap(({ name }) => (name === options.name ? [] : [name]))
+  const members = others === undefined ? options.members : profile && others
   if (profile !== undefined && (onUnmet !== undefined || ackTimeout !== undefined))
     throw new UnderstudyError(
       'INVALID_ARGUMENT',
@@ -286,93 +328,13 @@ function announce(node: UnderstudyNode, options: StartOptions, output: Output): 
     return
   }
   if (options.profile !== undefined)
-    output.out(`profile ${pc.bold(options.profile)}: ${describeProfile(options.profile, options.members)}`)
+    output.out(
+      `profile ${pc.bold(options.profile)}: ${describeProfile(options.profile, acksOf(options).members)}`,
+    )
   const where = address === undefined ? '' : ` at ${pc.bold(address)}`
   output.out(
-    `${pc.green('ready')} ${role} ${pc.bold(name)} of cluster ${cluster}${where}, position ${formatPosition(node.applied)}`,
+    `${pc.green('ready')} ${role} ${pc.bold(name)} of ${cluster === '' ? 'no cluster yet' : `cluster ${cluster}`}${where}, position ${formatPosition(node.applied)}`,
   )
-}
-
-function showJson(output: Output): (event: NodeEvent) => void {
-  return (event) => {
-    const plain =
-      'error' in event && event.error !== undefined ? { ...event, error: errorFields(event.error) } : event
-    output.out(json(plain))
-  }
-}
-
-function showText(output: Output): (event: NodeEvent) => void {
-  let shownPercent = -10
-  return (event) => {
-    if (event.kind === 'snapshot') {
-      const { receivedBytes, totalBytes, bytesPerSecond } = event.progress
-      const percent = totalBytes === 0 ? 0 : Math.floor((100 * receivedBytes) / totalBytes)
-      if (percent < shownPercent + 10 && percent !== 100) return
-      shownPercent = percent === 100 ? -10 : percent
-      output.out(`snapshot ${percent} % of ${bytes(totalBytes)}, ${bytes(bytesPerSecond)}/s`)
-      return
-    }
-    const line = describeEvent(event)
-    if (line !== undefined) output.out(line)
-  }
-}
-
-function describeEvent(event: Exclude<NodeEvent, { kind: 'snapshot' }>): string | undefined {
-  switch (event.kind) {
-    case 'listening':
-    case 'closed':
-      return undefined
-    case 'redo':
-      return `redo: applied ${formatPosition(event.applied)} of ${event.upTo}`
-    case 'leading':
-      return event.redoneFrom.lsn === event.redoneTo.lsn
-        ? `leads epoch ${event.epoch}`
-        : `leads epoch ${event.epoch}, redone from ${formatPosition(event.redoneFrom)} to ${formatPosition(event.redoneTo)}`
-    case 'lostTail':
-      return `${pc.yellow('lost tail')} after ${event.common} through ${event.end} is kept in ${event.path}: see understudy lost-tail`
-    case 'damaged':
-      return `${pc.yellow(event.error.code)} ${event.error.message} The damaged data is kept; a snapshot of the leader replaces it.`
-    case 'snapshotRetry':
-      return `${pc.yellow(event.error.code)} ${event.error.message} Trying again in ${Math.round(event.delayMs)} ms.`
-    case 'bootstrapped':
-      return `snapshot complete at ${formatPosition(event.point)}: ${bytes(event.bytes)}, of which ${bytes(event.transferredBytes)} travelled`
-    case 'state':
-      return `${event.state}${event.error === undefined ? '' : `: ${pc.yellow(event.error.code)} ${event.error.message}`}`
-    case 'followerJoined':
-      return `follower ${event.name} connected: ${event.verdict}`
-    case 'followerLeft':
-      return `follower ${event.name} left${event.error === undefined ? '' : `: ${event.error.code}`}`
-    case 'followerChanged':
-      return `follower ${event.name} is ${event.state}${event.syncState === 'async' ? '' : `, ${event.syncState}`}`
-    case 'followerForgotten':
-      return `follower ${event.name} was forgotten`
-    case 'slot':
-      return describeSlot(event)
-    case 'acks':
-      return event.degraded
-        ? `${pc.yellow('acks lowered')} to ${event.effective}: followers do not acknowledge`
-        : `acks in force: ${event.effective}`
-    case 'rebased':
-      return `begins anew at ${formatPosition(event.point)}: followers make their files equal to this database`
-    case 'stoppedLeading':
-      return `${pc.yellow('leads no more')}: ${event.error.message}`
-    case 'refused': {
-      const { credential, reason } = event.error.details
-      const more = [credential, reason].filter((each) => typeof each === 'string').join(': ')
-      return `${event.remote} was turned away: ${event.error.code}${more === '' ? '' : ` (${more})`}`
-    }
-    case 'requestFailed':
-      return `a request failed: ${describeError(event.error)}`
-    case 'failed':
-      return `${pc.red(event.error.code)} ${event.error.message}`
-  }
-}
-
-function describeSlot({ name, state, lsn }: Extract<NodeEvent, { kind: 'slot' }>): string {
-  if (state === 'lost') return `${pc.yellow('slot lost')}: ${name} must bootstrap again`
-  if (state === 'unreserved')
-    return `${pc.yellow('slot over its cap')}: the log after ${lsn} is not kept for ${name} any more`
-  return `the log is kept for ${name} again`
 }
 
 /** The transport speaks to programs; here the decision is an option. */

@@ -203,6 +203,8 @@ function acceptWrites(me: Member, { runId }: PromoteAction): void {
     return me.step({ kind: 'superseded', epoch: Infinity })
   reign.isOpen = true
   me.following = undefined
+  // It was about who leads while nobody did; a wish from now on is decided anew.
+  me.decision = undefined
   me.unfrozen()
   host.acceptWrites()
   me.parts.emit({ kind: 'leader', name: me.settings.self, epoch: reign.promise.epoch })
@@ -211,7 +213,10 @@ function acceptWrites(me: Member, { runId }: PromoteAction): void {
   me.tell()
 }
 
-function abandon(me: Member, { reason, stopped }: Extract<PromotionEffect, { kind: 'abandon' }>): void {
+function abandon(
+  me: Member,
+  { reason, hadLed, stopped }: Extract<PromotionEffect, { kind: 'abandon' }>,
+): void {
   const { reign } = me
   if (reign !== undefined && !reign.isOpen) {
     me.reign = undefined
@@ -219,6 +224,7 @@ function abandon(me: Member, { reason, stopped }: Extract<PromotionEffect, { kin
     // What it began of the epoch is a tail of its own now.
     me.leaveOffice()
   }
-  me.parts.emit({ kind: 'decided', action: { kind: 'none' }, reasons: [`given up: ${reason}`] })
+  // The end of a reign is told as that.
+  if (!hadLed) me.parts.emit({ kind: 'decided', action: { kind: 'none' }, reasons: [`given up: ${reason}`] })
   for (const name of stopped) me.say(name, { kind: 'resume' })
 }

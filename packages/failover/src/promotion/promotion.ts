@@ -78,6 +78,8 @@ export type PromotionEffect =
   | {
       readonly kind: 'abandon'
       readonly reason: string
+      /** It was no attempt any more: it led. */
+      readonly hadLed: boolean
       readonly holdUntilMs: number
       readonly stopped: readonly string[]
     }
@@ -256,6 +258,7 @@ export class Promotion {
     const { holdMs, fraction } = this.#settings
     const holdUntilMs = nowMs + holdMs * (1 + fraction())
     const stopped = [...this.#stopped].sort()
+    const hadLed = this.#phase === 'leading'
     this.#phase = 'idle'
     this.#attempt = undefined
     this.#promotion = undefined
@@ -264,7 +267,7 @@ export class Promotion {
     this.#asked.clear()
     this.#refusals.clear()
     this.#stopped.clear()
-    return [{ kind: 'abandon', reason, holdUntilMs, stopped }]
+    return [{ kind: 'abandon', reason, hadLed, holdUntilMs, stopped }]
   }
 
   /** A member that was asked and neither did it nor said no in time is taken to say no. */

@@ -43,6 +43,7 @@ export class FakeHost implements Host {
   readonly #rules: Rules
   role: 'waiting' | 'following' | 'beginning' | 'leading' = 'waiting'
   isFrozen = false
+  idsProven = true
   leader: LeaderPlace | undefined
   #begun: PromoteAction | undefined
   #acks = new Map<string, number>()
@@ -90,7 +91,7 @@ export class FakeHost implements Host {
       receiversStopped: this.isFrozen || this.role === 'beginning',
       keptReceived: true,
       rules: { ...(end?.rules ?? this.#rules), mayBeLowered: false },
-      idsProven: true,
+      idsProven: this.idsProven,
     }
   }
 

@@ -276,6 +276,8 @@ describe('what a person asks', () => {
       await cluster.until('b leads', () => cluster.leaders.join() === 'b', 1000)
       const result = await cluster.clock.complete(changed as Promise<unknown>, { withinMs: 500 })
       expect(result).toMatchObject({ leader: 'b', epoch: 2 })
+      // What was accepted when the cluster was founded says nothing of this one.
+      expect(result).not.toHaveProperty('mayLose')
       await cluster.untilWhole()
       await writesGoOn(cluster)
       expect(cluster.lost()).toEqual([])
@@ -299,6 +301,30 @@ describe('what a person asks', () => {
     ).rejects.toMatchObject({ code: 'TIMEOUT' })
     await writesGoOn(cluster)
     expect(cluster.leaders).toEqual(['a'])
+  })
+
+  test('switchover to one that may not lead is refused with the reason, long before its time is over', async () => {
+    const cluster = await running()
+    const { host } = cluster.node('b')
+    if (host !== undefined) host.idsProven = false
+    const changed = cluster.node('a').member?.switchover({ target: 'b', timeoutMs: 20_000 })
+    await expect(
+      cluster.clock.complete(changed as Promise<unknown>, { withinMs: 3000 }),
+    ).rejects.toMatchObject({
+      code: 'FAILOVER_REFUSED',
+      message: expect.stringContaining('cannot prove the newest ceiling of ids'),
+    })
+    await writesGoOn(cluster)
+    expect(cluster.leaders).toEqual(['a'])
+  })
+
+  test('a leader has no decision about who leads: it does', async () => {
+    const cluster = await running()
+    expect(cluster.node('a').member?.status().decision).toBeUndefined()
+    cluster.kill('a')
+    await replaced(cluster, 'a')
+    const [leader] = cluster.leaders as [string]
+    expect(cluster.node(leader).member?.status().decision).toBeUndefined()
   })
 
   test('paused: nobody is promoted until it is not', async () => {

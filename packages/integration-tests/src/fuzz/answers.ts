@@ -81,6 +81,10 @@ const HANDLERS: ClientHandlers = {
   forget: () => undefined,
   switchFormat: () => POSITION,
   setAcks: () => POSITION,
+  promote: () => ({ leader: 'a', epoch: 2, tookMs: 40 }),
+  switchover: () => ({ leader: 'b', epoch: 3, tookMs: 40, mayLose: { after: POSITION } }),
+  pauseFailover: () => undefined,
+  decisions: () => ['{"version":1}', '{}'],
 }
 
 const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
@@ -103,6 +107,10 @@ const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
   (client) => client.forget('b'),
   (client) => client.switchFormat('row'),
   (client) => client.setAcks('any 1 (b)', { onUnmet: 'fail', ackTimeoutMs: 5 }),
+  (client) => client.promote({ timeoutMs: 500 }),
+  (client) => client.switchover({ target: 'b', timeoutMs: 500 }),
+  (client) => client.pauseFailover(true),
+  (client) => client.decisions(2),
 ]
 
 async function run(context: RunContext): Promise<void> {

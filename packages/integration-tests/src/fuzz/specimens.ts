@@ -62,6 +62,10 @@ export const REQUESTS: readonly RequestBody[] = [
     ackTimeoutMs: 9,
     acceptLoss: true,
   },
+  { kind: 'promote', target: 'b', acceptLoss: true, timeoutMs: 10 },
+  { kind: 'switchover', target: 'b', timeoutMs: 10 },
+  { kind: 'pauseFailover', paused: true },
+  { kind: 'decisions', limit: 10 },
 ]
 
 const MESSAGES: readonly Message[] = [
