@@ -46,7 +46,6 @@ import {
 import { checkReceived } from '@understudy/sqlite'
 import type { FrozenViews } from './frozen-views.ts'
 import { idleFollowing, type IdleFollowing } from './idle-following.ts'
-import { keepSlots } from './kept-slots.ts'
 import { keepLostTail } from './lost-tails.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
@@ -450,7 +449,7 @@ export class FollowerRole {
       measures,
       ...(link && { link }),
       ...(leader !== undefined && { leader }),
-      ...(fence && { fence, onSlots: (slots) => keepSlots(log, name, slots) }),
+      ...(fence && { fence }),
       onMarker: (point: LogPoint) => this.#views.keep(point, () => storage.freeze()),
       onLosing: (common, end) => {
         keepLostTail(this.#settings, this.cluster, log, common, end)

@@ -19,7 +19,6 @@ import type { Connection, Hello } from '@understudy/protocol'
 import { dialNode } from './dial-node.ts'
 import type { FollowerRole } from './follower-role.ts'
 import { hostReport } from './host-report.ts'
-import { keep } from './kept-slots.ts'
 import { leadsNoMore, startLeading, type LeaderRole } from './leader-role.ts'
 import type { NodeData } from './node-data.ts'
 import type { Settings } from './options.ts'
@@ -260,10 +259,11 @@ export class NodeHost implements Host {
   }
 }
 
-/** The leader before may come back with what it alone had: it goes on from the last record of its epoch that is here. */
+/** The leader before may come back, and go on from the end that is here, also when it named no slots before it was gone. */
 function keepForFormerLeader(self: string, { log }: NodeData): void {
   const former = log.history.at(-1)?.leader
-  if (former !== undefined && former !== self) keep(log, former, log.end.lsn)
+  if (former !== undefined && former !== self && log.slots.get(former) === undefined)
+    log.slots.reserve(former, log.durable)
 }
 
 function notDrained(target: string, timeoutMs: number): UnderstudyError {

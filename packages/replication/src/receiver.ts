@@ -33,7 +33,6 @@ import {
   type Hello,
   type Message,
   type Records,
-  type SlotPosition,
   type Welcome,
 } from '@understudy/protocol'
 import { ApplyLoop } from './apply-loop.ts'
@@ -99,8 +98,6 @@ export interface FollowOptions<C, T> {
   readonly fence?: FollowFence
   /** Name of the leader that `dial` reaches, for `fence.lost`. */
   readonly leader?: string
-  /** Slots of the leader, with each of its heartbeats. */
-  readonly onSlots?: (slots: readonly SlotPosition[]) => void
   /** After each batch. */
   readonly onApplied?: (point: LogPoint) => void
   readonly onMarker?: (point: LogPoint) => void
@@ -372,11 +369,10 @@ class ReceiverDriver<C, T> implements Following {
   }
 
   #onMessage(message: Message): void {
-    const { fence, onSlots } = this.#options
+    const { fence } = this.#options
     if (fence !== undefined && message.type === 'welcome') return this.#track(this.#admit(message, fence))
     if (this.#leader !== undefined) fence?.heard(this.#leader.candidate)
     if (message.type === 'records') return this.#onRecords(message)
-    if (message.type === 'heartbeat') onSlots?.(message.slots)
     this.#step({ kind: 'message', message })
   }
 
