@@ -161,6 +161,10 @@ export class FakeNode {
       forget: unexpected,
       switchFormat: unexpected,
       setAcks: unexpected,
+      promote: unexpected,
+      switchover: unexpected,
+      pauseFailover: unexpected,
+      decisions: unexpected,
     }
   }
 
