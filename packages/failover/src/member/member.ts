@@ -9,7 +9,7 @@
  * 2. Whatever binds this node to another epoch ends its own reign first, in the same turn.
  * 3. What the host is asked to do is done one after another; only ending a reign does not wait for its turn.
  */
-import type { EpochEntry, UnderstudyError } from '@understudy/contracts'
+import type { UnderstudyError } from '@understudy/contracts'
 import { UnderstudyError as Failure } from '@understudy/contracts'
 import { keepLeases, type LeaseKeeper } from '@understudy/coordination'
 import type { Connection, Hello } from '@understudy/protocol'
@@ -18,24 +18,22 @@ import type { Intent, MemberReport, Promised } from '../decide/observations.ts'
 import { FailureDetector } from '../detector/detector.ts'
 import { Promotion, type PromotionEvent } from '../promotion/promotion.ts'
 import { supersedes } from '../promotion/voter.ts'
-import { Ballot, notFollowed, reasonOf } from './ballot.ts'
+import { Ballot, reasonOf } from './ballot.ts'
+import { Beginning } from './beginning.ts'
 import { DecisionFile } from './decision-file.ts'
 import type { MemberParts } from './cluster-member.ts'
+import { fenceOf } from './fence.ts'
 import type { Fence, Host, LeaderPlace } from './host.ts'
 import { Links } from './links.ts'
 import type { FailoverSettings } from './options.ts'
 import { carryOut } from './promoting.ts'
 import type { Reign } from './reign.ts'
 import { Sight } from './sight.ts'
+import { Standing } from './standing.ts'
 import type { HandOver, NotDone, Status, Word } from './words.ts'
 
 /** Epochs of its history that a member tells the others. */
 const EPOCHS_TOLD = 64
-/** A member that was stopped goes on after so long, when the one that stopped it said nothing more. */
-const FROZEN_MS_MAX = 3000
-/** How long a former leader without a coordinator waits for what the others say before it leads again. */
-const SETTLE_MS = 1000
-
 export class Member {
   readonly settings: FailoverSettings
   readonly parts: MemberParts
@@ -44,6 +42,8 @@ export class Member {
   readonly ballot: Ballot
   readonly links: Links
   readonly decisions: DecisionFile
+  readonly standing: Standing = new Standing(this)
+  readonly fence: Fence = fenceOf(this)
   promotion: Promotion
   host: Host | undefined
   keeper: LeaseKeeper | undefined
@@ -53,11 +53,8 @@ export class Member {
   decision: Decision | undefined
   intent: Intent = { kind: 'automatic' }
   #intentUntilMs = -Infinity
-  #frozen: { readonly by: string; readonly sinceMs: number } | undefined
-  #founds = false
-  readonly #startedAtMs: number
+  #beginning: Beginning | undefined
   #toldAtMs = -Infinity
-  #fedAtMs = -Infinity
   #lastView = ''
   #queue: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -70,12 +67,11 @@ export class Member {
     this.settings = settings
     this.parts = parts
     const { clock, heartbeatMs, leaseMs, self, coordinator } = settings
-    this.#startedAtMs = clock.monotonic()
     this.detector = new FailureDetector({ intervalMs: heartbeatMs })
     this.ballot = new Ballot({
       files: parts.files,
       directory: parts.directory,
-      startedAtMs: this.#startedAtMs,
+      startedAtMs: clock.monotonic(),
       grantMsMax: coordinator === undefined ? 0 : leaseMs,
       bound: (promised) => this.#bound(promised),
     })
@@ -109,7 +105,7 @@ export class Member {
 
   start(host: Host, founds: boolean): void {
     this.host = host
-    this.#founds = founds
+    this.#beginning = new Beginning(this, founds)
     this.#schedule()
   }
 
@@ -213,14 +209,9 @@ export class Member {
     this.detector.tick(nowMs)
     this.links.look()
     if (nowMs > this.#intentUntilMs) this.intent = { kind: 'automatic' }
-    if (
-      this.#frozen !== undefined &&
-      (this.promotion.phase === 'idle' || this.reign?.isOpen === true) &&
-      nowMs - this.#frozen.sinceMs > FROZEN_MS_MAX
-    )
-      this.#thaw()
+    this.standing.look()
     if (this.reign?.isOpen === true) this.#rule(this.reign)
-    this.#resume(nowMs)
+    this.#beginning?.look()
     if (nowMs - this.#toldAtMs >= this.settings.heartbeatMs - 1) this.tell()
     this.observe()
     for (const watcher of this.#watchers) watcher()
@@ -265,12 +256,12 @@ export class Member {
 
   #rule(reign: Reign): void {
     const { lease } = reign
-    const { leaseMs, self } = this.settings
+    const { leaseMs } = this.settings
     // The node stopped by itself: its disk failed, or it was told no once.
     if (this.host?.report().state !== 'leading')
-      return this.stepDown(fenced(self, 'it could not go on by itself'))
+      return this.stepDown(this.fenced('it could not go on by itself'))
     const leadership = reign.leadership()
-    if (!leadership.may) return this.stepDown(fenced(self, leadership.reason))
+    if (!leadership.may) return this.stepDown(this.fenced(leadership.reason))
     if (lease === undefined) return
     // It was led by the word of the followers; now that the coordinator is back, a new lease takes a new epoch.
     if (!lease.isValid()) this.#probe(reign)
@@ -280,7 +271,7 @@ export class Member {
 
   /** Without a lease: whether the coordinator is there again. A watch tells of changes alone. */
   #probe(reign: Reign): void {
-    const { coordinator, leaseMs, self } = this.settings
+    const { coordinator, leaseMs } = this.settings
     if (coordinator === undefined || this.#isProbing) return
     this.#isProbing = true
     coordinator
@@ -288,7 +279,7 @@ export class Member {
       .then(
         () => {
           if (this.reign !== reign) return
-          this.stepDown(fenced(self, 'its lease was lost while the coordinator was away'))
+          this.stepDown(this.fenced('its lease was lost while the coordinator was away'))
         },
         () => {},
       )
@@ -316,6 +307,14 @@ export class Member {
     this.onHost((host) => host.follow(undefined)).catch((error: unknown) => this.trouble(error))
   }
 
+  /** Why it stops. */
+  fenced(why: string): UnderstudyError {
+    return new Failure(
+      'NOT_LEADER',
+      `Node ${this.settings.self} stopped leading: ${why}. What was acknowledged is kept; write to the leader of now.`,
+    )
+  }
+
   trouble(error: unknown): void {
     if (this.#isClosed) return
     this.parts.emit({
@@ -338,12 +337,11 @@ export class Member {
       case 'status':
         return this.#heardStatus(from, word)
       case 'stop':
-        return this.freeze(from)
+        return this.standing.stop(from)
       case 'resume':
-        if (this.#frozen?.by === from) this.#thaw()
-        return
+        return this.standing.resume(from)
       case 'ask':
-        return this.#asked(from, word.promise, word.isPlanned)
+        return this.standing.asked(from, word.promise, word.isPlanned)
       case 'refused': {
         const { reason, runId } = word
         this.step({ kind: 'refused', name: from, reason, ...(runId !== undefined && { runId }) })
@@ -380,9 +378,7 @@ export class Member {
     const { reign } = this
     const { promised } = status.report
     if (reign !== undefined && promised !== undefined && supersedes(promised, reign.promise))
-      this.stepDown(
-        fenced(this.settings.self, `${from} promised the epoch ${promised.epoch} to ${promised.candidate}`),
-      )
+      this.stepDown(this.fenced(`${from} promised the epoch ${promised.epoch} to ${promised.candidate}`))
     if (status.leads === undefined) this.detectPeer(from)
     else this.#leads(from, status.leads)
     this.#expectLeader()
@@ -399,7 +395,7 @@ export class Member {
   #leads(from: string, leads: Promised): void {
     const { reign } = this
     if (reign !== undefined && leads.epoch > reign.promise.epoch)
-      this.stepDown(fenced(this.settings.self, `${from} leads the epoch ${leads.epoch}`))
+      this.stepDown(this.fenced(`${from} leads the epoch ${leads.epoch}`))
     const vote = this.ballot.follow(leads)
     if (!vote.granted) return
     this.#expectLeader()
@@ -407,7 +403,7 @@ export class Member {
     if (this.reign !== undefined || this.promotion.phase !== 'idle') return
     const address = this.addressOf(from)
     if (this.following?.runId === leads.runId || address === undefined) return
-    this.unfrozen()
+    this.standing.forget()
     const place = { name: from, epoch: leads.epoch, runId: leads.runId, address }
     this.following = place
     this.parts.emit({ kind: 'follows', leader: place })
@@ -434,69 +430,11 @@ export class Member {
     if (this.host !== undefined) this.observe()
   }
 
-  /** Takes no records from now on, and tells whoever asked for it. */
-  freeze(by: string): void {
-    const frozen = (this.#frozen = { by, sinceMs: this.now })
-    // It may go on by the time that it is its turn.
-    this.onHost((host) => (this.#frozen === frozen ? host.freeze() : Promise.resolve())).then(
-      () => this.#answer(by),
-      (error: unknown) => this.#refuse(by, undefined, reasonOf(error)),
-    )
-  }
-
-  #thaw(): void {
-    this.#frozen = undefined
-    this.host?.thaw()
-  }
-
-  /** Nobody stopped it any more: it leads, or follows another one. */
-  unfrozen(): void {
-    this.#frozen = undefined
-  }
-
-  /** Asked for a promise; by this node as well. */
-  #asked(from: string, promise: Promised, isPlanned: boolean): void {
-    const { name } = this.sight.leader(this.own)
-    const { now } = this
-    const hears =
-      this.reign?.isOpen === true ||
-      (name !== undefined &&
-        name !== this.settings.self &&
-        this.detector.suspicion(name, now).state === 'alive')
-    if ((this.host as Host).report().logDamaged)
-      return this.#refuse(from, promise.runId, 'its log is damaged')
-    const vote = this.ballot.ask({ ...promise, isPlanned }, now, hears)
-    if (!vote.granted) return this.#refuse(from, promise.runId, vote.reason)
-    this.freeze(from)
-  }
-
-  /** To itself as to another one. */
-  say(to: string, word: Extract<Word, { kind: 'stop' | 'resume' | 'ask' }>): void {
-    if (to !== this.settings.self) this.links.send(to, word)
-    else this.#heard(to, word)
-  }
-
-  #answer(to: string): void {
-    if (to === this.settings.self) return this.observe()
-    this.links.send(to, this.status())
-  }
-
-  #refuse(to: string, runId: string | undefined, reason: string): void {
-    if (to !== this.settings.self)
-      this.links.send(to, { kind: 'refused', reason, ...(runId !== undefined && { runId }) })
-    else {
-      this.step({ kind: 'refused', name: to, reason, ...(runId !== undefined && { runId }) })
-      this.observe()
-    }
-  }
-
   /** A promise was asked of this node: from here on it is bound. */
   #bound(promised: Promised): void {
     const { reign } = this
     if (reign !== undefined && supersedes(promised, reign.promise))
-      this.stepDown(
-        fenced(this.settings.self, `the epoch ${promised.epoch} was promised to ${promised.candidate}`),
-      )
+      this.stepDown(this.fenced(`the epoch ${promised.epoch} was promised to ${promised.candidate}`))
     this.step({ kind: 'superseded', epoch: promised.epoch })
   }
 
@@ -515,59 +453,6 @@ export class Member {
     this.decision = undefined
     this.parts.emit({ kind: 'leader', name, epoch })
   }
-
-  /** The first leader of all, and without a coordinator the one that was started again, promote themselves. */
-  #resume(nowMs: number): void {
-    const { coordinator, self } = this.settings
-    if (this.reign !== undefined || this.promotion.phase !== 'idle' || this.intent.kind !== 'automatic')
-      return
-    const { report } = this.own
-    const last: EpochEntry | undefined = report.history.at(-1)
-    if (this.#founds && last === undefined) {
-      if (coordinator !== undefined && (!this.sight.isCoordinatorReached || this.sight.held === undefined))
-        return
-      if (this.sight.held?.state !== undefined) this.#founds = false
-      else this.wish({ kind: 'promote', target: self, acceptLoss: true }, 5000)
-      return
-    }
-    if (coordinator !== undefined || last?.leader !== self) return
-    const { promised } = this.ballot
-    if (promised !== undefined && promised.candidate !== self) return
-    const statuses = this.sight.statuses()
-    if (statuses.length < this.others.length && nowMs - this.#startedAtMs < SETTLE_MS) return
-    const isReplaced = statuses.some(
-      ([, { report: theirs, leads }]) =>
-        leads !== undefined ||
-        (theirs.promised?.epoch ?? 0) > last.number ||
-        (theirs.history.at(-1)?.number ?? 0) > last.number,
-    )
-    if (isReplaced) return
-    this.wish({ kind: 'promote', target: self, acceptLoss: report.rules?.rule.of === undefined }, 5000)
-  }
-
-  // What the node asks
-
-  readonly fence: Fence = {
-    mayAck: (epoch, runId) => this.ballot.mayAck(epoch, runId),
-    admit: async (leader) => {
-      const vote = this.ballot.follow(leader)
-      if (!vote.granted) throw notFollowed(leader, vote)
-    },
-    mayLead: () => this.reign?.may() === true,
-    heard: (leader) => {
-      // Records come by the thousand; as heartbeats they are as good as one an interval.
-      if (this.now - this.#fedAtMs < this.settings.heartbeatMs) return
-      this.#fedAtMs = this.now
-      if (this.following?.name === leader) this.detector.heartbeat(leader, this.now)
-    },
-    lost: (leader, how) => {
-      if (how === 'connection-refused') this.detector.connectionRefused(leader, this.now)
-    },
-    sawEpoch: (epoch) => {
-      if (this.reign !== undefined && epoch > this.reign.promise.epoch)
-        this.stepDown(fenced(this.settings.self, `a peer is of the epoch ${epoch}`))
-    },
-  }
 }
 
 /** Errors of connections that only say that a peer is away. */
@@ -582,11 +467,4 @@ const QUIET: ReadonlySet<string> = new Set([
 
 function viewText({ view, leader }: Pick<Status, 'view'> & { readonly leader?: string | undefined }): string {
   return `${leader ?? ''} ${view.hears} ${view.isCertain}`
-}
-
-function fenced(self: string, why: string): UnderstudyError {
-  return new Failure(
-    'NOT_LEADER',
-    `Node ${self} stopped leading: ${why}. What was acknowledged is kept; write to the leader of now.`,
-  )
 }

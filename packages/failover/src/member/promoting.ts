@@ -25,11 +25,11 @@ function perform(me: Member, effect: PromotionEffect): void {
     case 'record':
       return record(me, effect)
     case 'stopReceivers':
-      for (const name of effect.names) me.say(name, { kind: 'stop' })
+      for (const name of effect.names) me.standing.say(name, { kind: 'stop' })
       return
     case 'promise':
       for (const name of effect.voters)
-        me.say(name, { kind: 'ask', promise: effect.promise, isPlanned: effect.isPlanned })
+        me.standing.say(name, { kind: 'ask', promise: effect.promise, isPlanned: effect.isPlanned })
       return
     case 'fetchTail':
       return fetchTail(me, effect)
@@ -205,7 +205,7 @@ function acceptWrites(me: Member, { runId }: PromoteAction): void {
   me.following = undefined
   // It was about who leads while nobody did; a wish from now on is decided anew.
   me.decision = undefined
-  me.unfrozen()
+  me.standing.forget()
   host.acceptWrites()
   me.parts.emit({ kind: 'leader', name: me.settings.self, epoch: reign.promise.epoch })
   me.sight.expect(me.settings.self, reign.promise.epoch)
@@ -226,5 +226,5 @@ function abandon(
   }
   // The end of a reign is told as that.
   if (!hadLed) me.parts.emit({ kind: 'decided', action: { kind: 'none' }, reasons: [`given up: ${reason}`] })
-  for (const name of stopped) me.say(name, { kind: 'resume' })
+  for (const name of stopped) me.standing.say(name, { kind: 'resume' })
 }

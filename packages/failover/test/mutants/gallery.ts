@@ -233,38 +233,15 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'conflict-is-a-claim',
-    what: 'A candidate that finds another state published takes it for its own.',
-    breaks: ['E1', 'E2', 'E4', 'E7'],
-    isOfDriver: true,
-    edits: [
-      {
-        file: 'member/promoting.ts',
-        find: "runId: found.state?.runId ?? '',",
-        replace: 'runId: promotion.runId,',
-      },
-      {
-        file: 'member/promoting.ts',
-        find: 'epoch: found.state?.epoch ?? 0,',
-        replace: 'epoch: promotion.epoch,',
-      },
-    ],
-  },
-  {
     name: 'stopped-for-ever',
-    what: 'A leader that was stopped by a candidate which then went away never goes on.',
+    what: 'A node that was stopped by a candidate which then went away never goes on.',
     breaks: ['E7'],
     isOfDriver: true,
     edits: [
       {
-        file: 'member/member.ts',
-        find: "(this.promotion.phase === 'idle' || this.reign?.isOpen === true) &&",
-        replace: "this.promotion.phase === 'idle' &&",
-      },
-      {
-        file: 'member/member.ts',
-        find: '(this.#frozen === frozen ? host.freeze() : Promise.resolve())',
-        replace: 'host.freeze()',
+        file: 'member/standing.ts',
+        find: "if (promotion.phase === 'idle' || reign?.isOpen === true) this.#thaw()",
+        replace: "if (promotion.phase === 'idle' && reign?.isOpen === true) this.#frozen = undefined",
       },
     ],
   },
