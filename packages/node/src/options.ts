@@ -193,7 +193,7 @@ export function resolveOptions(
   checkIdentity(given)
   if (isMember) checkMember(given)
   else checkRole(given)
-  const options = withProfile(given)
+  const options = withProfile(given, isMember)
   checkParts(options)
   checkAccess(options)
   checkAcks(options, isMember)
@@ -314,9 +314,10 @@ function startable<R>(check: () => R): R {
 }
 
 /** The policy of the profile takes the place of `acks`. */
-function withProfile(options: NodeOptions): NodeOptions {
+function withProfile(options: NodeOptions, isMember: boolean): NodeOptions {
   const { role, profile, members } = options
-  if (role === 'follower' && (profile !== undefined || members !== undefined))
+  // A member may lead at any time.
+  if (role === 'follower' && !isMember && (profile !== undefined || members !== undefined))
     throw invalid('only a leader has a profile; remove profile and members, or use role: "leader".')
   const acks = startable(() => profilePolicy(options))
   return acks === undefined ? options : { ...options, acks }

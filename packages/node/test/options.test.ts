@@ -102,3 +102,12 @@ test('a listener that throws is warned of and harms nothing', () => {
   expect(warned.mock.calls[0]?.[0]).toMatchObject({ message: 'a bug of the user' })
   warned.mockRestore()
 })
+
+test('a member of a cluster has a profile in any role: it may lead at any time', () => {
+  const { leader: _, ...follower } = FOLLOWER
+  const { acks } = resolveOptions(
+    { ...follower, profile: 'no-loss', members: ['a', 'c'] },
+    { isMember: true },
+  )
+  expect(acks).toMatchObject({ level: 'durable', of: { kind: 'any', count: 1, names: ['a', 'c'] } })
+})

@@ -83,7 +83,7 @@ export async function switchover(me: Member, options: SwitchoverOptions = {}): P
   try {
     me.links.send(name, { kind: 'handOver', id, timeoutMs, ...(target !== undefined && { target }) })
     const changed = await Promise.race([untilEpoch(me, epoch, timeoutMs), over.promise])
-    return { ...changed, tookMs: me.now - begunMs }
+    return { ...changed, tookMs: Math.round(me.now - begunMs) }
   } finally {
     me.wishHandlers.delete(listen)
   }
@@ -113,7 +113,7 @@ async function handOver(me: Member, named: string | undefined, timeoutMs: number
     if (me.reign !== reign || leftMs <= 0)
       throw refused('it took too long until everything was with the target', [])
     const { tookMs: _, ...changed } = await wished(me, { kind: 'switchover', target }, leftMs)
-    return { ...changed, tookMs: me.now - begunMs }
+    return { ...changed, tookMs: Math.round(me.now - begunMs) }
   } catch (error) {
     if (me.reign === reign) me.host?.thaw()
     throw error
@@ -151,7 +151,7 @@ async function wished(me: Member, intent: Intent, timeoutMs: number): Promise<Ch
       if (refusedSinceMs !== undefined && me.now - refusedSinceMs >= REFUSED_MS) throw refusedBy(decision)
     })
     if (changed.leader === me.settings.self) mayLose = me.promotedBy?.mayLose
-    return { ...changed, tookMs: me.now - begunMs, ...(mayLose && { mayLose }) }
+    return { ...changed, tookMs: Math.round(me.now - begunMs), ...(mayLose && { mayLose }) }
   } catch (error) {
     me.wish({ kind: 'automatic' }, 0)
     me.links.tell({ ...wish, intent: { kind: 'automatic' } })
@@ -245,6 +245,6 @@ function timedOut(timeoutMs: number, decision: Decision | undefined): Understudy
   const last = decision?.reasons.at(-1)
   return new UnderstudyError(
     'TIMEOUT',
-    `No leader took over within ${timeoutMs} ms${last === undefined ? '' : `; the last word was: ${last}`}. It may still happen; ask for the status.`,
+    `No leader took over within ${Math.round(timeoutMs)} ms${last === undefined ? '' : `; the last word was: ${last}`}. It may still happen; ask for the status.`,
   )
 }
