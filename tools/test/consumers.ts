@@ -323,9 +323,14 @@ await leader.close()
 rmSync(folder, { recursive: true })
 `,
   '@understudy/bench': `
-import * as bench from '@understudy/bench'
+import { runMatrix, rowsOf } from '@understudy/bench'
 import assert from 'node:assert/strict'
-assert(Object.keys(bench).length > 0)
+import { execFileSync } from 'node:child_process'
+const help = execFileSync('node_modules/.bin/understudy-bench', ['--help'], { encoding: 'utf8' })
+for (const command of ['report', 'compare', 'core', 'acks']) assert(help.includes(command), command)
+const nobody = { begin() {}, step() {}, note() {}, end() {} }
+const results = await runMatrix(nobody, { format: ['row'], transport: ['tcp'], ack: ['async'], writers: [2], workload: ['inserts'], rounds: 1, seconds: 0.1, followers: 1 })
+assert.equal(rowsOf(results).length, 3)
 `,
   '@understudy/cli': `
 import assert from 'node:assert/strict'

@@ -1,4 +1,67 @@
-/** Benchmarks of replication: the core figures beside bare SQLite, transports beside bare sockets, ack policies beside none, former leaders that rejoin. */
+/**
+ * Benchmarks of replication: a matrix of formats, transports, ack policies, workloads and databases; the core figures beside bare SQLite, transports
+ * beside bare sockets, ack policies beside none, former leaders that rejoin.
+ */
+export { addBenchCommands } from './commands/bench.ts'
+export type { BenchContext, Output } from './commands/output.ts'
+export {
+  compareResults,
+  type CompareOptions,
+  type Compared,
+  type Comparison,
+  type Verdict,
+} from './compare/compare.ts'
+export type { EncodedHistogram } from './load/histogram.ts'
+export type { LoadHost } from './load/load-calls.ts'
+export { cellKey, subjectName, type Cell } from './matrix/cell.ts'
+export { MEASURES, type MatrixOptions, type Measure } from './matrix/options.ts'
+export {
+  readResults,
+  writeResults,
+  type CellResult,
+  type KillSample,
+  type NodeUse,
+  type Results,
+  type RoundSample,
+  type SubjectReport,
+} from './matrix/results.ts'
+export { runMatrix, type MatrixReporter, type RunMatrixOptions } from './matrix/runner.ts'
+export { rowsOf, type Row } from './report/rows.ts'
+export { PEER_NAMES } from './subjects/registry.ts'
+export type {
+  Connections,
+  ConnectOptions,
+  Counters,
+  Found,
+  Instance,
+  InstanceNode,
+  Notes,
+  ReplicaNotes,
+  Settings,
+  StartOptions,
+  Subject,
+  Survivors,
+  Transfer,
+} from './subjects/subject.ts'
+export { seededRandom } from './workloads/random.ts'
+export { WORKLOAD_NAMES } from './workloads/registry.ts'
+export {
+  batches,
+  read,
+  write,
+  type Dialect,
+  type Invariant,
+  type KeyValue,
+  type Operation,
+  type SessionContext,
+  type Statement,
+  type Step,
+  type Value,
+  type Workload,
+  type WorkloadOptions,
+  type WorkloadSession,
+  type WorkloadSpec,
+} from './workloads/workload.ts'
 export {
   ACK_FIGURES,
   ACK_FIGURE_NAMES,

@@ -25,7 +25,7 @@ export class Rows {
 }
 
 /** 100 characters that a compressor would not make much of: a linear congruential generator (Numerical Recipes) in base 36. */
-function valueOf(seed: number): string {
+export function valueOf(seed: number): string {
   let state = seed
   let text = ''
   while (text.length < VALUE_CHARACTERS) {

@@ -29,6 +29,8 @@ import { addVerifyCommand } from './commands/verify.ts'
 /** What every command gets: where to print, how to end with another exit code than 0. */
 export interface CommandContext {
   readonly output: Output
+  /** The words of the command line. */
+  readonly argv: readonly string[]
   exitCode: number
 }
 
@@ -40,7 +42,7 @@ function version(): string {
 
 /** Runs one command line; resolves with its exit code once the command has ended. */
 export async function runCommandLine(argv: readonly string[], output: Output): Promise<number> {
-  const context: CommandContext = { output, exitCode: 0 }
+  const context: CommandContext = { output, argv, exitCode: 0 }
   const program = new Command('understudy')
     .description('Leader-based replication for SQLite.')
     .version(version())

@@ -35,6 +35,28 @@ export function policyOf(name: PolicyName): AckPolicy {
   }
 }
 
+/** The policy of a name of the matrix, for followers of these names. Without followers nobody can be waited for. */
+export function policyFor(
+  name: 'async' | 'semi-sync' | 'sync' | 'sync-applied' | 'received' | 'any1',
+  followers: readonly string[],
+): AckPolicy {
+  if (followers.length === 0) return async()
+  switch (name) {
+    case 'async':
+      return async()
+    case 'semi-sync':
+      return semiSync(followers)
+    case 'sync':
+      return sync(followers)
+    case 'sync-applied':
+      return sync(followers, { level: 'applied' })
+    case 'received':
+      return semiSync(followers, { level: 'received' })
+    case 'any1':
+      return { level: 'durable', of: any(1, followers) }
+  }
+}
+
 /** Callers at once. */
 export const WRITERS = [1, 64, 256] as const
 export type Writers = (typeof WRITERS)[number]

@@ -62,6 +62,12 @@ export class Child<C extends Calls> implements AsyncDisposable {
     this.#process.kill(signal)
   }
 
+  /** As `kill -9` does; resolves when the process is gone. */
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL')
+    await this.#exited
+  }
+
   /** Resident memory in bytes as the system counts it, also of a process that is stopped. Linux only; `undefined` elsewhere. */
   residentBytes(): number | undefined {
     try {

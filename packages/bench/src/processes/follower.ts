@@ -1,11 +1,14 @@
 /** The process with the follower. */
 import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
 import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/contracts'
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { formatOf, type FormatName } from '../formats.ts'
 import { dialAccess, type Wire } from '../wire.ts'
 import { cpuSeconds } from './processor-time.ts'
 import { serve } from './serve.ts'
+import { SocketBytes } from './socket-bytes.ts'
+import { ReplicaWatch, type ReplicaNotes } from './replica-watch.ts'
 
 /** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
 export interface Sightings {
@@ -15,12 +18,14 @@ export interface Sightings {
 
 interface State {
   node: UnderstudyNode | undefined
+  replicaWatch: ReplicaWatch | undefined
   watching: { stopped: boolean; readonly result: Promise<Sightings> } | undefined
 }
 
-const state: State = { node: undefined, watching: undefined }
+const state: State = { node: undefined, replicaWatch: undefined, watching: undefined }
 /** Resident memory before the node was created, and the highest seen since, in bytes. */
 const memory = { before: 0, peak: 0 }
+const sockets = new SocketBytes('client')
 
 const calls = {
   /** Milliseconds until there is data to read. */
@@ -84,6 +89,32 @@ const calls = {
     if (state.watching === undefined) throw new TypeError('watch comes first')
     state.watching.stopped = true
     return state.watching.result
+  },
+
+  /** Readers begin to note what they see, and when. */
+  observe(): void {
+    state.replicaWatch = new ReplicaWatch(opened())
+  },
+
+  async observed(): Promise<ReplicaNotes> {
+    if (state.replicaWatch === undefined) throw new TypeError('observe comes first')
+    return state.replicaWatch.stop()
+  },
+
+  /** Bytes sent to and received from the leader so far. */
+  async wireBytes(): Promise<number> {
+    await delay(50)
+    return sockets.total
+  },
+
+  /** LSNs: of what readers see here, and of what is durable in the log. */
+  reached(): { readonly applied: number; readonly durable: number } {
+    return { applied: opened().applied.lsn, durable: opened().status().durable }
+  },
+
+  /** The first column of each row. */
+  async column(sql: string): Promise<readonly string[]> {
+    return opened().read((tx) => tx.all(sql).map((row) => String(Object.values(row)[0])))
   },
 
   /** Processor time of this process so far. */

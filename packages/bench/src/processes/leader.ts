@@ -2,10 +2,21 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Position } from '@understudy/contracts'
+import { nodeFiles } from '@understudy/log'
 import { createNode, type AckPolicy, type UnderstudyNode } from '@understudy/node'
+import {
+  Load,
+  type Acknowledged,
+  type CommitNotes,
+  type LoadOpenOptions,
+  type LoadRunOptions,
+  type LoadSample,
+} from '../load/load-calls.ts'
 import { formatOf, type FormatName } from '../formats.ts'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
 import { leaderAccess, type Wire } from '../wire.ts'
+import { CountedFiles } from './counted-files.ts'
+import { EmbeddedConnections } from './embedded.ts'
 import { memoryAfterCollection } from './memory.ts'
 import { runLoad, runPaced, type LoadResult } from './load.ts'
 import { cpuSeconds } from './processor-time.ts'
@@ -20,16 +31,33 @@ interface State {
 const state: State = { node: undefined, background: undefined }
 const rows = new Rows()
 const sockets = new SocketBytes()
+const counted = new CountedFiles(nodeFiles())
+const workload = new Load()
 
 const calls = {
+  /** The writers of the workload for a time. */
+  run(options: LoadRunOptions): Promise<LoadSample> {
+    return workload.run(options)
+  },
+
+  notes(): CommitNotes {
+    return workload.notes()
+  },
+
+  acknowledged(): Acknowledged {
+    return workload.acknowledged()
+  },
+
   /** The address that followers connect to. */
   async open({
+    name = 'leader',
     directory,
     importFrom,
     format,
     wire,
     acks,
   }: {
+    readonly name?: string
     readonly directory: string
     readonly format?: FormatName
     readonly importFrom?: string
@@ -38,9 +66,10 @@ const calls = {
     readonly wire?: Wire
   }): Promise<string> {
     state.node = await createNode({
-      name: 'leader',
+      name,
       directory,
       role: 'leader',
+      files: counted.files,
       format: formatOf(format),
       ...leaderAccess(wire),
       ...(importFrom !== undefined && { importFrom }),
@@ -48,6 +77,32 @@ const calls = {
     })
     if (importFrom === undefined && acks === undefined) await state.node.write((tx) => tx.exec(CREATE_TABLE))
     return state.node.address as string
+  },
+
+  /** The callers of a workload live here; `run` is theirs. */
+  async openLoad(options: LoadOpenOptions): Promise<void> {
+    await workload.open(options, new EmbeddedConnections(opened()))
+  },
+
+  /** Lets go of a follower that is gone, as soon as the leader knows it. */
+  async forget(name: string): Promise<void> {
+    while (
+      opened()
+        .status()
+        .followers?.some((follower) => follower.name === name)
+    )
+      await delay(5)
+    opened().forget(name)
+  },
+
+  /** Bytes appended to the log so far. */
+  logBytes(): number {
+    return counted.logBytes
+  },
+
+  /** The first column of each row. */
+  async column(sql: string): Promise<readonly string[]> {
+    return opened().read((tx) => tx.all(sql).map((row) => String(Object.values(row)[0])))
   },
 
   /** An empty table, in the place of the one before. */

@@ -1,8 +1,8 @@
 /**
- * Bytes on the connections that this process accepted, as the sockets themselves count them: framing included, the
- * system's own headers (TCP, IP) not.
+ * Bytes on the connections that this process accepted, or on those that it made, as the sockets themselves count them: framing
+ * included, the system's own headers (TCP, IP) not.
  *
- * Validity: the channel `net.server.socket` of node:diagnostics_channel tells of each accepted connection.
+ * Validity: the channels `net.server.socket` and `net.client.socket` of node:diagnostics_channel tell of each connection.
  */
 import diagnostics from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
@@ -11,8 +11,8 @@ export class SocketBytes {
   readonly #open = new Set<Socket>()
   #closedBytes = 0
 
-  constructor() {
-    diagnostics.subscribe('net.server.socket', (message) => {
+  constructor(side: 'server' | 'client' = 'server') {
+    diagnostics.subscribe(`net.${side}.socket`, (message) => {
       const { socket } = message as { readonly socket: Socket }
       this.#open.add(socket)
       socket.once('close', () => {

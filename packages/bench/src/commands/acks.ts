@@ -1,20 +1,13 @@
 /** `understudy bench acks`: what each ack policy costs, beside none, on a fast network and on slow ones. */
 import type { Command } from 'commander'
-import {
-  ACK_FIGURES,
-  ACK_FIGURE_NAMES,
-  ACK_SCENARIO_NAMES,
-  POLICY_NAMES,
-  runAcks,
-  type AckOptions,
-  type AcksResult,
-  type Latency,
-  type RatesByPolicy,
-} from '@understudy/bench'
-import { names } from '../arguments.ts'
-import { json, table, type Output } from '../output.ts'
-import type { CommandContext } from '../program.ts'
-import { reporter, showFigures, showMachine, speaker } from './bench-shown.ts'
+import { ACK_FIGURES, ACK_FIGURE_NAMES } from '../acks/figures.ts'
+import { ACK_SCENARIO_NAMES, type AckOptions } from '../acks/options.ts'
+import { POLICY_NAMES } from '../acks/policies.ts'
+import type { RatesByPolicy } from '../acks/rates.ts'
+import { runAcks, type AcksResult } from '../acks/run.ts'
+import type { Latency } from '../processes/load.ts'
+import { json, names, table, type BenchContext, type Output } from './output.ts'
+import { reporter, showFigures, showMachine, speaker } from './shown.ts'
 
 const EXAMPLES = `
 Examples:
@@ -29,7 +22,7 @@ interface AcksOptions extends AckOptions {
   readonly json?: boolean
 }
 
-export function addAcks(bench: Command, context: CommandContext): void {
+export function addAcks(bench: Command, context: BenchContext): void {
   bench
     .command('acks')
     .description(

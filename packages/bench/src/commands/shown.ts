@@ -1,7 +1,9 @@
 /** What every benchmark of the command line shows: progress, the machine, figures beside their targets. */
 import cliProgress from 'cli-progress'
-import { meets, targetText, type FigureRule, type Machine, type Reporter } from '@understudy/bench'
-import { table, type Output } from '../output.ts'
+import { meets, targetText, type FigureRule } from '../figures.ts'
+import type { Machine } from '../machine.ts'
+import type { Reporter } from '../scenario.ts'
+import { table, type Output } from './output.ts'
 
 /** Standard output belongs to the machine that asked for JSON. */
 export function speaker(output: Output, options: { readonly json?: boolean }): Output['out'] {

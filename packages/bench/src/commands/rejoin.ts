@@ -1,17 +1,10 @@
 /** `understudy bench rejoin`: how long a former leader with a lost tail takes to follow again, and how much travels. */
 import type { Command } from 'commander'
-import {
-  REJOIN_FIGURES,
-  REJOIN_FIGURE_NAMES,
-  TAIL_NAMES,
-  runRejoin,
-  type RejoinOptions,
-  type RejoinResult,
-} from '@understudy/bench'
-import { names } from '../arguments.ts'
-import { json, type Output } from '../output.ts'
-import type { CommandContext } from '../program.ts'
-import { reporter, showFigures, showMachine, speaker } from './bench-shown.ts'
+import { REJOIN_FIGURES, REJOIN_FIGURE_NAMES, TAIL_NAMES } from '../rejoin/figures.ts'
+import type { RejoinOptions } from '../rejoin/options.ts'
+import { runRejoin, type RejoinResult } from '../rejoin/run.ts'
+import { json, names, type BenchContext, type Output } from './output.ts'
+import { reporter, showFigures, showMachine, speaker } from './shown.ts'
 
 const EXAMPLES = `
 Examples:
@@ -25,7 +18,7 @@ interface Options extends Omit<RejoinOptions, 'sizeMiB'> {
   readonly json?: boolean
 }
 
-export function addRejoin(bench: Command, context: CommandContext): void {
+export function addRejoin(bench: Command, context: BenchContext): void {
   bench
     .command('rejoin')
     .description(
