@@ -1,7 +1,7 @@
 /** A running node whose role changes: it founds, leads, hands over, follows and rejoins, with its data open all the time. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { UnderstudyError, formatPosition } from '@understudy/contracts'
+import { LOCAL_SLOT, UnderstudyError, formatPosition } from '@understudy/contracts'
 import { listLostTails, readLostTail } from '@understudy/failover'
 import { nodeFiles } from '@understudy/log'
 import { expect, test } from 'vitest'
@@ -104,16 +104,33 @@ test('frozen, a follower takes nothing and a leader appends nothing; thawed, bot
   await put(a, 2)
   expect(b.host.report()).toMatchObject({ end, receiversStopped: true })
   expect(await notes(b)).toEqual([1])
+  // Its turn was due already.
+  const due = put(a, 3)
   await a.host.freeze()
   const at = a.host.report().end
-  const held = put(a, 3)
+  const held = put(a, 4)
+  await turn()
   await a.node.read(() => 0)
+  expect(a.node.status().log.end).toBe(formatPosition(at))
   expect(a.host.report().end).toEqual(at)
   b.host.thaw()
   a.host.thaw()
+  await due
   await held
   await caughtUp(a, b)
-  expect(await notes(b)).toEqual([1, 2, 3])
+  expect(await notes(b)).toEqual([1, 2, 3, 4])
+})
+
+test('a member of the rule that leads needs nothing of itself, where nobody says which rule holds now', async () => {
+  const cluster = new HostCluster()
+  const [a, b, c] = await cluster.begin(['b', 'c'], SEMI_SYNC)
+  await put(a, 1)
+  await caughtUp(a, b, c)
+  a.host.stopLeading(new UnderstudyError('NOT_LEADER', 'gone'))
+  await cluster.promote(b)
+  expect(b.node.status().acks?.rule).toBe('local')
+  await put(b, 2)
+  expect(await notes(b)).toEqual([1, 2])
 })
 
 test('a read that waits for a position goes on through every change', async () => {
@@ -349,7 +366,7 @@ test('a member knows the rule by its log, also after checkpoints, and whether it
   expect(a.host.report().rules).toEqual({ rule: { level: 'durable', of: acks.of }, mayBeLowered: true })
   const of = any(1, ['b', 'c'])
   const leader = await cluster.promote(a, { rule: { level: 'durable', of } })
-  const b = await cluster.open('b', { acks })
+  const b = await cluster.open('b', { acks, rewindBytesMax: 0 })
   await b.host.follow(leader)
   await b.events.until('state', ({ state }) => state === 'streaming')
   await a.node.write((tx) => tx.exec('create table note (id integer primary key, body text)'))
@@ -363,6 +380,8 @@ test('a member knows the rule by its log, also after checkpoints, and whether it
   for (let id = 2; id <= 20; id++) await put(a, id)
   await caughtUp(a, b)
   await b.node.checkpoint()
+  const slot = b.node.slots().find(({ name }) => name === LOCAL_SLOT)?.lsn ?? 0
+  expect(slot).toBeLessThan(b.host.report().end.lsn - 10)
   expect(b.host.report().rules).toEqual(known)
   await a.node.setAcks({ onUnmet: 'block' })
   await put(a, 21)
