@@ -286,7 +286,7 @@ export class ComposedNode implements UnderstudyNode {
       leaderName: following?.leaderName,
       members: this.settings.failover?.members ?? [],
       forwardsWrites: this.settings.forwardWrites === true,
-      takesWrites: !('code' in this.#roles.leadingOrError()),
+      takesWrites: this.#roles.takesWrites,
       history: data?.log.history ?? [],
       applied: this.applied,
       report: following?.view?.following.report(),

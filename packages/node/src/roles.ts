@@ -124,6 +124,12 @@ export class NodeRoles {
     )
   }
 
+  /** Whether it would run a write at this moment, by its own clock. */
+  get takesWrites(): boolean {
+    const leading = this.leadingOrError()
+    return !('code' in leading) && leading.pipeline.leads()
+  }
+
   leadingOrThrow(): LeaderRole {
     const leading = this.leadingOrError()
     if ('code' in leading) throw leading

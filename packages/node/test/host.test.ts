@@ -279,6 +279,17 @@ for (const [nth, when, code] of [
     expect(await notes(a)).toEqual(await notes(b))
   })
 
+test('a leader whose lease is over proves nothing new to readers, before it notices by itself', async () => {
+  const cluster = new HostCluster()
+  const [a] = await cluster.begin(['b'])
+  await put(a, 1)
+  expect(a.node.leadership()).toMatchObject({ takesWrites: true, stalenessMs: 0 })
+  a.fence.leads = false
+  const said = a.node.leadership()
+  expect(said.takesWrites).toBe(false)
+  expect(said.stalenessMs).toBeUndefined()
+})
+
 test('an epoch that begins when the lease is over shows nothing, and the node goes on as a follower', async () => {
   const cluster = new HostCluster()
   const [a, b, c] = await cluster.begin(['b', 'c'])

@@ -126,7 +126,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       limits: this.#limits,
       gate: this.#gate,
       keyed: () => this.#keyed,
-      leads: () => this.#leads(),
+      leads: () => this.leads(),
       over: () => this.#failure ?? (this.#closed && closing()),
       arrived: () => {
         if (!this.#busy) this.#startGroup()
@@ -147,7 +147,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)
     const asks = (): GroupRecords => this.#policies.records(this.#group)
     const assertLeads = (): void => {
-      if (!this.#leads()) throw this.#failure
+      if (!this.leads()) throw this.#failure
     }
     this.#context = recording.context(log, this.#limits, asks, this.#keyed, assertLeads)
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
@@ -183,12 +183,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   follower(name: string, progress: MemberProgress | undefined): void {
     if (this.#failure !== undefined) return
     this.#gate.follower(name, progress)
-    if (this.#keyed.waits.isEmpty || this.#leads()) this.#keyed.waits.look()
+    if (this.#keyed.waits.isEmpty || this.leads()) this.#keyed.waits.look()
   }
 
   reach(...asked: Parameters<Reaches['reach']>): Promise<Reached> {
     // After that only what was known while it led.
-    if (this.#failure === undefined && !this.#leads()) return Promise.reject(this.#failure)
+    if (this.#failure === undefined && !this.leads()) return Promise.reject(this.#failure)
     return this.#keyed.reach(...asked)
   }
 
@@ -281,7 +281,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   /** Whether anything may be shown, kept or answered: asked right before it is. */
-  #leads(): boolean {
+  leads(): boolean {
     if (this.#failure === undefined && this.#options.mayLead?.() === false) {
       const failure = leaseLost()
       this.stop(failure)
@@ -368,7 +368,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #await(point: LogPoint, open: boolean, rules: readonly AckRule[]): void {
     const isHidden = open && !this.#gate.showsFirst
     const isAsked = rules.some(({ level }) => level === 'applied')
-    if ((isAsked || !isHidden) && !this.#leads()) return this.#withhold(point, open)
+    if ((isAsked || !isHidden) && !this.leads()) return this.#withhold(point, open)
     if (!isHidden && !this.#makeVisible(point, open)) return
     if (isAsked) this.#highWatermark = point.lsn
     this.#awaiting = { point, open: isHidden, recovery: undefined }
@@ -401,7 +401,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** What waited is acked, or the rule was lowered by the record at `end`. */
   #finish(awaiting: Awaiting, end: LogPoint): void {
     const { point, open, recovery } = awaiting
-    if (!this.#leads()) return this.#giveUp()
+    if (!this.leads()) return this.#giveUp()
     if (recovery !== undefined) return this.#finishRecovery(recovery, end)
     this.#awaiting = undefined
     this.#acknowledged = this.#highWatermark = end.lsn
@@ -415,7 +415,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Second moment: the set has it. Without a rule the set is this node. */
   #acked(point: LogPoint, open: boolean): void {
-    if (!this.#leads()) return this.#withhold(point, open)
+    if (!this.leads()) return this.#withhold(point, open)
     this.#acknowledged = this.#highWatermark = point.lsn
     if (this.#makeVisible(point, open)) this.#reply(point)
   }
@@ -486,7 +486,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       () => {
         this.#hold.appended()
         this.#isSettling = false
-        if (this.#endsWaits || !this.#leads()) return this.#giveUp()
+        if (this.#endsWaits || !this.leads()) return this.#giveUp()
         settled(record)
         this.#gate.end()
         this.#keyed.waits.look()
@@ -540,7 +540,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     recovery.run(end).then(
       () => {
         this.#isSettling = false
-        if (!this.#leads()) return this.#giveUp()
+        if (!this.leads()) return this.#giveUp()
         this.#awaiting = undefined
         this.#acknowledged = this.#highWatermark = end.lsn
         this.#recording.renew()
@@ -563,7 +563,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** Fourth moment: the callers know. What changed nothing asked for no acks. */
   #reply(point: LogPoint, asked = true): void {
-    if (!this.#leads()) {
+    if (!this.leads()) {
       this.#rejectGroup(asked ? unknownWithoutAcks(point, false, this.#failure) : notWritten(this.#failure))
       return this.#endGroup()
     }

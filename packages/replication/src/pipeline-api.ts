@@ -218,6 +218,8 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> exte
   awaits(name: string): boolean
   /** What a follower is to the cluster's rule. */
   syncState(name: string): SyncState
+  /** Whether this node leads, asked now (`mayLead`) and shown by nothing else: for what is to be as new as the leader's. */
+  leads(): boolean
   /**
    * Holds all that could append back: writes wait, with their deadlines. Resolves once nothing more enters the log; what waits for acks
    * goes on waiting, and is answered when they come.
