@@ -52,6 +52,46 @@ describe('a leader and a follower', () => {
     expect(shown.out.slice(0, 2)).toEqual(['id  body', '1   über'])
   })
 
+  test('sql --connect writes wherever the leader is and reads by preference, at least what an answer before saw', async () => {
+    const { a, b } = await cluster()
+    const both = ['sql', '--connect', `${b.address},${a.address}`] as const
+    expect((await run(...both, NOTES)).code).toBe(0)
+    const wrote = await run(...both, "insert into note (body) values ('one')", '--json')
+    expect(wrote.json).toMatchObject({
+      ok: true,
+      node: 'a',
+      results: [{ changes: 1 }],
+      receipt: { asked: 'local' },
+    })
+    const token = text(wrote.json['token'])
+    const read = await run(
+      ...both,
+      'select body from note',
+      '--prefer',
+      'follower',
+      '--after',
+      token,
+      '--json',
+    )
+    expect(read.json).toMatchObject({ ok: true, node: 'b', results: [{ rows: [['one']] }] })
+    const shown = await run(...both, 'select body from note', '--max-staleness-ms', '60000')
+    expect(shown.out[0]).toBe('body')
+    expect(shown.out.slice(2)).toEqual([
+      expect.stringMatching(/^position 1\/\d+, by [ab]$/),
+      expect.stringMatching(/^token u1\./),
+    ])
+    const keyed = [...both, "insert into note (body) values ('two')", '--key', 'k'] as const
+    expect((await run(...keyed, '--json')).json).toMatchObject({ replayed: false })
+    expect((await run(...keyed, '--json')).json).toMatchObject({ replayed: true })
+    for (const argv of [
+      ['sql', a.address, 'select 1', '--prefer', 'any'],
+      ['sql', a.address],
+      ['sql'],
+      [...both, 'select 1', '--after', '1/3'],
+    ])
+      expect((await run(...argv, '--json')).json['error']).toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   test('a write with a key is done once, and its receipt is checked on any node', async () => {
     const { a, b } = await cluster()
     await run('sql', a.address, NOTES)

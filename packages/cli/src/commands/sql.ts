@@ -1,6 +1,6 @@
 /**
- * `understudy sql`: statements against a node. One that only reads is answered by that node; anything else is one write
- * of all statements, sent to the leader, whose address a follower tells.
+ * `understudy sql`: statements against a node, or with --connect against a cluster. One that only reads is answered by that node, or by
+ * one by preference; anything else is one write of all statements, sent to the leader.
  */
 import { Option, type Command } from 'commander'
 import {
@@ -12,19 +12,29 @@ import {
   type Position,
   type Receipt,
 } from '@understudy/contracts'
-import type { Client, WriteOptions, WriteReply } from '@understudy/client'
+import {
+  PREFERENCES,
+  type Client,
+  type Preference,
+  type WriteOptions,
+  type WriteReply,
+} from '@understudy/client'
 import type { Value } from '@understudy/protocol'
 import { parseRule } from '@understudy/replication'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
-import { positive } from '../arguments.ts'
+import { names, positive } from '../arguments.ts'
 import { assertNotWeaker, connectTo, withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
+import { runOnCluster } from '../sql-cluster.ts'
 
 /** As the policy of a leader has it, unless it says otherwise. */
 const ACK_TIMEOUT_MS = 10_000
 
 interface SqlOptions extends AccessOptions {
+  readonly connect?: readonly string[]
+  readonly prefer?: Preference
+  readonly maxStalenessMs?: number
   readonly after?: string
   readonly ack?: AckLevel
   readonly of?: string
@@ -39,14 +49,31 @@ Examples:
   $ understudy sql tcp://127.0.0.1:7402 "insert into note (body) values ('written through a follower')"
   $ understudy sql tcp://127.0.0.1:7402 "select * from note" --after 1/3 --json
   $ understudy sql tcp://127.0.0.1:7401 "delete from note" --ack durable --of 'any 1 (b, c)'
-  $ understudy sql tcp://127.0.0.1:7401 "insert into note (body) values ('once')" --key order-17`
+  $ understudy sql tcp://127.0.0.1:7401 "insert into note (body) values ('once')" --key order-17
+  $ understudy sql --connect tcp://127.0.0.1:7401,tcp://127.0.0.1:7402 "insert into note (body) values ('wherever the leader is')"
+  $ understudy sql --connect tcp://127.0.0.1:7401,ws://127.0.0.1:7402 "select * from note" --prefer follower --max-staleness-ms 500`
 
 export function addSqlCommand(program: Command, context: CommandContext): void {
   addAccessOptions(program.command('sql'))
-    .description('Run SQL: reads on this node, writes on its leader. Several statements are one write.')
-    .argument('<address>', 'address of a node')
-    .argument('<statement...>', 'SQL, one statement each')
-    .option('--after <position>', 'read only once the node shows this position, such as 3/1042')
+    .description(
+      'Run SQL: reads on this node, writes on its leader; with --connect on the nodes of a cluster, over a failover too. Several statements are one write.',
+    )
+    .argument('[address]', 'address of a node; not with --connect')
+    .argument('[statement...]', 'SQL, one statement each')
+    .addOption(
+      new Option(
+        '--connect <addresses>',
+        'of a cluster, some or all, by commas: writes go to the leader wherever it is, and are sent again after a failover',
+      ).argParser(names),
+    )
+    .addOption(
+      new Option('--prefer <nodes>', 'with --connect: where to read (default: leader)').choices(PREFERENCES),
+    )
+    .option('--max-staleness-ms <ms>', 'with --connect: read nothing older', positive)
+    .option(
+      '--after <position>',
+      'read only once the node shows this position, such as 3/1042; with --connect a token',
+    )
     .addOption(
       new Option('--ack <level>', 'a write: where it must be before it is answered').choices([
         'local',
@@ -60,17 +87,38 @@ export function addSqlCommand(program: Command, context: CommandContext): void {
     .option('--key <key>', 'a write: done once, however often it is sent with this key')
     .option('--json', 'one JSON object')
     .addHelpText('after', EXAMPLES + ADDRESSES)
-    .action(async (address: string, statements: string[], options: SqlOptions) => {
-      const access = accessOf(options)
-      const answer = await withClients([address], access, ([client]) =>
-        runSql(client!, statements, options, access),
-      )
+    .action(async (first: string | undefined, others: string[], options: SqlOptions) => {
+      const answer = await answerOf(first, others, options)
       if (options.json === true)
         context.output.out(
           json({ ok: true, ...answer, position: answer.position && formatPosition(answer.position) }),
         )
       else show(answer, context)
     })
+}
+
+/** Of a node, or of a cluster. */
+function answerOf(
+  first: string | undefined,
+  others: readonly string[],
+  options: SqlOptions,
+): Promise<WriteReply> {
+  const { connect, prefer, maxStalenessMs } = options
+  const statements = connect === undefined ? others : first === undefined ? [] : [first, ...others]
+  if (connect === undefined && (prefer !== undefined || maxStalenessMs !== undefined))
+    throw invalid('--prefer and --max-staleness-ms choose among nodes; give their addresses with --connect')
+  if (connect === undefined && first === undefined) throw invalid('give the address of a node, or --connect')
+  if (statements.length === 0) throw invalid('give at least one statement')
+  const access = accessOf(options)
+  if (connect === undefined)
+    return withClients([first as string], access, ([client]) => runSql(client!, statements, options, access))
+  const asks = asksOf(options)
+  const mayBeRead = asks === undefined && statements.length === 1 && mayOnlyRead(statements[0] as string)
+  return runOnCluster(statements, { ...options, connect }, asks, mayBeRead, access)
+}
+
+function invalid(what: string): UnderstudyError {
+  return new UnderstudyError('INVALID_ARGUMENT', `${what}. Nothing was run.`)
 }
 
 async function runSql(
@@ -84,7 +132,7 @@ async function runSql(
   const asks = asksOf(options)
   if (asks === undefined && statements.length === 1 && mayOnlyRead(first)) {
     try {
-      const { position, ...result } = await client.read(first, [], { after })
+      const { position, proof: _, ...result } = await client.read(first, [], { after })
       return { results: [result], position, receipt: undefined, replayed: false, valueKept: true }
     } catch (error) {
       // A statement that is refused because it would write did nothing yet.
@@ -142,7 +190,14 @@ function readPosition(text: string): Position {
 }
 
 function show(
-  { results, position, receipt, replayed, valueKept }: WriteReply,
+  {
+    results,
+    position,
+    receipt,
+    replayed,
+    valueKept,
+    ...from
+  }: WriteReply & { node?: string; token?: string | undefined },
   { output }: CommandContext,
 ): void {
   if (replayed) output.out(`done before under this key${valueKept ? '' : '; its results were not kept'}`)
@@ -156,7 +211,11 @@ function show(
       )
     else output.out(`${changes} ${changes === 1 ? 'row' : 'rows'} changed`)
   }
-  if (position !== undefined) output.out(`position ${formatPosition(position)}${acksOf(receipt)}`)
+  if (position !== undefined)
+    output.out(
+      `position ${formatPosition(position)}${acksOf(receipt)}${from.node === undefined ? '' : `, by ${from.node}`}`,
+    )
+  if (from.token !== undefined) output.out(`token ${from.token}`)
 }
 
 function acksOf(receipt: Receipt | undefined): string {

@@ -50,6 +50,7 @@ interface StartOptions extends AccessOptions, FailoverStartOptions {
   readonly ackTimeout?: number
   readonly replaceLeader?: boolean
   readonly rejoin?: boolean
+  readonly forwardWrites?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
   readonly credentials?: string
@@ -76,7 +77,7 @@ Examples:
   $ understudy start --name b --directory data/b --leader tls://db-a.example:7401 --tls-ca ca.crt --credential b.json`
 
 export function addStartCommand(program: Command, context: CommandContext): void {
-  addFailoverOptions(addAckOptions(addAccessOptions(program.command('start'))))
+  addFollowerOptions(addFailoverOptions(addAckOptions(addAccessOptions(program.command('start')))))
     .description(
       'Run a node: a leader, or with --leader a follower; with --members one that leads or follows as its cluster decides. Ctrl-C stops it cleanly.',
     )
@@ -89,11 +90,6 @@ export function addStartCommand(program: Command, context: CommandContext): void
       '--sidecar <file>',
       'leader: replicate this database, which another, unmodified program writes; with --format wal alone',
     )
-    .option(
-      '--rejoin',
-      "follower: this directory was a leader's; what it alone has is kept as a lost tail, then undone",
-    )
-    .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
     .addOption(
       new Option(
         '--format <name>',
@@ -143,6 +139,19 @@ export function addStartCommand(program: Command, context: CommandContext): void
     .option('--json', 'one JSON object per event')
     .addHelpText('after', EXAMPLES + FAILOVER_EXAMPLES + ADDRESSES)
     .action(async (options: StartOptions) => runNode(options, context))
+}
+
+function addFollowerOptions(command: Command): Command {
+  return command
+    .option(
+      '--forward-writes',
+      'follower: send writes of clients on to the leader; the credential of this node needs the role write there',
+    )
+    .option(
+      '--rejoin',
+      "follower: this directory was a leader's; what it alone has is kept as a lost tail, then undone",
+    )
+    .option('--replace-leader', "follower: this directory was a leader's and may be replaced by a snapshot")
 }
 
 function addAckOptions(command: Command): Command {
@@ -258,6 +267,7 @@ function nodeOptions(
     ...acksOf(options),
     ...(replaceLeader !== undefined && { replaceLeader }),
     ...(options.rejoin !== undefined && { rejoin: options.rejoin }),
+    ...(options.forwardWrites !== undefined && { forwardWrites: options.forwardWrites }),
     ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
     ...(slotBytesMax !== undefined && { slotBytesMax }),
   }
