@@ -104,6 +104,12 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^understudy row\/tcp\/async\/client: \d+ sales\/s, \d+ of them timed$/,
     /^journal: \d+ sales\/s, \d+ of them timed$/,
   ],
+  '14-a-client-that-goes-on.ts': [
+    /^connected to a cluster that [abc] leads$/,
+    /^another one leads: true$/,
+    /^200 writes, 0 failed$/,
+    /^notes, and different ones: 200,200$/,
+  ],
 }
 
 test('every program is listed in the README, and has its lines here', () => {

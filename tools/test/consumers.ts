@@ -47,11 +47,13 @@ assert.equal(changes.length, 1)
 assert.equal(changes[0]?.table, 't')
 `,
   '@understudy/client': `
-import { connect, verifyCluster, type Client, type VerifyReport } from '@understudy/client'
+import { connect, verifyCluster, type Client, type ClusterClient, type VerifyReport } from '@understudy/client'
 import type { Transport } from '@understudy/contracts'
 import assert from 'node:assert/strict'
 const transport: Transport = { schemes: [], connect: () => Promise.reject(new Error('nobody')), listen: () => Promise.reject(new Error('no')) }
 await assert.rejects(connect({ transport, address: 'x://y' }), /nobody/)
+const cluster: Promise<ClusterClient> = connect(['x://y', 'x://z'], { transports: [{ ...transport, schemes: ['x'] }] })
+await assert.rejects(cluster, /nobody/)
 const verify = (leader: Client): Promise<VerifyReport> => verifyCluster({ leader, nodes: [] })
 void verify
 `,
