@@ -181,9 +181,9 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   follower(name: string, progress: MemberProgress | undefined): void {
-    if (this.#failure !== undefined) return
+    if (this.#failure !== undefined || !(this.#keyed.waits.isEmpty || this.leads())) return
     this.#gate.follower(name, progress)
-    if (this.#keyed.waits.isEmpty || this.leads()) this.#keyed.waits.look()
+    this.#keyed.waits.look()
   }
 
   reach(...asked: Parameters<Reaches['reach']>): Promise<Reached> {

@@ -98,7 +98,7 @@ export class MemoryLog implements Log {
 
   startEpoch(begin: EpochBegin): LogPoint {
     const { lsn, crc } = this.end
-    const number = (this.#history.at(-1)?.number ?? 0) + 1
+    const number = begin.number ?? (this.#history.at(-1)?.number ?? 0) + 1
     const { runId, leader } = begin
     this.#history.push({ number, runId, leader, firstLsn: lsn + 1, crcBefore: crc })
     const payload = Buffer.from(`\u0001${runId}${leader}`)
