@@ -19,6 +19,7 @@ export {
   type AppliedNote,
   type LostTailFile,
 } from './lost-tail/files.ts'
+export { writeLostRows, type WriteLostRowsOptions } from './lost-tail/rows-file.ts'
 export { statementsFor, type ApplyStatement } from './lost-tail/statements.ts'
 export {
   readLostTail,

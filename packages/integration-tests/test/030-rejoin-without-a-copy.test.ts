@@ -158,6 +158,42 @@ test.each([
   },
 )
 
+test('030 a tail of statements tells its rows too, and is applied like one of rows', async () => {
+  const options = { format: statementFormat(), formats: [rowFormat()] }
+  const { cluster, leader } = await parted(async (a) => {
+    await lose(a)
+    await a.write((tx) => tx.exec('create table other (x primary key); insert into other values (1)'))
+    await put(a, 'lost last', 3)
+  }, options)
+  await leader.write([{ sql: `insert into auto (body) values ('ours')` }])
+  const address = leader.address ?? ''
+  const a = await cluster.follower('a', { leader: address, rejoin: true, ...options })
+  await caughtUp(leader, a)
+  await cluster.verify(leader, a)
+  const directory = cluster.directory('a')
+  const [tail] = tailsOf(cluster, 'a')
+  const shown = (await command('lost-tail', 'show', directory, tail?.id ?? '')).join('\n')
+  expect(shown).toContain('insert item {"name":"lost","n":"1"}')
+  expect(shown).toContain('update item {"name":"changed","n":"1"} to {"name":"changed","n":"2"}')
+  expect(shown).toContain('delete item {"name":"deleted","n":"1"}')
+  // The statements stand beside them.
+  expect(shown).toContain('insert into item (name, n) values (?, ?)')
+  const [diff] = await command('lost-tail', 'diff', directory, tail?.id ?? '', address, '--json')
+  expect(JSON.parse(diff ?? '')).toMatchObject({
+    transactions: [
+      { decision: 'apply' },
+      { decision: 'skip', reason: 'insert in auto: another row has its key' },
+      { decision: 'apply' },
+      { decision: 'skip' },
+      { decision: 'skip' },
+    ],
+  })
+  await command('lost-tail', 'apply', directory, tail?.id ?? '', address)
+  expect(await leader.read((tx) => tx.all(`select n from item where name = 'lost too'`))).toEqual([{ n: 2 }])
+  await command('lost-tail', 'discard', directory, tail?.id ?? '')
+  expect(readdirSync(lostTailDirectory(directory))).toEqual([])
+})
+
 test('030 a former leader without writes of its own rejoins, and nothing is kept', async () => {
   const { cluster, leader } = await parted(() => Promise.resolve())
   const a = await cluster.follower('a', { leader: leader.address ?? '', rejoin: true })

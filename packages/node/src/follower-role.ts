@@ -46,7 +46,7 @@ import {
 import { checkReceived } from '@understudy/sqlite'
 import type { FrozenViews } from './frozen-views.ts'
 import { idleFollowing, type IdleFollowing } from './idle-following.ts'
-import { keepLostTail } from './lost-tails.ts'
+import { keepLostRows, keepLostTail } from './lost-tails.ts'
 import { generationPaths, noteDamage, removeOtherGenerations } from './layout.ts'
 import { openNodeData, openNodeLog, type NodeData } from './node-data.ts'
 import { dialNode } from './dial-node.ts'
@@ -455,6 +455,7 @@ export class FollowerRole {
         keepLostTail(this.#settings, this.cluster, log, common, end)
         this.#isTailKept = true
       },
+      onLostRows: (common, end, rows) => keepLostRows(this.#settings, common, end, rows),
       onState: (state, error) => {
         this.#phase = state
         emit({ kind: 'state', state, error })

@@ -1,7 +1,7 @@
 /** Keeps what a node alone had, before it is undone or replaced. */
 import { join } from 'node:path'
-import { formatPosition, type Log, type LogPoint } from '@understudy/contracts'
-import { exportLostTail } from '@understudy/failover'
+import { formatPosition, type Log, type LogPoint, type Lsn } from '@understudy/contracts'
+import { exportLostTail, writeLostRows } from '@understudy/failover'
 import type { Settings } from './options.ts'
 
 /** Where the lost tails of a node's directory are. */
@@ -30,4 +30,14 @@ export function keepLostTail(
   })
   if (path !== undefined)
     emit({ kind: 'lostTail', path, common: formatPosition(common), end: formatPosition(end) })
+}
+
+/** What the statements of a lost tail did, beside it. Durable when it returns. */
+export function keepLostRows(
+  { files, directory }: Settings,
+  common: LogPoint,
+  end: LogPoint,
+  rows: ReadonlyMap<Lsn, unknown>,
+): void {
+  writeLostRows({ files, directory: lostTailDirectory(directory), common, end, rows })
 }

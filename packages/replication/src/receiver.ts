@@ -94,6 +94,8 @@ export interface FollowOptions<C, T> {
    * throws stops the node, with everything as it was. It may come again for the same records after a crash.
    */
   readonly onLosing?: (common: LogPoint, end: LogPoint) => void
+  /** Of the same records, when they hold statements and were undone: what a format of rows says of each, by LSN, as far as that can be told. Likewise. */
+  readonly onLostRows?: (common: LogPoint, end: LogPoint, rows: ReadonlyMap<Lsn, unknown>) => void
   /** Asked about leaders, when something decides whom this node follows. Default: whoever answers, unless its epoch is lower. */
   readonly fence?: FollowFence
   /** Name of the leader that `dial` reaches, for `fence.lost`. */
@@ -483,7 +485,11 @@ class ReceiverDriver<C, T> implements Following {
 
   async #undo(after: Lsn): Promise<void> {
     const { log, storage } = this.#options
-    const context = { ...this.#options, transactionBytesMax: this.#applyLimits.transactionBytesMax }
+    const { onLostRows } = this.#options
+    const { transactionBytesMax } = this.#applyLimits
+    const { common, end } = this.#tailAfter(after)
+    const onRows = onLostRows && ((rows: ReadonlyMap<Lsn, unknown>): void => onLostRows(common, end, rows))
+    const context = { ...this.#options, transactionBytesMax, ...(onRows && { onRows }) }
     try {
       this.#losing(after)
       this.#applyUpTo = Math.min(this.#applyUpTo, after)
@@ -511,8 +517,14 @@ class ReceiverDriver<C, T> implements Following {
   #losing(after: Lsn): void {
     const { log, onLosing } = this.#options
     if (onLosing === undefined || log.end.lsn <= after) return
+    const { common, end } = this.#tailAfter(after)
+    onLosing(common, end)
+  }
+
+  #tailAfter(after: Lsn): { readonly common: LogPoint; readonly end: LogPoint } {
+    const { log } = this.#options
     const epoch = epochAt(log.history, after)?.number ?? 0
-    onLosing({ epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, log.end)
+    return { common: { epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, end: log.end }
   }
 
   #truncate(after: Lsn): void {

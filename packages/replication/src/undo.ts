@@ -35,6 +35,7 @@ import type { ApplyLoop } from './apply-loop.ts'
 import { asFailure } from './failures.ts'
 import { PartAssembler, type WholeTransaction } from './parts.ts'
 import { settleFromLog } from './physical.ts'
+import { rowsOfTail } from './tail-rows.ts'
 
 /** Payload bytes that are held at once while they are undone. One transaction is always held. */
 const CHUNK_BYTES = 16 << 20
@@ -47,6 +48,8 @@ export interface UndoContext<C, T> {
   readonly formats: readonly LogFormat<C>[]
   readonly clock: Clock
   readonly transactionBytesMax: number
+  /** What a tail of statements did, as rows: before the log is cut. A throw keeps it from being cut. */
+  readonly onRows?: (rows: ReadonlyMap<Lsn, unknown>) => void
 }
 
 /** A whole transaction in the log. */
@@ -126,6 +129,7 @@ export async function undoByRewind<C, T>(
       context.clock.schedule(0, resolve)
     })
   }
+  context.onRows?.(rowsOfTail(context, storage.applied.lsn))
   await cut(context, storage.applied.lsn, after)
   return true
 }

@@ -49,57 +49,56 @@ Examples:
   $ understudy lost-tail discard data/a 3-1043-1100-0badcafe`
 
 export function addLostTailCommand(program: Command, context: CommandContext): void {
-  const command = program
+  const parent = program
     .command('lost-tail')
     .description(
       'What a former leader alone had: look at it, compare it with the new history, apply or discard it.',
     )
     .addHelpText('after', EXAMPLES)
-  command
-    .command('list')
-    .description("The lost tails in a node's directory.")
+  ofDirectory(parent, 'list', "The lost tails in a node's directory.").action(
+    (directory: string, options: JsonOption) => list(directory, options, context),
+  )
+  ofTail(
+    parent,
+    'show',
+    'Its transactions in order: rows before and after, SQL, and how far each had got.',
+  ).action((directory: string, id: string, options: JsonOption) => show(directory, id, options, context))
+  againstLeader(
+    parent,
+    'diff',
+    'Compares each change with the new history: clean, already there, conflict, id taken.',
+  ).action((directory: string, id: string, address: string, options: RemoteOptions) =>
+    diff({ directory, id, address }, options, context),
+  )
+  againstLeader(
+    parent,
+    'apply',
+    'Applies every transaction that is clean as a whole, all in one write. A second time does nothing.',
+  ).action((directory: string, id: string, address: string, options: RemoteOptions) =>
+    apply({ directory, id, address }, options, context),
+  )
+  ofTail(parent, 'discard', 'Removes it for good.').action(
+    (directory: string, id: string, options: JsonOption) => discard(directory, id, options, context),
+  )
+}
+
+function ofDirectory(parent: Command, name: string, description: string): Command {
+  return parent
+    .command(name)
+    .description(description)
     .argument('<directory>', "a node's directory")
-    .option('--json', 'one JSON object')
+    .option('--json', name === 'show' ? 'one JSON object per transaction' : 'one JSON object')
     .addHelpText('after', EXAMPLES)
-    .action((directory: string, options: JsonOption) => list(directory, options, context))
-  command
-    .command('show')
-    .description('Its transactions in order: rows before and after, SQL, and how far each had got.')
-    .argument('<directory>', "a node's directory")
-    .argument('<id>', 'as list names it')
-    .option('--json', 'one JSON object per transaction')
-    .addHelpText('after', EXAMPLES)
-    .action((directory: string, id: string, options: JsonOption) => show(directory, id, options, context))
-  addAccessOptions(command.command('diff'))
-    .description('Compares each change with the new history: clean, already there, conflict, id taken.')
-    .argument('<directory>', "a node's directory")
-    .argument('<id>', 'as list names it')
+}
+
+function ofTail(parent: Command, name: string, description: string): Command {
+  return ofDirectory(parent, name, description).argument('<id>', 'as list names it')
+}
+
+function againstLeader(parent: Command, name: string, description: string): Command {
+  return addAccessOptions(ofTail(parent, name, description))
     .argument('<address>', 'address of the leader')
-    .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES + ADDRESSES)
-    .action((directory: string, id: string, address: string, options: RemoteOptions) =>
-      diff({ directory, id, address }, options, context),
-    )
-  addAccessOptions(command.command('apply'))
-    .description(
-      'Applies every transaction that is clean as a whole, all in one write. A second time does nothing.',
-    )
-    .argument('<directory>', "a node's directory")
-    .argument('<id>', 'as list names it')
-    .argument('<address>', 'address of the leader')
-    .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES + ADDRESSES)
-    .action((directory: string, id: string, address: string, options: RemoteOptions) =>
-      apply({ directory, id, address }, options, context),
-    )
-  command
-    .command('discard')
-    .description('Removes it for good.')
-    .argument('<directory>', "a node's directory")
-    .argument('<id>', 'as list names it')
-    .option('--json', 'one JSON object')
-    .addHelpText('after', EXAMPLES)
-    .action((directory: string, id: string, options: JsonOption) => discard(directory, id, options, context))
+    .addHelpText('after', ADDRESSES)
 }
 
 function list(directory: string, options: JsonOption, { output }: CommandContext): void {

@@ -109,11 +109,11 @@ export function noteApplied(files: Files, file: LostTailFile, note: AppliedNote)
   files.syncDirectory(join(file.path, '..'))
 }
 
-/** Removes it for good, with its note. */
+/** Removes it for good, with its note and its rows. */
 export function discardLostTail(files: Files, file: LostTailFile): void {
   files.remove(file.path)
-  const note = `${file.path}.applied`
-  if (files.exists(note)) files.remove(note)
+  for (const beside of [`${file.path}.applied`, `${file.path}.rows`])
+    if (files.exists(beside)) files.remove(beside)
   files.syncDirectory(join(file.path, '..'))
 }
 

@@ -17,6 +17,7 @@ import {
   type Position,
 } from '@understudy/contracts'
 import { readRecords } from './files.ts'
+import { readLostRows } from './rows-file.ts'
 import type { LostTailHeader } from './file-format.ts'
 import { rowsOf, type LostChange } from './changes.ts'
 
@@ -60,7 +61,18 @@ export interface LostTail {
 /** Reads and checks a whole file. Throws `STATE_CORRUPT` or `FORMAT_VERSION`. */
 export function readLostTail(files: Files, path: string, formats: readonly TailFormat[]): LostTail {
   const { header, records } = readRecords(files, path)
-  return { header, transactions: transactionsOf(records, header, formats) }
+  const rows = readLostRows(files, path)
+  const transactions = transactionsOf(records, header, formats).map((transaction) =>
+    withRows(transaction, rows.get(transaction.position.lsn)),
+  )
+  return { header, transactions }
+}
+
+/** A transaction that tells no rows itself, with those that were found when it was undone. */
+function withRows(transaction: LostTransaction, described: unknown): LostTransaction {
+  if (described === undefined || transaction.changes.length > 0) return transaction
+  const { changes, unclear } = rowsOf(described)
+  return { ...transaction, changes, unclear }
 }
 
 function transactionsOf(

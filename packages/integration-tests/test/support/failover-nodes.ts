@@ -2,7 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { UnderstudyError, isUnderstudyError, type LogFormat, type SqliteConnection, type Transport, type WriteTransaction } from '@understudy/contracts'
+import {
+  UnderstudyError,
+  isUnderstudyError,
+  type LogFormat,
+  type SqliteConnection,
+  type Transport,
+  type WriteTransaction,
+} from '@understudy/contracts'
 import { sqliteCoordinator } from '@understudy/coordinator-sqlite'
 import type { FailoverOptions } from '@understudy/failover'
 import { rowFormat } from '@understudy/format-row'
@@ -72,7 +79,9 @@ export class FailoverNodes {
       ...more,
       failover: {
         members: this.names.map((each) => ({ name: each, address: `memory://${each}` })),
-        ...(!manual && { coordinator: await sqliteCoordinator({ path: join(this.folder, 'coordinator.db') }) }),
+        ...(!manual && {
+          coordinator: await sqliteCoordinator({ path: join(this.folder, 'coordinator.db') }),
+        }),
         ...failover,
       },
       onEvent: (event) => {
@@ -100,7 +109,8 @@ export class FailoverNodes {
   async until(what: string, holds: () => boolean): Promise<void> {
     const deadline = performance.now() + WAIT_MS
     while (!holds()) {
-      if (performance.now() > deadline) throw new UnderstudyError('TIMEOUT', `${what}: not within ${WAIT_MS} ms\n${this.describe()}`)
+      if (performance.now() > deadline)
+        throw new UnderstudyError('TIMEOUT', `${what}: not within ${WAIT_MS} ms\n${this.describe()}`)
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 10)
         this.#changed = () => {
@@ -114,7 +124,9 @@ export class FailoverNodes {
   async untilAllStream(): Promise<void> {
     await this.until('one leads, all others stream', () => {
       const { leader, nodes } = this
-      return leader !== undefined && nodes.every((node) => node === leader || node.status().state === 'streaming')
+      return (
+        leader !== undefined && nodes.every((node) => node === leader || node.status().state === 'streaming')
+      )
     })
   }
 
