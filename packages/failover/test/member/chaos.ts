@@ -62,8 +62,8 @@ async function fault(cluster: FakeCluster, names: readonly string[], random: See
       if (life === undefined) return cluster.start(name)
       return life.clock.paused ? node.machine.resume() : node.machine.pause()
     case 3:
-      if (life?.clock.paused === true) node.machine.resume()
-      return
+      if (life?.clock.paused === true) return node.machine.resume()
+      return longStop(cluster)
     case 4:
       if (name !== other) cluster.network.cut(name, other)
       return
@@ -85,6 +85,15 @@ async function fault(cluster: FakeCluster, names: readonly string[], random: See
       if (node.coordinator === undefined) void node.member?.promote({ timeoutMs: 2000 }).catch(() => {})
       else void node.member?.switchover({ timeoutMs: 2000 }).catch(() => {})
   }
+}
+
+/** The leader is stopped for longer than its lease, and goes on. */
+async function longStop(cluster: FakeCluster): Promise<void> {
+  const [leader] = cluster.leaders
+  if (leader === undefined) return
+  cluster.node(leader).machine.pause()
+  await cluster.clock.advance(3000)
+  cluster.node(leader).machine.resume()
 }
 
 function mend(cluster: FakeCluster): void {
@@ -142,7 +151,8 @@ function check(
     const known = runs.get(epoch) ?? runId
     if (known !== runId) throw new Breach('E1', `two runs acknowledged in the epoch ${epoch}`)
     runs.set(epoch, runId)
-    if (epoch < highest)
+    // Without a coordinator nobody gives leases: what followers acknowledged before they promised may be shown late.
+    if (epoch < highest && !manual)
       throw new Breach('E4', `${leader} showed something in the epoch ${epoch} after ${highest}`)
     highest = epoch
   }

@@ -187,7 +187,11 @@ export class FakeHost implements Host {
     if (source.role !== 'leading') return
     const { epoch, runId, name: candidate } = leader
     if (source.end?.runId !== runId) return
-    await this.fence.admit({ epoch, runId, candidate })
+    const isAdmitted = await this.fence.admit({ epoch, runId, candidate }).then(
+      () => true,
+      () => false,
+    )
+    if (!isAdmitted) return
     // Frozen, or told to follow another one, meanwhile.
     if (this.isFrozen || this.leader !== leader) return
     this.fence.heard(leader.name)

@@ -232,19 +232,6 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  {
-    name: 'stopped-for-ever',
-    what: 'A node that was stopped by a candidate which then went away never goes on.',
-    breaks: ['E7'],
-    isOfDriver: true,
-    edits: [
-      {
-        file: 'member/standing.ts',
-        find: "if (promotion.phase === 'idle' || reign?.isOpen === true) this.#thaw()",
-        replace: "if (promotion.phase === 'idle' && reign?.isOpen === true) this.#frozen = undefined",
-      },
-    ],
-  },
 ]
 
 /** Where it is looked for: what breaks safety is told from what only stands still. */
