@@ -1,6 +1,7 @@
 /** One connection to one node, as a caller sees it. */
 import type {
   AckLevel,
+  Condition,
   EpochStamp,
   Exposure,
   ExposureOptions,
@@ -10,10 +11,17 @@ import type {
   ReceiptMember,
   ReceiptReference,
   ReceiptVerdict,
+  Requirement,
   Slot,
 } from '@understudy/contracts'
 import type { FailoverCalls } from './failover-calls.ts'
 import type { FollowerSet, Leadership, ResultSet, TableDigest, TableRows, Value } from '@understudy/protocol'
+import type { After } from './after.ts'
+import type { PreparedStatement } from './prepared.ts'
+import type { RowStream } from './row-stream.ts'
+import type { Integers, Row } from './rows.ts'
+import type { IterateOptions } from './streams.ts'
+import type { ClientTransaction, TransactionOptions, TransactionReply } from './transaction.ts'
 
 export interface CallOptions {
   /** Milliseconds to wait for the answer. Default: that of `connect`. */
@@ -27,11 +35,13 @@ export interface ReadOptions extends CallOptions {
    * The node answers from a state that holds this position, or with `POSITION_LOST` when its history holds something else there: pass the
    * position of your own write to read it back. With the `crc` and `runId` of its receipt a lost one is told at once.
    */
-  readonly after?: (Position & Partial<PositionProof>) | undefined
+  readonly after?: After | undefined
   /** How long the node may wait until it holds `after`, in milliseconds. Default: `timeoutMs`. */
   readonly waitMs?: number
   /** The node answers only when it can prove that it shows nothing older, in whole milliseconds from 1; `TOO_STALE` otherwise. */
   readonly maxStalenessMs?: number
+  /** What integers become. Default `auto`. */
+  readonly bigint?: Integers
 }
 
 export interface WhoLeadsOptions extends CallOptions {
@@ -63,7 +73,14 @@ export interface AckChangeOptions extends CallOptions {
 export interface ClientStatement {
   readonly sql: string
   readonly params?: readonly Value[]
+  /** Rows that it must change; with any other number everything is rolled back with `EXPECTATION_FAILED`. */
+  readonly expect?: number
+  /** It is skipped unless this holds of earlier steps, such as `{ changed: 0 }`. */
+  readonly when?: Condition
 }
+
+/** A statement, or what must hold: else everything is rolled back with `CONDITION_FAILED`. Counted together from 0. */
+export type ClientStep = ClientStatement | Requirement
 
 /** Beside the options of every call; what is left out, the leader's policy says. */
 export interface WriteOptions extends CallOptions {
@@ -78,10 +95,12 @@ export interface WriteOptions extends CallOptions {
    * answered with the first receipt, also by the next leader. Other statements under it are `KEY_REUSED`.
    */
   readonly key?: string
+  /** What integers of rows that statements return become. Default `auto`. */
+  readonly bigint?: Integers
 }
 
 export interface WriteReply {
-  /** One for each statement. None when it was done before and its results were not kept. */
+  /** One for each step; `skipped` or `error` where it did not run or failed. None when it was done before and its results were not kept. */
   readonly results: readonly ResultSet[]
   /** Of the record that holds the write; `undefined` when the node does not say. */
   readonly position: Position | undefined
@@ -129,8 +148,25 @@ export interface Client extends FailoverCalls, AsyncDisposable {
   status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>
   /** What the node knows of who leads, and how old its reads may be. */
   whoLeads(options?: WhoLeadsOptions): Promise<Leadership>
-  /** All statements as one write, or none. Only the leader takes it. */
-  write(statements: readonly ClientStatement[], options?: WriteOptions): Promise<WriteReply>
+  /** All statements as one write, or none; one may depend on the outcome of earlier ones. Only the leader takes it. */
+  write(steps: readonly ClientStep[], options?: WriteOptions): Promise<WriteReply>
+  /** The same by the name that other clients have for it. */
+  batch(steps: readonly ClientStep[], options?: WriteOptions): Promise<WriteReply>
+  /**
+   * An asynchronous callback as one write on the leader; with `readOnly` as one view of any node. While one that writes is open every other
+   * write of the cluster waits, so it is rolled back with `NOT_WRITTEN` when it takes longer than `timeoutMs`, or is idle for too
+   * long. Prefer `write` where a list with conditions says the same.
+   */
+  transaction<R>(
+    body: (tx: ClientTransaction) => R | Promise<R>,
+    options?: TransactionOptions,
+  ): Promise<TransactionReply<Awaited<R>>>
+  /** Keeps a statement at the node, and says what it is before it runs. */
+  prepare(sql: string, options?: CallOptions): Promise<PreparedStatement>
+  /** One statement on any node, whose rows come as they are used: a result of any size. Leaving the loop ends it. */
+  iterate(sql: string, params?: readonly Value[], options?: IterateOptions): RowStream<Row>
+  /** The same with rows as arrays. */
+  iterateArrays(sql: string, params?: readonly Value[], options?: IterateOptions): RowStream<readonly Value[]>
   /** What the node says of a receipt, by its own history. Of an error that names a record: `{ cluster, position, crc }` of it. */
   verdict(receipt: ReceiptReference, options?: CallOptions): Promise<ReceiptVerdict>
   /** Leader: once so many followers, of whatever name, have the commit at this level. `TIMEOUT` when that takes longer than `timeoutMs`. */

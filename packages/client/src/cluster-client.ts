@@ -11,16 +11,18 @@ import {
   type AckLevel,
   type Exposure,
   type Position,
+  type PositionProof,
   type ReceiptReference,
   type ReceiptVerdict,
   type Slot,
 } from '@understudy/contracts'
 import type { Leadership, TableRows, Value } from '@understudy/protocol'
+import type { After } from './after.ts'
 import type {
   AckChangeOptions,
   CallOptions,
   Client,
-  ClientStatement,
+  ClientStep,
   DigestOptions,
   DigestReply,
   ExposureCallOptions,
@@ -33,18 +35,25 @@ import {
   checkMs,
   checkPreference,
   type ClusterClient,
+  type ClusterIterateOptions,
   type ClusterReadOptions,
   type ClusterReadReply,
   type ClusterSettings,
+  type ClusterTransactionOptions,
+  type ClusterTransactionReply,
   type ClusterWriteOptions,
   type ClusterWriteReply,
 } from './cluster-options.ts'
+import { ClusterSql, type Seen } from './cluster-sql.ts'
 import type { NodeClient } from './connect.ts'
 import type { SeenEpochs } from './epochs.ts'
 import { outcomeOfCommand, outcomeOfRead, outcomeOfWrite, type Outcome } from './outcomes.ts'
 import type { Pool } from './pool.ts'
+import { prepareText, type PreparedCalls, type PreparedStatement } from './prepared.ts'
 import type { NodeCall, Router, Run } from './router.ts'
 import type { Preference, Routes } from './routing.ts'
+import { ObjectStream, type RowStream } from './row-stream.ts'
+import type { Row } from './rows.ts'
 import {
   foreignToken,
   formatToken,
@@ -54,6 +63,7 @@ import {
   Session,
   type Token,
 } from './tokens.ts'
+import type { ClientTransaction } from './transaction.ts'
 
 export interface ClusterParts {
   readonly settings: ClusterSettings
@@ -66,6 +76,7 @@ export interface ClusterParts {
 export class RoutedClient implements ClusterClient {
   readonly #parts: ClusterParts
   readonly #session = new Session()
+  readonly #sql: ClusterSql
   /** Begins every key of this client. */
   readonly #keys: string
   #keyNumber = 0
@@ -73,6 +84,13 @@ export class RoutedClient implements ClusterClient {
 
   constructor(parts: ClusterParts) {
     this.#parts = parts
+    this.#sql = new ClusterSql({
+      ...parts,
+      highest: (after) => this.#tokens(after).at(-1),
+      tokenOf: (seen) => this.#tokenOfReply(seen),
+      saw: (token) => this.#saw(token, this.#tokens(undefined)),
+      call: (options) => this.#call(options),
+    })
     this.#keys = `auto-${randomId(parts.settings.random)}${randomId(parts.settings.random)}`
   }
 
@@ -99,8 +117,42 @@ export class RoutedClient implements ClusterClient {
     this.#session.reset(token === undefined ? undefined : this.#tokenOf(token))
   }
 
+  batch(steps: readonly ClientStep[], options?: ClusterWriteOptions): Promise<ClusterWriteReply> {
+    return this.write(steps, options)
+  }
+
+  async transaction<R>(
+    body: (tx: ClientTransaction) => R | Promise<R>,
+    options: ClusterTransactionOptions = {},
+  ): Promise<ClusterTransactionReply<Awaited<R>>> {
+    return this.#sql.transaction(body, options)
+  }
+
+  prepare(sql: string, options: CallOptions = {}): Promise<PreparedStatement> {
+    const calls: PreparedCalls = {
+      read: ({ parameters }, { after, ...asks }) =>
+        this.read(sql, parameters, { ...asks, ...(after && { after: this.#proven(after) }) }),
+      write: ({ parameters }, asks) => this.write([{ sql, params: parameters }], asks),
+      iterateArrays: (params, { after, ...asks }) =>
+        this.iterateArrays(sql, params, { ...asks, ...(after && { after: this.#proven(after) }) }),
+    }
+    return prepareText(calls, sql, () => this.#sql.describe(sql, options))
+  }
+
+  iterate(sql: string, params?: readonly Value[], options?: ClusterIterateOptions): RowStream<Row> {
+    return new ObjectStream(this.iterateArrays(sql, params, options))
+  }
+
+  iterateArrays(
+    sql: string,
+    params: readonly Value[] = [],
+    options: ClusterIterateOptions = {},
+  ): RowStream<readonly Value[]> {
+    return this.#sql.stream(sql, params, options)
+  }
+
   async write(
-    statements: readonly ClientStatement[],
+    statements: readonly ClientStep[],
     options: ClusterWriteOptions = {},
   ): Promise<ClusterWriteReply> {
     const { key: named, retry = true, timeoutMs: _, signal: __, ...asks } = options
@@ -135,15 +187,15 @@ export class RoutedClient implements ClusterClient {
     options: ClusterReadOptions = {},
   ): Promise<ClusterReadReply> {
     const { settings, router } = this.#parts
-    const { prefer = settings.prefer, maxStalenessMs = settings.maxStalenessMs, after } = options
+    const { prefer = settings.prefer, maxStalenessMs = settings.maxStalenessMs, after, bigint } = options
     checkPreference(prefer)
     if (maxStalenessMs !== undefined) checkMs('maxStalenessMs', maxStalenessMs, 1)
-    const given = after === undefined ? [] : [this.#tokenOf(after)]
-    const tokens = highestOfEach([...(settings.session ? this.#session.tokens : []), ...given])
+    const tokens = this.#tokens(after)
     const highest = tokens.at(-1)
     const asks = {
       ...(highest && { after: highest }),
       ...(maxStalenessMs !== undefined && { maxStalenessMs }),
+      ...(bigint && { bigint }),
     }
     const run: Run<[ReadReply, string]> = async (client, { timeoutMs, waitMs, signal }) => {
       const ms = Math.max(0, Math.floor(timeoutMs))
@@ -318,14 +370,30 @@ export class RoutedClient implements ClusterClient {
     this.#session.implied(implied.filter((each) => each.epoch < token.epoch && highest !== each))
   }
 
+  /** What must be seen: of the session, and what is asked for. */
+  #tokens(after: ClusterReadOptions['after']): readonly Token[] {
+    const given = after === undefined ? [] : [this.#tokenOf(after)]
+    return highestOfEach([...(this.#parts.settings.session ? this.#session.tokens : []), ...given])
+  }
+
+  #proven({ epoch, lsn, crc, runId }: After): Position & PositionProof {
+    if (crc !== undefined && runId !== undefined) return { epoch, lsn, crc, runId }
+    throw new UnderstudyError(
+      'INVALID_ARGUMENT',
+      'after is a position alone; any node must be able to tell whether its history holds it. Nothing was sent; give a token, or a receipt.',
+    )
+  }
+
   #tokenOf(given: NonNullable<ClusterReadOptions['after']>): Token {
     const token = typeof given === 'string' ? parseToken(given) : { ...given, cluster: this.cluster }
     if (token.cluster !== this.cluster) throw foreignToken(token, this.cluster)
     return token
   }
 
-  #tokenOfReply({ position, proof }: ReadReply): Token | undefined {
-    return position && proof && { ...position, ...proof, cluster: this.cluster }
+  #tokenOfReply({ position, proof }: Seen): Token | undefined {
+    if (position === undefined || proof === undefined) return undefined
+    const { crc, runId } = proof
+    return { epoch: position.epoch, lsn: position.lsn, crc, runId, cluster: this.cluster }
   }
 }
 

@@ -10,8 +10,13 @@ import {
   type Transport,
 } from '@understudy/contracts'
 import { LIMITS, type Credential } from '@understudy/protocol'
-import type { CallOptions, Client, ClientStatement, ReadReply, WriteOptions, WriteReply } from './client.ts'
+import type { CallOptions, Client, ClientStep, ReadReply, WriteOptions, WriteReply } from './client.ts'
 import type { FailoverCalls } from './failover-calls.ts'
+import type { PreparedStatement } from './prepared.ts'
+import type { RowStream } from './row-stream.ts'
+import type { Integers, Row } from './rows.ts'
+import type { IterateOptions } from './streams.ts'
+import type { ClientTransaction, TransactionOptions, TransactionReply } from './transaction.ts'
 import { PREFERENCES, type Preference } from './routing.ts'
 import type { Value } from '@understudy/protocol'
 
@@ -63,6 +68,30 @@ export interface ClusterReadOptions extends CallOptions {
   readonly after?: string | (Position & PositionProof) | undefined
   /** Default: that of `connect`. */
   readonly maxStalenessMs?: number
+  /** What integers become. Default `auto`. */
+  readonly bigint?: Integers
+}
+
+/** Beside what holds for one node. */
+export interface ClusterIterateOptions extends Omit<IterateOptions, 'after'> {
+  /** Where to read. Default: that of `connect`. */
+  readonly prefer?: Preference
+  /** As of a read. */
+  readonly after?: ClusterReadOptions['after']
+}
+
+export interface ClusterTransactionOptions extends Omit<TransactionOptions, 'after'> {
+  /** Read-only: where to read. Default: that of `connect`. */
+  readonly prefer?: Preference
+  /** Read-only: as of a read. */
+  readonly after?: ClusterReadOptions['after']
+}
+
+export interface ClusterTransactionReply<R> extends TransactionReply<R> {
+  /** Name of the node that ran it. */
+  readonly node: string
+  /** Position of the write, or what was read. */
+  readonly token: string | undefined
 }
 
 export interface ClusterWriteOptions extends Omit<WriteOptions, 'key'> {
@@ -93,7 +122,10 @@ export interface ClusterWriteReply extends WriteReply {
  * A client of a whole cluster. Its calls are those of `Client`; each is made again, elsewhere too, until it is answered or its time is
  * over. What only the leader can do goes to the leader of then. Who is to lead is asked of one node that is meant: `withNode`, or a client of that node.
  */
-export interface ClusterClient extends Omit<Client, 'read' | 'write' | keyof FailoverCalls> {
+export interface ClusterClient extends Omit<
+  Client,
+  'read' | 'write' | 'batch' | 'transaction' | 'prepare' | 'iterate' | 'iterateArrays' | keyof FailoverCalls
+> {
   /** Of the leader as far as it is known, else of a node that is connected, else the first that was given. */
   readonly address: string
   /** Name of that node; empty while it is not known. */
@@ -101,7 +133,30 @@ export interface ClusterClient extends Omit<Client, 'read' | 'write' | keyof Fai
   /** What this session has seen: a text for another process. `undefined` before it has seen anything. */
   readonly token: string | undefined
   /** All statements as one write, or none, on the leader. */
-  write(statements: readonly ClientStatement[], options?: ClusterWriteOptions): Promise<ClusterWriteReply>
+  write(steps: readonly ClientStep[], options?: ClusterWriteOptions): Promise<ClusterWriteReply>
+  /** The same by the name that other clients have for it. */
+  batch(steps: readonly ClientStep[], options?: ClusterWriteOptions): Promise<ClusterWriteReply>
+  /**
+   * On the leader as one write; with `readOnly` on a node by preference as one view. The node is looked for as for any call, until the
+   * transaction has begun. After that it is never begun anew: what its callback did elsewhere would be done twice.
+   */
+  transaction<R>(
+    body: (tx: ClientTransaction) => R | Promise<R>,
+    options?: ClusterTransactionOptions,
+  ): Promise<ClusterTransactionReply<Awaited<R>>>
+  /**
+   * What a statement is before it runs. Its calls are those of this client: each goes wherever it belongs, so that its text travels. It stays
+   * right over reconnects and changes of the leader.
+   */
+  prepare(sql: string, options?: CallOptions): Promise<PreparedStatement>
+  /** One statement on a node by preference, whose rows come as they are used. A stream that breaks off is not begun anew. */
+  iterate(sql: string, params?: readonly Value[], options?: ClusterIterateOptions): RowStream<Row>
+  /** The same with rows as arrays. */
+  iterateArrays(
+    sql: string,
+    params?: readonly Value[],
+    options?: ClusterIterateOptions,
+  ): RowStream<readonly Value[]>
   /** One statement, on a node by preference. */
   read(sql: string, params?: readonly Value[], options?: ClusterReadOptions): Promise<ClusterReadReply>
   /** Forgets what this session has seen, or goes on from another token: after `POSITION_LOST`, when the loss is accepted. */

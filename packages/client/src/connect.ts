@@ -31,6 +31,7 @@ import {
   type Message,
   type RequestBody,
   type ResponseBody,
+  type SqlStatement,
   type TableRows,
   type Value,
   type Welcome,
@@ -39,7 +40,7 @@ import type {
   AckChangeOptions,
   CallOptions,
   Client,
-  ClientStatement,
+  ClientStep,
   DigestOptions,
   DigestReply,
   ExposureCallOptions,
@@ -50,6 +51,8 @@ import type {
   WhoLeadsOptions,
   WriteReply,
 } from './client.ts'
+import type { Calls, Waiting } from './calls.ts'
+import { prepare, type PreparedCalls, type PreparedStatement } from './prepared.ts'
 import {
   failoverCalls,
   type ChangedLeader,
@@ -58,6 +61,15 @@ import {
   type SwitchoverCallOptions,
 } from './failover-calls.ts'
 import { Requests } from './requests.ts'
+import { ArrayStream, ObjectStream, type RowStream, type StreamAsks } from './row-stream.ts'
+import { checkIntegers, integersOf, type Row } from './rows.ts'
+import { streamAsks, type IterateOptions } from './streams.ts'
+import {
+  runTransaction,
+  type ClientTransaction,
+  type TransactionOptions,
+  type TransactionReply,
+} from './transaction.ts'
 
 export interface ConnectOptions {
   readonly transport: Transport
@@ -212,6 +224,8 @@ export class NodeClient implements Client {
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>
   readonly #failover: FailoverCalls
+  readonly #calls: Calls
+  #handle = 0
 
   constructor({ address, welcome, connection, clock, timeoutMs, epochs }: NodeClientParts) {
     this.address = address
@@ -221,6 +235,12 @@ export class NodeClient implements Client {
     this.#timeoutMs = timeoutMs
     this.#epochs = epochs
     this.#requests = new Requests(connection, clock, epochs)
+    this.#calls = {
+      ask: (kind, body, options) => this.#answer(kind, body, options),
+      timeoutMs,
+      travelMs: TRAVEL_MS,
+      nextHandle: () => (this.#handle += 1),
+    }
     this.#failover = failoverCalls(async (body, options, fits) => {
       const value = this.#parse((await this.#ask('json', body, options)).text)
       if (!fits(value)) throw this.#violation(`something else to a ${body.kind}`)
@@ -244,13 +264,52 @@ export class NodeClient implements Client {
     return this.#parse(text) as Readonly<Record<string, unknown>>
   }
 
-  async write(statements: readonly ClientStatement[], options: WriteOptions = {}): Promise<WriteReply> {
-    const list = statements.map(({ sql, params = [] }) => ({ sql, parameters: params }))
-    const { timeoutMs: _, signal: __, ...asks } = options
+  async write(steps: readonly ClientStep[], options: WriteOptions = {}): Promise<WriteReply> {
+    return this.#write(steps.map(statementOf), options)
+  }
+
+  batch(steps: readonly ClientStep[], options?: WriteOptions): Promise<WriteReply> {
+    return this.write(steps, options)
+  }
+
+  async #write(statements: readonly SqlStatement[], options: WriteOptions): Promise<WriteReply> {
+    const { timeoutMs: _, signal: __, bigint, ...asks } = options
     checkAsks(asks)
-    const reply = await this.#ask('results', { kind: 'write', statements: list, ...asks }, options)
+    const integers = integersOf(bigint)
+    const bigints = integers === 'bigint' ? { bigints: true } : {}
+    const body = { kind: 'write', statements, ...asks, ...bigints } as const
+    const reply = await this.#ask('results', body, options)
     const { results, position, receipt, replayed = false, valueKept } = reply
+    for (const { columns, rows } of results) checkIntegers(columns, rows, integers)
     return { results, position, receipt, replayed, valueKept: !replayed || valueKept === true }
+  }
+
+  async transaction<R>(
+    body: (tx: ClientTransaction) => R | Promise<R>,
+    options: TransactionOptions = {},
+  ): Promise<TransactionReply<Awaited<R>>> {
+    return runTransaction(this.#calls, body, options)
+  }
+
+  async prepare(sql: string, { signal }: CallOptions = {}): Promise<PreparedStatement> {
+    const through: PreparedCalls = {
+      read: (statement, options) => this.#read(statement, options),
+      write: (statement, options) => this.#write([statement], options),
+      iterateArrays: (_, options, use) => this.#stream(use, options),
+    }
+    return prepare(this.#calls, through, sql, signal)
+  }
+
+  iterate(sql: string, params?: readonly Value[], options?: IterateOptions): RowStream<Row> {
+    return new ObjectStream(this.iterateArrays(sql, params, options))
+  }
+
+  iterateArrays(sql: string, parameters: readonly Value[] = [], options: IterateOptions = {}): ArrayStream {
+    return this.#stream((use) => use({ sql, parameters }), options)
+  }
+
+  #stream(statement: StreamAsks['statement'], options: IterateOptions): ArrayStream {
+    return new ArrayStream(this.#calls, streamAsks(this.#calls, options, statement))
   }
 
   async verdict(receipt: ReceiptReference, options: CallOptions = {}): Promise<ReceiptVerdict> {
@@ -274,14 +333,20 @@ export class NodeClient implements Client {
   }
 
   async read(sql: string, params: readonly Value[] = [], options: ReadOptions = {}): Promise<ReadReply> {
+    return this.#read({ sql, parameters: params }, options)
+  }
+
+  async #read(statement: SqlStatement, options: ReadOptions): Promise<ReadReply> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
-    const statement = { sql, parameters: params }
+    const integers = integersOf(options.bigint)
+    const bigints = integers === 'bigint' ? { bigints: true } : {}
     const waitMs = Math.floor(Math.min(options.waitMs ?? timeoutMs, timeoutMs))
-    const body = { kind: 'read', statement, ...readAsks(options), timeoutMs: waitMs } as const
+    const body = { kind: 'read', statement, ...readAsks(options), ...bigints, timeoutMs: waitMs } as const
     const reply = await this.#ask('results', body, options)
     const [result, ...more] = reply.results
     if (result === undefined || more.length > 0)
       throw this.#violation(`${reply.results.length} results for one statement`)
+    checkIntegers(result.columns, result.rows, integers)
     return { ...result, position: reply.position, ...(reply.proof && { proof: reply.proof }) }
   }
 
@@ -398,7 +463,15 @@ export class NodeClient implements Client {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs
     checkTimeout(timeoutMs)
     const waitMs = WAITING.has(body.kind) ? timeoutMs + TRAVEL_MS : timeoutMs
-    const reply = await this.#requests.send(body, { timeoutMs: waitMs, signal: options.signal })
+    return this.#answer(kind, body, { timeoutMs: waitMs, signal: options.signal })
+  }
+
+  async #answer<K extends ResponseBody['kind']>(
+    kind: K,
+    body: RequestBody,
+    waiting: Waiting,
+  ): Promise<Extract<ResponseBody, { kind: K }>> {
+    const reply = await this.#requests.send(body, waiting)
     if (reply.kind === 'error') throw this.#failure(reply)
     if (reply.kind !== kind) throw this.#violation(`a ${reply.kind} to a ${body.kind}`)
     return reply as Extract<ResponseBody, { kind: K }>
@@ -461,6 +534,12 @@ function readAsks({ after, maxStalenessMs }: ReadOptions): Partial<Extract<Reque
     ...(crc !== undefined && runId !== undefined && { afterProof: { crc, runId } }),
     ...(maxStalenessMs !== undefined && { stalenessMsMax: maxStalenessMs }),
   }
+}
+
+function statementOf(step: ClientStep): SqlStatement {
+  if ('require' in step) return { sql: '', parameters: [], require: step.require }
+  const { sql, params = [], expect, when } = step
+  return { sql, parameters: params, ...(expect !== undefined && { expect }), ...(when && { when }) }
 }
 
 /** What a call learns when the connection ended. */

@@ -9,7 +9,13 @@
  * 3. An answer that comes after its request was given up is dropped; one to a request that never was is a violation.
  */
 import { UnderstudyError, type Clock, type EpochStamp, type Timer } from '@understudy/contracts'
-import type { Connection, RequestBody, Response, ResponseBody } from '@understudy/protocol'
+import {
+  isWriting,
+  type Connection,
+  type RequestBody,
+  type Response,
+  type ResponseBody,
+} from '@understudy/protocol'
 
 export interface RequestOptions {
   /** Milliseconds until the caller is told that no answer came. */
@@ -83,7 +89,7 @@ export class Requests {
     this.#ended = error
     for (const id of this.#pending.keys()) {
       const pending = this.#take(id)
-      pending?.reject(pending.body.kind === 'write' ? unknownOutcome(error.message, error) : error)
+      pending?.reject(isWriting(pending.body) ? unknownOutcome(pending.body, error.message, error) : error)
     }
   }
 
@@ -117,14 +123,14 @@ export class Requests {
     const pending = this.#take(id)
     if (pending === undefined) return
     const what = `No answer from ${this.#connection.remote} came within ${timeoutMs} ms.`
-    if (pending.body.kind === 'write') pending.reject(unknownOutcome(what, undefined))
+    if (isWriting(pending.body)) pending.reject(unknownOutcome(pending.body, what, undefined))
     else pending.reject(new UnderstudyError('TIMEOUT', `${what} Nothing was changed by waiting; ask again.`))
   }
 
   #aborted(id: number): void {
     const pending = this.#take(id)
     if (pending === undefined) return
-    const note = pending.body.kind === 'write' ? ' The write was sent and may be done.' : ''
+    const note = isWriting(pending.body) ? ' The write was sent and may be done.' : ''
     pending.reject(new UnderstudyError('ABORTED', `The wait for an answer was aborted.${note}`))
   }
 }
@@ -134,10 +140,15 @@ function isFenced(body: ResponseBody): boolean {
   return body.kind === 'error' ? body.code === 'POSITION_LOST' : body.kind !== 'leadership'
 }
 
-function unknownOutcome(what: string, cause: UnderstudyError | undefined): UnderstudyError {
+function unknownOutcome(
+  { kind }: RequestBody,
+  what: string,
+  cause: UnderstudyError | undefined,
+): UnderstudyError {
+  const key = kind === 'write' ? ', or send it again with the key that it had' : ''
   return new UnderstudyError(
     'OUTCOME_UNKNOWN',
-    `${what} The write was sent and may be done or not: read before writing it again, or send it again with the key that it had.`,
+    `${what} The write was sent and may be done or not: read before writing it again${key}.`,
     { cause },
   )
 }

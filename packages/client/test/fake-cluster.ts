@@ -165,6 +165,9 @@ export class FakeNode {
       switchover: unexpected,
       pauseFailover: unexpected,
       decisions: unexpected,
+      describe: unexpected,
+      openRead: unexpected,
+      openWrite: unexpected,
     }
   }
 

@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   WRITE_FORBIDDEN: 'A write callback ran a statement that replication reserves for itself.',
   EXPECTATION_FAILED:
     'A statement of a list changed another number of rows than it expected; the write was rolled back.',
+  CONDITION_FAILED: 'A condition that a list of statements requires did not hold; the write was rolled back.',
   WRITE_ASYNC: 'A write callback returned a promise; it must be synchronous.',
   TRANSACTION_LOST: 'SQLite itself ended the transaction of a group, so none of its writes happened.',
   TRANSACTION_TOO_LARGE: 'A transaction is larger than transactionBytesMax.',
@@ -33,6 +34,8 @@ export const ERROR_CODES = {
     'SQLite refused a statement of a request; the message is its own. Nothing of the request was kept.',
   RESULT_TOO_LARGE:
     'A result has more rows or bytes than one answer may carry; the message says whether a write was done.',
+  HANDLE_UNKNOWN:
+    'A prepared statement, a stream or a transaction of a client is not known to the node, or not any more; nothing was run.',
   REQUEST_FAILED: 'A node could not carry out a request for a reason that has no code of its own.',
   // tools
   DEMO_FAILED: 'A step of the demo did not hold; its directory is kept for looking into.',

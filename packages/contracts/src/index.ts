@@ -1,5 +1,6 @@
 export * from './position.ts'
 export * from './errors.ts'
+export * from './conditions.ts'
 export * from './clock.ts'
 export * from './system.ts'
 export * from './files.ts'

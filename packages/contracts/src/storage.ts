@@ -34,6 +34,11 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
    * `alone` says that no other write shares the group, so that the savepoint can be spared.
    */
   write<R>(body: (tx: T) => R, recorder: Recorder, options?: { readonly alone?: boolean }): R
+  /**
+   * As `write` for one that shares the group with nobody, but open across turns of the event loop: until its end nothing else is
+   * asked of the transaction. `used` is called before each use of `tx`. Missing in a storage that cannot.
+   */
+  openWrite?(recorder: Recorder, used: () => void): OpenWrite<T>
   /** Stores the position inside the open transaction. */
   mark(point: LogPoint): void
   /**
@@ -73,6 +78,15 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** A write that stays open until one of the two is called. */
+export interface OpenWrite<T> {
+  readonly tx: T
+  /** Runs `last` in it and ends it; throws what `write` would, and is over then too. */
+  end(last: (tx: T) => void): void
+  /** Undoes it. Whoever uses `tx` later gets `reason`. */
+  abandon(reason: unknown): void
+}
+
 export interface SnapshotOptions {
   /** The snapshot ends with `SNAPSHOT_ENDED` when it holds back more than this of uncheckpointed bytes. Default 1 GiB. */
   readonly heldBytesMax?: number
@@ -107,6 +121,8 @@ export interface TableLimits {
   readonly rowsMax?: number
   /** Bytes of texts and blobs that are wanted; any other value counts 8. Default no limit. */
   readonly bytesMax?: number
+  /** Integers as bigints, of whatever size. Default false: as numbers where that is exact. */
+  readonly bigints?: boolean
 }
 
 export interface RunResult {

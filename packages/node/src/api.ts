@@ -5,10 +5,8 @@ import type {
   LogFormat,
   LogPoint,
   Position,
-  ReadTransaction,
   ReceiptReference,
   ReceiptVerdict,
-  RunResult,
   Slot,
   SqliteConnection,
   UnderstudyError,
@@ -23,10 +21,13 @@ import type {
   PositionToken,
   ReachOptions,
   Reached,
-  Statement,
+  Step,
+  StepResult,
+  TransactionOptions,
   WriteOptions,
   WriteResult,
 } from '@understudy/replication'
+import type { SqliteRead } from '@understudy/sqlite'
 import type { EventsOptions, EventStream } from './events.ts'
 import type { NodeExposureOptions } from './exposure.ts'
 import type { FailoverCalls } from './failover-calls.ts'
@@ -41,6 +42,11 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
   /** The SQL is somebody else's: tighter limits, and the schema may call no function of `setup`. Default false. */
   readonly foreign?: boolean
+  /**
+   * The SQL is somebody else's, and the read may take long: it has a connection of its own, of which there are `heldReaders`, and is
+   * `OVERLOADED` when none is free. Default false.
+   */
+  readonly held?: boolean
 }
 
 export interface DigestOptions extends ReadOptions {
@@ -63,11 +69,20 @@ export interface UnderstudyNode extends FailoverCalls, AsyncDisposable {
   /** Why the node stopped writing or following for good, if it did. */
   readonly failure: UnderstudyError | undefined
   /**
-   * Leader: a synchronous callback, run once; or a list of statements. Durable, acknowledged by the followers that `acks` or the
+   * Leader: a synchronous callback, run once; or a list of statements, in which one may depend on the outcome of earlier ones. Durable, acknowledged by the followers that `acks` or the
    * write's own `ack` and `of` ask for, and visible when it resolves.
    */
   write<R>(body: (tx: WriteTransaction) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  write(steps: readonly Step[], options?: WriteOptions): Promise<WriteResult<StepResult[]>>
+  /**
+   * Leader: an asynchronous callback as one write. Until its promise settles every other write waits, so it is rolled back with
+   * `NOT_WRITTEN` when it is open for longer than `timeoutMs` (default 5,000, at most `transactionMsMax` of the pipeline's limits), when
+   * it runs no statement for `transactionIdleMs` (2,000), and when the node stops leading. Prefer `write`, and lists with conditions.
+   */
+  transaction<R>(
+    body: (tx: WriteTransaction) => R | Promise<R>,
+    options?: TransactionOptions,
+  ): Promise<WriteResult<Awaited<R>>>
   /**
    * Any node: whether the commit of a receipt is `committed`, `lost` or may still become either, by the history of this node. Throws
    * `FOREIGN_CLUSTER`, `INVALID_ARGUMENT` for what is no receipt, `CLOSED`.
@@ -79,7 +94,7 @@ export interface UnderstudyNode extends FailoverCalls, AsyncDisposable {
    */
   reach(receipt: ReceiptReference, level: AckLevel, count: number, options?: ReachOptions): Promise<Reached>
   /** One consistent view of this node; the callback may be asynchronous. Never waits for other nodes. */
-  read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options?: ReadOptions): Promise<Awaited<R>>
+  read<R>(body: (tx: SqliteRead) => R | Promise<R>, options?: ReadOptions): Promise<Awaited<R>>
   /** Leader: writes a marker, at which every node freezes a view for `digest`. */
   mark(): Promise<LogPoint>
   /** Digest of every table as of a marker; waits until it is applied here. */

@@ -4,22 +4,13 @@ import {
   type EpochHistory,
   type LogPoint,
   type PositionProof,
-  type ReadTransaction,
-  type Row,
-  type Table,
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { Leadership, ResultSet, SqlStatement } from '@understudy/protocol'
-import type { PolicyOptions } from '@understudy/replication'
-import type {
-  ClientHandlers,
-  ResultLimits,
-  WhoLeadsRequest,
-  WriteAnswer,
-  WriteRequest,
-} from '@understudy/server'
-import { fingerprintOfStatements } from '@understudy/replication'
+import { checkSteps, type PolicyOptions } from '@understudy/replication'
+import type { ClientHandlers, WhoLeadsRequest, WriteAnswer, WriteRequest } from '@understudy/server'
 import type { UnderstudyNode } from './api.ts'
+import { fingerprintOf, openRead, openWrite, readStatement, runClientSteps } from './client-sql.ts'
 
 /** What the handlers need of a node beside what its user sees. */
 export interface Behind {
@@ -35,10 +26,12 @@ export function clientHandlers(node: UnderstudyNode, behind: Behind): ClientHand
     status: () => node.status(),
     whoLeads: (request) => behind.whoLeads(request),
     async write(statements, request) {
+      checkSteps(statements)
       const sentOn = behind.forward(statements, request)
       if (sentOn !== undefined) return sentOn
-      const { rowsMax, bytesMax, author: _, epoch: __, forwarded: ___, ...asks } = request
-      const body = (tx: WriteTransaction): ResultSet[] => runStatements(tx, statements, { rowsMax, bytesMax })
+      const { rowsMax, bytesMax, bigints = false, author: _, epoch: __, forwarded: ___, ...asks } = request
+      const limits = { rowsMax, bytesMax, bigints }
+      const body = (tx: WriteTransaction): ResultSet[] => runClientSteps(tx, statements, limits)
       const answer = await node.write(body, {
         // A name that is no follower's would hold up everybody's writes.
         ...(asks.of && { onlyIfReady: true }),
@@ -50,20 +43,22 @@ export function clientHandlers(node: UnderstudyNode, behind: Behind): ClientHand
       return { results: value ?? [], position: receipt.position, receipt, ...says }
     },
     async read(statement, { after, stalenessMsMax, timeoutMs, signal, ...limits }) {
-      const { sql, parameters } = statement
       let position: LogPoint | undefined
       const result = await node.read(
         (tx) => {
           assertFresh(node, stalenessMsMax)
-          const table = tx.table(sql, parameters, limits)
+          const read = readStatement(tx, statement, limits)
           position = node.applied
-          return resultSet(table, 0)
+          return read
         },
         { ...(after && { after }), timeoutMs, signal, foreign: true },
       )
       const proof = proofOf(position, behind.history())
       return { result, position, ...(proof && { proof }) }
     },
+    describe: (sql) => node.read((tx) => tx.describe(sql), { foreign: true }),
+    openRead: (request) => openRead(node, (at) => proofOf(at, behind.history()), request),
+    openWrite: (request) => openWrite(node, request),
     mark: () => node.mark(),
     async digest(at, options) {
       return { position: at, tables: await node.digest(at, options) }
@@ -109,44 +104,4 @@ function assertFresh(node: UnderstudyNode, stalenessMsMax: number | undefined): 
 function proofOf(at: LogPoint | undefined, history: EpochHistory): PositionProof | undefined {
   const entry = at && history.findLast(({ number }) => number === at.epoch)
   return entry && { crc: at.crc, runId: entry.runId }
-}
-
-/** What a key stands for: results of a client have another shape than those of a write in the process. */
-function fingerprintOf(statements: readonly SqlStatement[]): string {
-  return `client ${fingerprintOfStatements(statements.map(({ sql, parameters }) => ({ sql, params: parameters })))}`
-}
-
-/** Runs the statements of a client's write. What they return shares the limits, so that many results are one answer. */
-function runStatements(
-  tx: WriteTransaction,
-  statements: readonly SqlStatement[],
-  { rowsMax, bytesMax }: ResultLimits,
-): ResultSet[] {
-  let rowsLeft = rowsMax
-  return statements.map((statement) => {
-    const result = runStatement(tx, statement, { rowsMax: Math.max(rowsLeft, 0), bytesMax })
-    rowsLeft -= result.rows.length
-    return result
-  })
-}
-
-/** Whether a statement returns rows or changes them is SQLite's to know. */
-function runStatement(
-  tx: WriteTransaction,
-  { sql, parameters }: SqlStatement,
-  limits: ResultLimits,
-): ResultSet {
-  const before = totalChanges(tx).total
-  const table = tx.table(sql, parameters, limits)
-  const { direct, total } = totalChanges(tx)
-  return resultSet(table, total === before ? 0 : direct)
-}
-
-function totalChanges(tx: ReadTransaction): { direct: number; total: number } {
-  const row = tx.get('select changes() as direct, total_changes() as total') as Row
-  return { direct: Number(row['direct']), total: Number(row['total']) }
-}
-
-function resultSet({ columns, rows }: Table, changes: number): ResultSet {
-  return { columns, rows, changes }
 }

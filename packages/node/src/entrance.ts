@@ -130,7 +130,7 @@ export class Entrance {
     return {
       history: () => inside.log()?.history ?? [],
       whoLeads: ({ unlessEpoch, waitMs, signal }) => this.#watch.next(unlessEpoch, waitMs, signal),
-      forward: (statements, { author, epoch, forwarded, ack, of, ackTimeoutMs, key }) => {
+      forward: (statements, { author, epoch, forwarded, ack, of, ackTimeoutMs, key, bigints }) => {
         if (forwardWrites !== true || forwarded !== undefined || node.leadership().role === 'leader')
           return undefined
         const asks = {
@@ -138,6 +138,7 @@ export class Entrance {
           ...(of && { of }),
           ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
           ...(key !== undefined && { key }),
+          ...(bigints === true && { bigints }),
         }
         const body = { kind: 'write', statements, ...asks, forwarded: { by: name, author } } as const
         return this.#forwarder.write(body, epoch).then(({ position, ...answer }) => ({ position, ...answer }))

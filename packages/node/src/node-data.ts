@@ -35,6 +35,7 @@ export async function openNodeData(
       path: paths.database,
       ...(settings.setup && { setup: settings.setup }),
       ...(settings.readers !== undefined && { readers: settings.readers }),
+      ...(settings.heldReaders !== undefined && { heldReaders: settings.heldReaders }),
       ...(settings.trustSchema !== undefined && { trustSchema: settings.trustSchema }),
       ...(sidecar !== undefined && { shared: true, busyTimeoutMs: SIDECAR_START_LOCK_MS }),
       ...(sidecar === undefined &&

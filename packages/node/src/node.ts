@@ -17,7 +17,6 @@ import {
   type LogFormat,
   type LogPoint,
   type Position,
-  type ReadTransaction,
   type ReceiptReference,
   type ReceiptVerdict,
   type Slot,
@@ -28,12 +27,12 @@ import { type Leadership, type TableDigest, type TableRows } from '@understudy/p
 import {
   snapshotOf,
   type CommitMeasuresSnapshot,
-  type Statement,
+  type Step,
   type WriteOptions,
   type AckPolicy,
 } from '@understudy/replication'
 import type { Changed, ClusterMember, Fence, PromoteOptions, SwitchoverOptions } from '@understudy/failover'
-import { lockDirectory, type DirectoryLock } from '@understudy/sqlite'
+import { lockDirectory, type DirectoryLock, type SqliteRead } from '@understudy/sqlite'
 import type { DigestOptions, ReadOptions, SetAcksOptions, UnderstudyNode } from './api.ts'
 import { Entrance } from './entrance.ts'
 import type { EventsOptions, EventStream } from './events.ts'
@@ -131,10 +130,7 @@ export class ComposedNode implements UnderstudyNode {
     this.host?.started()
   }
 
-  write(
-    body: ((tx: WriteTransaction) => unknown) | readonly Statement[],
-    options?: WriteOptions,
-  ): Promise<never> {
+  write(body: ((tx: WriteTransaction) => unknown) | readonly Step[], options?: WriteOptions): Promise<never> {
     const leading = this.#roles.leadingOrError()
     if ('code' in leading) return Promise.reject(leading)
     const { sidecar } = this.settings
@@ -143,14 +139,22 @@ export class ComposedNode implements UnderstudyNode {
     return leading.pipeline.write(body as (tx: WriteTransaction) => unknown, options) as Promise<never>
   }
 
-  read<R>(body: (tx: ReadTransaction) => R | Promise<R>, options: ReadOptions = {}): Promise<Awaited<R>> {
+  async transaction(...asked: Parameters<UnderstudyNode['transaction']>): Promise<never> {
+    const leading = this.#roles.leadingOrError()
+    if ('code' in leading) throw leading
+    const { sidecar } = this.settings
+    if (sidecar !== undefined) throw ownedElsewhere(sidecar)
+    return leading.pipeline.transaction(...asked) as Promise<never>
+  }
+
+  read<R>(body: (tx: SqliteRead) => R | Promise<R>, options: ReadOptions = {}): Promise<Awaited<R>> {
     return withData<Awaited<R>>(this.#roles.source, options, ({ storage }, began) =>
       storage.read(
         (tx) => {
           began()
           return body(tx)
         },
-        { foreign: options.foreign === true },
+        { foreign: options.foreign === true, held: options.held === true },
       ),
     )
   }

@@ -110,6 +110,8 @@ export interface NodeOptions {
   readonly files?: Files
   /** Connections that read at once. Default 4. */
   readonly readers?: number
+  /** Connections beside them for streams and transactions of clients that only read. Default 8. */
+  readonly heldReaders?: number
   /** SQL of clients may use a schema that calls functions of `setup`. Default false: see "What a peer's bytes meet" in the README of `sqlite`. */
   readonly trustSchema?: boolean
   /** Size of a log segment in bytes. Default 16 MiB. */
@@ -376,6 +378,7 @@ export const NODE_NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 const NUMBERS = {
   readers: 1,
+  heldReaders: 1,
   segmentBytes: 1,
   slotBytesMax: 1,
   checkpointBytes: 1,

@@ -1,6 +1,7 @@
 export * from './messages.ts'
 export { decodeMessage, encodeMessage, MESSAGE_TYPES } from './codec.ts'
 export { dial, type DialAs, type DialTarget } from './dial.ts'
+export { isSqlRequest, isWriting } from './sql.ts'
 export { LIMITS } from './limits.ts'
 export { negotiateVersion, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from './handshake.ts'
 export {

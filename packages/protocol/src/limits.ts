@@ -31,6 +31,8 @@ export const LIMITS = {
   /** UTF-8 bytes of the key of a write. */
   keyBytesMax: 255,
   statementsMax: 65_536,
+  /** How deep a condition of a statement may be nested. */
+  conditionDepthMax: 16,
   /** SQLite's own limit of host parameters. */
   parametersMax: 32_766,
   /** SQLite's own limit of result columns. */

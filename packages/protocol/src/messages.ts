@@ -15,6 +15,7 @@
  */
 import type {
   AckLevel,
+  Condition,
   EpochEntry,
   EpochStamp,
   ErrorCode,
@@ -229,8 +230,17 @@ export interface MemberWord {
 export type Value = null | number | bigint | string | Uint8Array
 
 export interface SqlStatement {
+  /** Empty with `prepared`, and in a step that only requires something. */
   readonly sql: string
   readonly parameters: readonly Value[]
+  /** Number under which the client had the statement prepared, from 1, instead of `sql`. */
+  readonly prepared?: number
+  /** Of a list: the statement is skipped unless this holds. */
+  readonly when?: Condition
+  /** Of a list: the step is no statement; unless this holds everything is rolled back. */
+  readonly require?: Condition
+  /** Of a list: rows that it must change. */
+  readonly expect?: number
 }
 
 /** So many of these followers: any of them, or the first that stream. */
@@ -289,9 +299,64 @@ export interface Leadership {
   readonly members: readonly MemberAddress[]
 }
 
+/** What keeps something at the node for this client: see sql.ts. Handles are the client's own numbers, from 1. */
+export type SqlRequestBody =
+  /** Answered with `prepared`. A number that is in use is given to the new statement. */
+  | { readonly kind: 'prepare'; readonly prepared: number; readonly sql: string }
+  | { readonly kind: 'unprepare'; readonly prepared: number }
+  /** Answered with results: none, and the position that it sees. A transaction that writes begins when its turn among the writes has come. */
+  | ({
+      readonly kind: 'begin'
+      readonly transaction: number
+      readonly readOnly: boolean
+      /** How long it may be open. */
+      readonly timeoutMs: number
+      /** How long it may wait: for its turn, or for `after`. */
+      readonly waitMs: number
+      readonly after?: Position
+      /** As of a read. */
+      readonly afterProof?: PositionProof
+    } & Omit<WriteAsks, 'key' | 'forwarded'>)
+  /** One statement in a transaction. `bigints`: integers come as bigints, of whatever size. */
+  | {
+      readonly kind: 'run'
+      readonly transaction: number
+      readonly statement: SqlStatement
+      readonly bigints?: boolean
+    }
+  | { readonly kind: 'end'; readonly transaction: number; readonly commit: boolean }
+  /** The first page of a result, which stays open for `fetch` until its last page; in a transaction that only reads, or in a view of its own. */
+  | {
+      readonly kind: 'open'
+      readonly stream: number
+      readonly statement: SqlStatement
+      readonly after?: Position
+      readonly afterProof?: PositionProof
+      readonly waitMs: number
+      readonly timeoutMs: number
+      readonly rowsMax: number
+      readonly bytesMax: number
+      readonly bigints?: boolean
+      readonly transaction?: number
+    }
+  /** Credit for one page more. */
+  | {
+      readonly kind: 'fetch'
+      readonly stream: number
+      readonly rowsMax: number
+      readonly bytesMax: number
+    }
+  | { readonly kind: 'cancel'; readonly stream: number }
+
 export type RequestBody =
+  | SqlRequestBody
   | { readonly kind: 'status' }
-  | ({ readonly kind: 'write'; readonly statements: readonly SqlStatement[] } & WriteAsks)
+  | ({
+      readonly kind: 'write'
+      readonly statements: readonly SqlStatement[]
+      /** Integers of rows come as bigints, of whatever size. */
+      readonly bigints?: boolean
+    } & WriteAsks)
   | {
       readonly kind: 'read'
       readonly statement: SqlStatement
@@ -301,6 +366,7 @@ export type RequestBody =
       /** The node answers only when it can prove that it shows nothing older, in milliseconds, at least 1. */
       readonly stalenessMsMax?: number
       readonly timeoutMs: number
+      readonly bigints?: boolean
     }
   /** Who leads. Answered at once, or, while the node knows of no other epoch than `unlessEpoch`, after `waitMs` at the latest. */
   | { readonly kind: 'whoLeads'; readonly unlessEpoch?: EpochStamp; readonly waitMs: number }
@@ -379,6 +445,15 @@ export interface ResultSet {
   readonly columns: readonly string[]
   readonly rows: readonly (readonly Value[])[]
   readonly changes: number
+  /** The condition of the statement did not hold. */
+  readonly skipped?: true
+  /** The statement failed, left nothing behind, and a condition asks for that. */
+  readonly error?: StatementFailure
+}
+
+export interface StatementFailure {
+  readonly code: ErrorCode
+  readonly message: string
 }
 
 export interface TableDigest {
@@ -396,6 +471,31 @@ export interface TableRows {
   readonly columns: readonly string[]
   /** Texts as the bytes that are stored. None at the end of the table. */
   readonly rows: readonly (readonly Value[])[]
+}
+
+/** What is known of a statement before it runs. */
+export interface StatementShape {
+  /** None for a statement that returns no rows, and for a client that may not read. */
+  readonly columns: readonly ColumnShape[]
+  readonly parameters: number
+  readonly readOnly: boolean
+}
+
+export interface ColumnShape {
+  readonly name: string
+  /** As the table declares it; empty for an expression. */
+  readonly type: string
+}
+
+/** A part of a result. */
+export interface RowPage {
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly Value[])[]
+  /** The stream is over, and closed. */
+  readonly isLast: boolean
+  /** Of the first page: what the node had applied when it read, and what tells that record from another. */
+  readonly position?: Position
+  readonly proof?: PositionProof
 }
 
 /** What the answer of a write says beside its results. */
@@ -421,6 +521,8 @@ export type ResponseBody =
   | { readonly kind: 'digest'; readonly position: Position; readonly tables: readonly TableDigest[] }
   | ({ readonly kind: 'rows' } & TableRows)
   | ({ readonly kind: 'leadership' } & Leadership)
+  | ({ readonly kind: 'prepared' } & StatementShape)
+  | ({ readonly kind: 'page' } & RowPage)
   | {
       readonly kind: 'error'
       readonly code: ErrorCode

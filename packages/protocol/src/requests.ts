@@ -12,7 +12,7 @@ import {
   writeWhoLeads,
 } from './leadership.ts'
 import { LIMITS } from './limits.ts'
-import type { FollowerSet, Forwarded, Request, RequestBody, SqlStatement, Value } from './messages.ts'
+import type { FollowerSet, Forwarded, Request, RequestBody, SqlStatement } from './messages.ts'
 import { readPosition, writePosition } from './points.ts'
 import {
   readLevel,
@@ -23,8 +23,8 @@ import {
   writeReference,
   writeSet,
 } from './receipts.ts'
-import { readValue, writeValue } from './values.ts'
-import { FieldReader, FieldWriter, unsendable, violation } from './wire.ts'
+import { isSqlRequest, readSqlRequest, readStatement, writeSqlRequest, writeStatement } from './sql.ts'
+import { FieldReader, FieldWriter, violation } from './wire.ts'
 
 const ZERO: Position = { epoch: 0, lsn: 0 }
 
@@ -37,6 +37,7 @@ export function encodeRequest(typeByte: number, request: Request): Uint8Array {
 }
 
 function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
+  if (isSqlRequest(body)) return writeSqlRequest(writer, body)
   switch (body.kind) {
     case 'status':
       return writer.message(2, () => {})
@@ -47,6 +48,7 @@ function writeRequestBody(writer: FieldWriter, body: RequestBody): void {
         writer.message(1, () => writeStatement(writer, body.statement))
         if (body.after !== undefined) writePosition(writer, 2, body.after)
         writer.u32(3, body.timeoutMs, LIMITS.durationMsMax)
+        writer.u32(4, body.bigints === true ? 1 : 0, 1)
         if (body.afterProof !== undefined) writeProof(writer, 10, body.afterProof)
         writer.u32(11, body.stalenessMsMax ?? 0, LIMITS.durationMsMax)
       })
@@ -154,7 +156,7 @@ function readRequestBody(reader: FieldReader): RequestBody | undefined {
     case 30:
       return reader.message(readWhoLeads)
     default:
-      return readOther(reader)
+      return readSqlRequest(reader) ?? readOther(reader)
   }
 }
 
@@ -168,24 +170,6 @@ function skipFields(reader: FieldReader): void {
   while (reader.next()) reader.skip()
 }
 
-function writeStatement(writer: FieldWriter, statement: SqlStatement): void {
-  if (statement.parameters.length > LIMITS.parametersMax)
-    throw unsendable(`a statement has more than ${LIMITS.parametersMax} parameters`)
-  writer.text(1, statement.sql, LIMITS.frameBytesMax)
-  for (const value of statement.parameters) writeValue(writer, 2, value)
-}
-
-function readStatement(reader: FieldReader): SqlStatement {
-  let sql = ''
-  const parameters: Value[] = []
-  while (reader.next()) {
-    if (reader.field === 1) sql = reader.text(LIMITS.frameBytesMax)
-    else if (reader.field === 2) reader.element(parameters, LIMITS.parametersMax, readValue)
-    else reader.skip()
-  }
-  return { sql, parameters }
-}
-
 function writeWrite(writer: FieldWriter, body: Extract<RequestBody, { kind: 'write' }>): void {
   const { statements, ack, of, ackTimeoutMs = 0, key = '', forwarded } = body
   writer.list(1, statements, LIMITS.statementsMax, (statement) => writeStatement(writer, statement))
@@ -193,6 +177,7 @@ function writeWrite(writer: FieldWriter, body: Extract<RequestBody, { kind: 'wri
   if (of !== undefined) writeSet(writer, 3, of)
   writer.u32(4, ackTimeoutMs, LIMITS.durationMsMax)
   writer.text(5, key, LIMITS.keyBytesMax)
+  writer.u32(6, body.bigints === true ? 1 : 0, 1)
   if (forwarded !== undefined) writeForwarded(writer, 10, forwarded)
 }
 
@@ -202,6 +187,7 @@ function readWrite(reader: FieldReader): RequestBody {
   let of: FollowerSet | undefined
   let ackTimeoutMs = 0
   let key = ''
+  let bigints = false
   let forwarded: Forwarded | undefined
   while (reader.next()) {
     if (reader.field === 1) reader.element(statements, LIMITS.statementsMax, readStatement)
@@ -209,6 +195,7 @@ function readWrite(reader: FieldReader): RequestBody {
     else if (reader.field === 3) of = reader.message(readSet)
     else if (reader.field === 4) ackTimeoutMs = reader.u32(LIMITS.durationMsMax)
     else if (reader.field === 5) key = reader.text(LIMITS.keyBytesMax)
+    else if (reader.field === 6) bigints = reader.u32(1) === 1
     else if (reader.field === 10) forwarded = reader.message(readForwarded)
     else reader.skip()
   }
@@ -219,6 +206,7 @@ function readWrite(reader: FieldReader): RequestBody {
     ...(of && { of }),
     ...(ackTimeoutMs > 0 && { ackTimeoutMs }),
     ...(key !== '' && { key }),
+    ...(bigints && { bigints }),
     ...(forwarded && { forwarded }),
   }
 }
@@ -255,10 +243,12 @@ function readRead(reader: FieldReader): RequestBody {
   let afterProof: PositionProof | undefined
   let stalenessMsMax = 0
   let timeoutMs = 0
+  let bigints = false
   while (reader.next()) {
     if (reader.field === 1) statement = reader.message(readStatement)
     else if (reader.field === 2) after = reader.message(readPosition)
     else if (reader.field === 3) timeoutMs = reader.u32(LIMITS.durationMsMax)
+    else if (reader.field === 4) bigints = reader.u32(1) === 1
     else if (reader.field === 10) afterProof = reader.message(readProof)
     else if (reader.field === 11) stalenessMsMax = reader.u32(LIMITS.durationMsMax)
     else reader.skip()
@@ -268,6 +258,7 @@ function readRead(reader: FieldReader): RequestBody {
     kind: 'read',
     statement,
     ...(after && { after }),
+    ...(bigints && { bigints }),
     ...(afterProof && { afterProof }),
     ...(stalenessMsMax > 0 && { stalenessMsMax }),
     timeoutMs,

@@ -15,7 +15,15 @@ import {
   writeStamp,
 } from './leadership.ts'
 import { LIMITS } from './limits.ts'
-import type { Response, ResponseBody, ResultSet, TableDigest, Value } from './messages.ts'
+import type {
+  ColumnShape,
+  Response,
+  ResponseBody,
+  ResultSet,
+  StatementFailure,
+  TableDigest,
+  Value,
+} from './messages.ts'
 import { readPoint, readPosition, writePoint, writePosition } from './points.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
 import { readValue, writeValue } from './values.ts'
@@ -64,6 +72,22 @@ function writeResponseBody(writer: FieldWriter, body: ResponseBody): void {
         for (const name of body.key) writer.text(1, name, LIMITS.frameBytesMax, { always: true })
         writer.message(2, () => writeResult(writer, { columns: body.columns, rows: body.rows, changes: 0 }))
       })
+    case 'prepared':
+      return writer.message(12, () => {
+        writer.list(1, body.columns, LIMITS.columnsMax, ({ name, type }) => {
+          writer.text(1, name, LIMITS.frameBytesMax)
+          writer.text(2, type, LIMITS.frameBytesMax)
+        })
+        writer.u32(2, body.parameters, LIMITS.parametersMax)
+        writer.u32(3, body.readOnly ? 1 : 0, 1)
+      })
+    case 'page':
+      return writer.message(13, () => {
+        writer.message(1, () => writeResult(writer, { columns: body.columns, rows: body.rows, changes: 0 }))
+        writer.u32(2, body.isLast ? 1 : 0, 1)
+        if (body.position !== undefined) writePosition(writer, 3, body.position)
+        if (body.proof !== undefined) writeProof(writer, 4, body.proof)
+      })
   }
 }
 
@@ -77,6 +101,9 @@ function writeResult(writer: FieldWriter, result: ResultSet): void {
       throw unsendable(`a row has ${row.length} values for ${columns.length} columns`)
     for (const value of row) writeValue(writer, 1, value)
   })
+  const { skipped, error } = result
+  writer.u32(4, skipped === true ? 1 : 0, 1)
+  if (error !== undefined) writer.message(5, () => writeRefusal(writer, error))
 }
 
 function writeTable(writer: FieldWriter, table: TableDigest): void {
@@ -116,6 +143,10 @@ function readResponseBody(reader: FieldReader): ResponseBody | undefined {
       return reader.message(readTableRows)
     case 30:
       return reader.message(readLeadership)
+    case 12:
+      return reader.message(readShape)
+    case 13:
+      return reader.message(readPage)
     default:
       reader.skip()
       return undefined
@@ -175,10 +206,52 @@ function readTableRows(reader: FieldReader): ResponseBody {
   return { kind: 'rows', key, columns, rows }
 }
 
+function readShape(reader: FieldReader): ResponseBody {
+  const columns: ColumnShape[] = []
+  let parameters = 0
+  let readOnly = false
+  while (reader.next()) {
+    if (reader.field === 1) reader.element(columns, LIMITS.columnsMax, readColumn)
+    else if (reader.field === 2) parameters = reader.u32(LIMITS.parametersMax)
+    else if (reader.field === 3) readOnly = reader.u32(1) === 1
+    else reader.skip()
+  }
+  return { kind: 'prepared', columns, parameters, readOnly }
+}
+
+function readColumn(reader: FieldReader): ColumnShape {
+  let name = ''
+  let type = ''
+  while (reader.next()) {
+    if (reader.field === 1) name = reader.text(LIMITS.frameBytesMax)
+    else if (reader.field === 2) type = reader.text(LIMITS.frameBytesMax)
+    else reader.skip()
+  }
+  return { name, type }
+}
+
+function readPage(reader: FieldReader): ResponseBody {
+  let columns: readonly string[] = []
+  let rows: ResultSet['rows'] = []
+  let isLast = false
+  let position: Position | undefined
+  let proof: PositionProof | undefined
+  while (reader.next()) {
+    if (reader.field === 1) ({ columns, rows } = reader.message(readResult))
+    else if (reader.field === 2) isLast = reader.u32(1) === 1
+    else if (reader.field === 3) position = reader.message(readPosition)
+    else if (reader.field === 4) proof = reader.message(readProof)
+    else reader.skip()
+  }
+  return { kind: 'page', columns, rows, isLast, ...(position && { position }), ...(proof && { proof }) }
+}
+
 function readResult(reader: FieldReader): ResultSet {
   const columns: string[] = []
   const rows: Value[][] = []
   let changes = 0
+  let skipped = false
+  let error: StatementFailure | undefined
   while (reader.next()) {
     switch (reader.field) {
       case 1:
@@ -191,11 +264,17 @@ function readResult(reader: FieldReader): ResultSet {
       case 3:
         reader.element(rows, LIMITS.rowsMax, (row) => readRow(row, columns.length))
         break
+      case 4:
+        skipped = reader.u32(1) === 1
+        break
+      case 5:
+        error = reader.message(readRefusal)
+        break
       default:
         reader.skip()
     }
   }
-  return { columns, rows, changes }
+  return { columns, rows, changes, ...(skipped && { skipped }), ...(error && { error }) }
 }
 
 /** Columns stand before rows; a row that comes before its columns has too many values. */

@@ -2,8 +2,9 @@
  * SQL values as protobuf: null, 64-bit integer, double, text or blob.
  *
  * A JS number that is a safe integer travels as an integer, every other number (-0, fractions, beyond 2^53, infinities)
- * as a double; a bigint travels as an integer and comes back as a number when it is safe, as a bigint otherwise. So every
- * 64-bit integer and every double arrives exactly. A NaN is what SQLite makes of it: NULL.
+ * as a double. A bigint that is safe as a number travels as an `exact` integer, so that it comes back as a bigint, any other as an
+ * integer. So every value arrives as it is, and what is bound to a statement there is what would be bound here: SQLite takes a
+ * number for a REAL and a bigint for an INTEGER. A NaN is what SQLite makes of it: NULL.
  */
 import { plainView, violation, unsendable, type FieldReader, type FieldWriter } from './wire.ts'
 import type { Value } from './messages.ts'
@@ -14,6 +15,9 @@ const INTEGER = 0x11
 const REAL = 0x19
 const TEXT = 0x22
 const BLOB = 0x2a
+const EXACT = 0x31
+
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER)
 
 /** Writes one element of a `repeated Value` field. */
 export function writeValue(writer: FieldWriter, field: number, value: Value): void {
@@ -34,7 +38,7 @@ export function writeValue(writer: FieldWriter, field: number, value: Value): vo
     if (BigInt.asIntN(64, value) !== value) throw unsendable('an integer is beyond 64 bits')
     raw
       .uint32(9)
-      .uint32(INTEGER)
+      .uint32(value >= -SAFE && value <= SAFE ? EXACT : INTEGER)
       .fixed32(Number(value & 0xffff_ffffn))
       .sfixed32(Number(value >> 32n))
   } else if (typeof value === 'string') {
@@ -69,6 +73,9 @@ export function readValue(reader: FieldReader): Value {
       case BLOB:
         value = plainView(raw.bytes())
         break
+      case EXACT:
+        value = readExact(raw.fixed32(), raw.sfixed32())
+        break
       default:
         throw violation('a value is of a kind that this version does not know')
     }
@@ -79,7 +86,11 @@ export function readValue(reader: FieldReader): Value {
 
 function readInteger(low: number, high: number): number | bigint {
   const value = high * 0x1_0000_0000 + low
-  return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) | BigInt(low)
+  return Number.isSafeInteger(value) ? value : readExact(low, high)
+}
+
+function readExact(low: number, high: number): bigint {
+  return (BigInt(high) << 32n) | BigInt(low)
 }
 
 /** A NaN of a sender in another language is what SQLite makes of it, as on the way out. */

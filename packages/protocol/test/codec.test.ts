@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ERROR_CODES, type EpochEntry } from '@understudy/contracts'
+import { ERROR_CODES, type Condition, type EpochEntry } from '@understudy/contracts'
 import {
   decodeMessage,
   encodeMessage,
@@ -117,10 +117,10 @@ function valuesOf(message: Message): readonly Value[] {
 }
 
 describe('SQL values', () => {
-  test('64-bit integers stay exact, as numbers where they are safe', () => {
+  test('64-bit integers stay exact, and a bigint stays one', () => {
     const sent: Value[] = [2 ** 53 - 1, -(2 ** 53) + 1, 2n ** 53n, -(2n ** 53n), 2n ** 63n - 1n, -(2n ** 63n)]
     expect(valuesOf(roundTrip(requestWith(sent)))).toStrictEqual(sent)
-    expect(valuesOf(roundTrip(requestWith([5n, -5n, 0n])))).toStrictEqual([5, -5, 0])
+    expect(valuesOf(roundTrip(requestWith([5n, -5n, 0n])))).toStrictEqual([5n, -5n, 0n])
   })
 
   test('doubles stay exact: -0, infinities, beyond 2^53, subnormal', () => {
@@ -136,10 +136,33 @@ describe('SQL values', () => {
     const tag = (value: Value): number | undefined =>
       Buffer.concat(encodeMessage(requestWith([value]))).at(-9)
     expect(tag(1)).toBe(0x11)
-    expect(tag(1n)).toBe(0x11)
+    expect(tag(1n)).toBe(0x31)
+    expect(tag(2n ** 53n)).toBe(0x11)
     expect(tag(-0)).toBe(0x19)
     expect(tag(1.5)).toBe(0x19)
     expect(tag(2 ** 53)).toBe(0x19)
+  })
+
+  test('a condition may be nested so deep and no deeper, on either side', () => {
+    const nested = (depth: number): Condition => (depth === 1 ? { ok: 0 } : { not: nested(depth - 1) })
+    const requiring = (depth: number): Request => ({
+      type: 'request',
+      id: 1,
+      body: { kind: 'write', statements: [{ sql: '', parameters: [], require: nested(depth) }] },
+    })
+    expect(roundTrip(requiring(16))).toStrictEqual(requiring(16))
+    expect(() => encodeMessage(requiring(17))).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    // Each level is one message of field 5 around the one within.
+    const frame = Buffer.concat(encodeMessage(requiring(16)))
+    let condition = Buffer.from([0x08, 0x00])
+    for (let level = 1; level < 17; level++)
+      condition = Buffer.concat([Buffer.from([0x2a, condition.length]), condition])
+    const step = Buffer.concat([Buffer.from([0x2a, condition.length]), condition])
+    const list = Buffer.concat([Buffer.from([0x0a, step.length]), step])
+    const deeper = Buffer.concat([frame.subarray(0, 3), Buffer.from([0x1a, list.length]), list])
+    expect(() => decodeMessage(deeper)).toThrow(
+      expect.objectContaining({ code: 'PROTOCOL_VIOLATION', message: expect.stringContaining('too deep') }),
+    )
   })
 
   test('a bigint beyond 64 bits and things that are no SQL value are refused', () => {

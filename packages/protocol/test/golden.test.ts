@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { decodeMessage, encodeMessage, type Message } from '../src/index.ts'
+import { SQL_SAMPLES } from './golden-sql.ts'
 
 /** `UPDATE_GOLDEN=1` writes missing frames; existing ones are never changed. */
 const FIXTURE = new URL('fixtures/v1-frames.json', import.meta.url)
@@ -24,6 +25,7 @@ const reference = {
 }
 
 const samples: Record<string, Message> = {
+  ...SQL_SAMPLES,
   'auth-begin': {
     type: 'authBegin',
     version: 1,

@@ -3,13 +3,16 @@ import * as fc from 'fast-check'
 import {
   ERROR_CODES,
   type AckLevel,
+  type Condition,
   type EpochEntry,
   type ErrorCode,
   type ReceiptReference,
 } from '@understudy/contracts'
-import type { Message, ResultSet, Value } from '../src/index.ts'
+import type { Message, ResultSet, SqlRequestBody, SqlStatement, Value } from '../src/index.ts'
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER
+
+const type = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
 
 /** Plain objects, as decoding makes them. */
 const record = <T>(model: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
@@ -48,9 +51,8 @@ const value: fc.Arbitrary<Value> = fc.oneof(
   fc.constant(null),
   fc.double({ noNaN: true }),
   fc.maxSafeInteger(),
-  fc
-    .bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
-    .filter((integer) => integer > BigInt(SAFE_MAX) || integer < BigInt(-SAFE_MAX)),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.bigInt({ min: -300n, max: 300n }),
   text,
   bytes,
 )
@@ -76,7 +78,88 @@ const receipt = record({
   ),
   degraded: fc.boolean(),
 })
-const statement = record({ sql: text, parameters: fc.array(value, { maxLength: 5 }) })
+const { condition } = fc.letrec<{ condition: Condition }>((tie) => ({
+  condition: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    record({ ok: u64 }),
+    record({ error: u64 }),
+    record({ changed: u64 }),
+    record({ changed: u64, rows: u64 }),
+    record({ returned: u64, rows: u64 }),
+    record({ not: tie('condition') }),
+    record({ and: fc.array(tie('condition'), { maxLength: 3 }) }),
+    record({ or: fc.array(tie('condition'), { maxLength: 3 }) }),
+  ),
+}))
+const parameters = fc.array(value, { maxLength: 5 })
+const statement: fc.Arbitrary<SqlStatement> = fc.oneof(
+  record({ sql: text, parameters }),
+  record({ sql: text, parameters, when: condition, expect: u64 }),
+  record({ sql: fc.constant(''), parameters: fc.constant([]), require: condition }),
+  record({
+    sql: fc.constant(''),
+    parameters,
+    prepared: fc.integer({ min: 1, max: 0xffffffff }),
+  }),
+)
+const handle = fc.integer({ min: 1, max: 0xffffffff })
+const bigints = fc.constant(true as const)
+const rowsMax = fc.integer({ min: 0, max: 1_048_576 })
+const bytesMax = fc.integer({ min: 0, max: 16_777_216 })
+const sqlRequest: fc.Arbitrary<SqlRequestBody> = fc.oneof(
+  record({ kind: type('prepare'), prepared: handle, sql: text }),
+  record({ kind: type('unprepare'), prepared: handle }),
+  record({
+    kind: type('begin'),
+    transaction: handle,
+    readOnly: fc.boolean(),
+    timeoutMs: ms,
+    waitMs: ms,
+  }),
+  record({
+    kind: type('begin'),
+    transaction: handle,
+    readOnly: fc.boolean(),
+    timeoutMs: ms,
+    waitMs: ms,
+    after: position,
+    afterProof: proof,
+    ack: level,
+    of: record({
+      kind: fc.constantFrom('any' as const, 'first' as const),
+      count: fc.nat(64),
+      names: fc.array(name, { maxLength: 5 }),
+    }),
+    ackTimeoutMs: fc.integer({ min: 1, max: 86_400_000 }),
+  }),
+  record({ kind: type('run'), transaction: handle, statement }),
+  record({ kind: type('run'), transaction: handle, statement, bigints }),
+  record({ kind: type('end'), transaction: handle, commit: fc.boolean() }),
+  record({
+    kind: type('open'),
+    stream: handle,
+    statement,
+    waitMs: ms,
+    timeoutMs: ms,
+    rowsMax,
+    bytesMax,
+  }),
+  record({
+    kind: type('open'),
+    stream: handle,
+    statement,
+    waitMs: ms,
+    timeoutMs: ms,
+    rowsMax,
+    bytesMax,
+    after: position,
+    afterProof: proof,
+    bigints,
+    transaction: handle,
+  }),
+  record({ kind: type('fetch'), stream: handle, rowsMax, bytesMax }),
+  record({ kind: type('cancel'), stream: handle }),
+)
 const result: fc.Arbitrary<ResultSet> = fc.array(text, { maxLength: 4 }).chain((columns) =>
   record({
     columns: fc.constant(columns),
@@ -107,8 +190,6 @@ const leadership = fc.oneof(
 )
 
 type Messages = { readonly [T in Message['type']]: fc.Arbitrary<Message & { type: T }> }
-
-const type = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
 
 /** With an epoch, and without. */
 function stamped<T>(model: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
@@ -212,7 +293,10 @@ export const messages: Messages = {
     type: type('request'),
     id: u64,
     body: fc.oneof(
+      { arbitrary: sqlRequest, weight: 10 },
       record({ kind: type('status') }),
+      record({ kind: type('write'), statements: fc.array(statement, { maxLength: 4 }), bigints }),
+      record({ kind: type('read'), statement, timeoutMs: ms, bigints }),
       record({ kind: type('write'), statements: fc.array(statement, { maxLength: 4 }) }),
       record({
         kind: type('write'),
@@ -305,6 +389,43 @@ export const messages: Messages = {
       record({ kind: type('error'), code, message: text, leader: name.filter((address) => address !== '') }),
       record({ kind: type('results'), results: fc.array(result, { maxLength: 1 }), position, proof }),
       leadership,
+      record({
+        kind: type('results'),
+        results: fc.array(
+          fc.oneof(
+            record({
+              columns: fc.constant([]),
+              rows: fc.constant([]),
+              changes: fc.constant(0),
+              skipped: fc.constant(true as const),
+            }),
+            record({
+              columns: fc.constant([]),
+              rows: fc.constant([]),
+              changes: fc.constant(0),
+              error: record({ code, message: text }),
+            }),
+          ),
+          { maxLength: 3 },
+        ),
+      }),
+      record({
+        kind: type('prepared'),
+        columns: fc.array(record({ name: text, type: text }), { maxLength: 4 }),
+        parameters: fc.nat(32_766),
+        readOnly: fc.boolean(),
+      }),
+      fc
+        .tuple(result, fc.boolean())
+        .map(([{ columns, rows }, isLast]) => ({ kind: 'page' as const, columns, rows, isLast })),
+      fc.tuple(result, position, proof).map(([{ columns, rows }, at, proof]) => ({
+        kind: 'page' as const,
+        columns,
+        rows,
+        isLast: false,
+        position: at,
+        proof,
+      })),
       result.map(({ columns, rows }) => ({ kind: 'rows' as const, key: columns.slice(0, 1), columns, rows })),
     ),
   }),

@@ -94,7 +94,7 @@ export function runGroup<C, T>(
     if (refused !== undefined) group.push(refused)
     return abandoned(error)
   }
-  let drafts: RecordDraft[]
+  let returned: number
   try {
     const body = queue.peek()?.body
     if (body !== undefined && typeof body !== 'function') {
@@ -103,10 +103,21 @@ export function runGroup<C, T>(
       return appendControl(context, said)
     }
     recorder.beginGroup()
-    const returned = context.keyed.run(() => runWrites(context, queue, group))
-    if (context.format.physical === true) {
+    returned = context.keyed.run(() => runWrites(context, queue, group))
+  } catch (error) {
+    return rollBack(context, abandoned(error))
+  }
+  return recordGroup(context, returned)
+}
+
+/** Appends what the writes of a group changed, `returned` of which did not throw. */
+export function recordGroup<C, T>(context: GroupContext<C, T>, returned: number): GroupOutcome {
+  const { storage, recorder, format, log } = context
+  let drafts: RecordDraft[]
+  try {
+    if (format.physical === true) {
       if (returned === 0 || recorder.changed?.() === false) return rollBack(context, { kind: 'rolledBack' })
-      storage.markBefore(context.log.end)
+      storage.markBefore(log.end)
       return commitPhysical(context)
     }
     drafts = returned > 0 ? draftsOf(context) : []
@@ -227,7 +238,7 @@ function isRetry<T>(keyed: KeyedWrites<T>, write: PendingWrite<T>): boolean {
 }
 
 /** Errors that are no matter of one write: the transaction of the group is gone, or the storage is. */
-function endsGroup(error: unknown): boolean {
+export function endsGroup(error: unknown): boolean {
   return isUnderstudyError(error, 'TRANSACTION_LOST') || isFatal(error)
 }
 
@@ -239,7 +250,7 @@ function isFatal(error: unknown): error is UnderstudyError {
   )
 }
 
-function abandoned(error: unknown): GroupOutcome {
+export function abandoned(error: unknown): GroupOutcome {
   return isFatal(error) ? { kind: 'failed', failure: error } : { kind: 'notWritten', cause: error }
 }
 
@@ -254,7 +265,7 @@ export function rollBackGroup<C, T>({ storage, recorder }: GroupContext<C, T>): 
   }
 }
 
-function rollBack<C, T>(context: GroupContext<C, T>, outcome: GroupOutcome): GroupOutcome {
+export function rollBack<C, T>(context: GroupContext<C, T>, outcome: GroupOutcome): GroupOutcome {
   const failure = rollBackGroup(context)
   return failure === undefined || outcome.kind === 'failed' ? outcome : { kind: 'failed', failure }
 }

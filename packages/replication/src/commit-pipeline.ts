@@ -22,7 +22,8 @@
  * 8. A change of the ack rule is a group of its own. When its record satisfied both rules, a record of the new one alone follows,
  *    durable before anyone is answered by it. Writes queue for so long.
  * 9. Whether this node leads is asked right before anything is kept, shown or answered. Once it does not, nothing more is.
- * 10. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
+ * 10. A write whose body is asynchronous is a group that ends in a later turn (open-transaction). Nothing else begins before.
+ * 11. A shadow is asked after each COMMIT, before the replies. It survives a change of format, unless it cannot be beside the new one.
  */
 import {
   UnderstudyError,
@@ -30,7 +31,6 @@ import {
   type LogPoint,
   type Lsn,
   type Position,
-  type RunResult,
   type Timer,
   type WriteTransaction,
 } from '@understudy/contracts'
@@ -44,6 +44,7 @@ import {
   rollBackGroup,
   settleControl,
   type GroupContext,
+  type GroupOutcome,
   type GroupRecords,
 } from './commit-group.ts'
 import { askForBase } from './base-first.ts'
@@ -68,8 +69,10 @@ import { answerGroup, countGroup } from './reply.ts'
 import { PolicyChanges } from './policy-changes.ts'
 import { Recording } from './recording.ts'
 import type { ShadowReport } from './shadow.ts'
-import { callbackOf, type Statement } from './statements.ts'
-import { runNext } from './run-next.ts'
+import type { StepResult } from './statements.ts'
+import type { Step } from './steps.ts'
+import { heldBack, OpenTransactions, type TransactionOptions } from './open-transaction.ts'
+import { runNext, type Turns } from './run-next.ts'
 import { SyncPace } from './sync-pace.ts'
 import { MARKER, RAISE, isAcks, type PendingWrite } from './write-queue.ts'
 
@@ -97,6 +100,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #gate: AckGate<T>
   readonly #policies: PolicyChanges<T>
   readonly #keyed: KeyedWrites<T>
+  readonly #transactions: OpenTransactions<C, T>
+  readonly #turns: Turns<C, T>
   #awaiting: Awaiting | undefined
   #awaitedSinceMs = 0
   /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
@@ -121,6 +126,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       raise: () => void this.#intake.enqueue(RAISE, {}).catch(() => this.#gate.raiseFailed()),
     }
     this.#gate = new AckGate(acks, acksBefore?.changing, node, clock, events, options.saysIfLowered)
+    this.#transactions = new OpenTransactions(clock, this.#limits, (outcome) => this.#take(outcome))
     this.#intake = new Intake<T>({
       clock,
       limits: this.#limits,
@@ -128,21 +134,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       keyed: () => this.#keyed,
       leads: () => this.leads(),
       over: () => this.#failure ?? (this.#closed && closing()),
-      arrived: () => {
-        if (!this.#busy) this.#startGroup()
-      },
+      aborted: (write, signal) => this.#transactions.abort(write, signal),
+      arrived: () => this.#startGroup(),
     })
-    const lower = (): void => this.#degrade()
-    this.#policies = new PolicyChanges<T>(
-      {
-        gate: this.#gate,
-        clock,
-        onAckRule,
-        lower,
-        enqueue: (body, asked) => this.#intake.enqueue(body, asked),
-      },
-      acksBefore?.ruleAt,
-    )
+    const { enqueue } = this.#intake
+    const asked = { gate: this.#gate, clock, onAckRule, lower: () => this.#degrade(), enqueue }
+    this.#policies = new PolicyChanges<T>(asked, acksBefore?.ruleAt)
+    this.#turns = { recording, policies: this.#policies, transactions: this.#transactions }
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
     this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)
     const asks = (): GroupRecords => this.#policies.records(this.#group)
@@ -204,23 +202,17 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   }
 
   get waitingMs(): number {
-    const oldest = this.#group[0] ?? this.#intake.queue.peek()
-    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.sinceMs
+    return this.#intake.waitingMs(this.#group[0])
   }
 
   write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
-  write(
-    body: ((tx: T) => unknown) | readonly Statement[],
-    options?: WriteOptions,
-  ): Promise<WriteResult<never>> {
-    try {
-      const asks = this.#gate.ask(options)
-      const keyed = options && this.#keyed.request(body, options)
-      return this.#intake.enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
-    } catch (error) {
-      return Promise.reject(error)
-    }
+  write(steps: readonly Step[], options?: WriteOptions): Promise<WriteResult<StepResult[]>>
+  write(body: ((tx: T) => unknown) | readonly Step[], options?: WriteOptions): Promise<WriteResult<never>> {
+    return this.#intake.write(body, options)
+  }
+
+  transaction(body: (tx: T) => unknown, options?: TransactionOptions): Promise<WriteResult<never>> {
+    return this.#intake.transaction(body, options)
   }
 
   mark(): Promise<LogPoint> {
@@ -245,6 +237,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly keepsFrom = (lsn: Lsn): Lsn => this.#policies.keepsFrom(lsn)
 
   hold(): Promise<void> {
+    this.#transactions.end(heldBack)
     return this.#hold.hold()
   }
 
@@ -262,6 +255,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   async close(): Promise<void> {
     if (this.#closed === undefined) {
       this.#closed = Promise.withResolvers<void>()
+      this.#transactions.end(closing)
       // What is held back is not begun any more.
       if (this.#hold.isHeld) this.#intake.rejectAll(() => notWritten(closing()))
       if (this.#gate.waits === 'unmet') this.#endWaits()
@@ -276,6 +270,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (this.#failure !== undefined) return
     this.#failure = failure
     this.#intake.rejectAll(() => notWritten(failure))
+    this.#transactions.end(() => failure)
     this.#giveUp()
     this.#keyed.waits.stop(failure)
   }
@@ -298,7 +293,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   // The group
 
   #startGroup(): void {
-    if (this.#hold.isHeld) return
+    if (this.#busy || this.#hold.isHeld) return
     this.#busy = true
     this.#defer(this.#runGroup)
   }
@@ -308,7 +303,12 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const next = this.#intake.queue.peek()
     if (next === undefined || this.#hold.isHeld) return this.#endGroup()
     this.#hold.appending()
-    const outcome = runNext(this.#context, this.#recording, this.#policies, this.#intake.queue, this.#group)
+    const outcome = runNext(this.#context, this.#turns, this.#intake.queue, this.#group)
+    if (outcome !== undefined) this.#take(outcome)
+  }
+
+  /** What came of a group; of one that is open it comes in a later turn. */
+  #take(outcome: GroupOutcome): void {
     switch (outcome.kind) {
       case 'appended':
         return this.#makeDurable(outcome.point, outcome.open)

@@ -9,8 +9,12 @@ import { refusedUntilAcked, type AckGate } from './ack-gate.ts'
 import { notWrittenAborted, overloaded } from './failures.ts'
 import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
+import { queueOptions, transactionRequest, type TransactionOptions } from './open-transaction.ts'
+import type { WriteOptions, WriteResult } from './pipeline-api.ts'
 import type { Enqueued } from './policy-changes.ts'
 import { QueueDeadline } from './queue-deadline.ts'
+import { callbackOf } from './statements.ts'
+import type { Step } from './steps.ts'
 import { WriteQueue, isAcks, pendingWrite, watchSignal, type PendingWrite } from './write-queue.ts'
 
 export interface IntakeOptions<T> {
@@ -22,6 +26,8 @@ export interface IntakeOptions<T> {
   readonly leads: () => boolean
   /** Why nothing is taken on any more. */
   readonly over: () => UnderstudyError | undefined
+  /** Its caller gave it up after its turn had come. */
+  readonly aborted: (write: PendingWrite<T>, signal: AbortSignal) => void
   /** Something waits for its turn. */
   readonly arrived: () => void
 }
@@ -36,7 +42,30 @@ export class Intake<T> {
     this.#deadline = new QueueDeadline(this.queue, options.clock)
   }
 
-  enqueue(body: PendingWrite<T>['body'], { options, asks, keyed, isFirst }: Enqueued): Promise<unknown> {
+  write(
+    body: ((tx: T) => unknown) | readonly Step[],
+    options: WriteOptions | undefined,
+  ): Promise<WriteResult<never>> {
+    const { gate } = this.#options
+    try {
+      const asks = gate.ask(options)
+      const keyed = options && this.#options.keyed().request(body, options)
+      return this.enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async transaction(body: (tx: T) => unknown, options: TransactionOptions = {}): Promise<WriteResult<never>> {
+    const asks = this.#options.gate.ask(options)
+    const request = transactionRequest<T>(body, options, this.#options.limits)
+    return this.enqueue(request, { options: queueOptions(options), asks }) as Promise<WriteResult<never>>
+  }
+
+  readonly enqueue = (
+    body: PendingWrite<T>['body'],
+    { options, asks, keyed, isFirst }: Enqueued,
+  ): Promise<unknown> => {
     const { clock, limits, gate, leads, arrived } = this.#options
     return new Promise((resolve, reject) => {
       const { timeoutMs = limits.writeTimeoutMs, ackTimeoutMs, signal } = options ?? {}
@@ -63,6 +92,12 @@ export class Intake<T> {
     return this.queue.length < limits.queueWritesMax ? undefined : overloaded(this.queue.length)
   }
 
+  /** For how long the oldest of what is not answered waits: `running`, or what comes next. */
+  waitingMs(running: PendingWrite<T> | undefined): number {
+    const oldest = running ?? this.queue.peek()
+    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.sinceMs
+  }
+
   /** Nothing of what waits is run. */
   rejectAll(error: () => UnderstudyError): void {
     for (const write of this.queue.takeAll()) write.reject(error())
@@ -75,7 +110,8 @@ export class Intake<T> {
   /** Before its turn an aborted write never runs; after it, only the wait ends. */
   #giveUp(write: PendingWrite<T>, signal: AbortSignal): void {
     write.aborted = true
-    if (this.queue.remove(write)) write.reject(notWrittenAborted(signal))
-    else this.#options.gate.aborted()
+    if (this.queue.remove(write)) return write.reject(notWrittenAborted(signal))
+    this.#options.aborted(write, signal)
+    this.#options.gate.aborted()
   }
 }

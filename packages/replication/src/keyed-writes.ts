@@ -165,6 +165,13 @@ export class KeyedWrites<T> {
     }
   }
 
+  /** At the end of a write without a key, in its transaction: what an earlier group's keys ask for. */
+  note(): void {
+    if (!this.#isKnown) this.#learn()
+    const { keys } = this.#options
+    if (keys !== undefined && this.#unsettled !== undefined) this.#note(keys, this.#unsettled)
+  }
+
   /** Whether the group that runs has keys, so that its records must tell that they are of one group. */
   get isInGroup(): boolean {
     return this.#open.size > 0

@@ -33,6 +33,12 @@ export interface PipelineLimits {
   readonly keyKeepMs: number
   /** Keys that are kept. */
   readonly keysMax: number
+  /** How long a transaction whose body is asynchronous may be open, in milliseconds, when it says nothing else. */
+  readonly transactionMs: number
+  /** The longest time that one may ask for. */
+  readonly transactionMsMax: number
+  /** One that runs no statement for so long is rolled back, in milliseconds. */
+  readonly transactionIdleMs: number
   /** How long `close` waits for acks that are missing, in milliseconds. */
   readonly closeAckMs: number
 }
@@ -48,6 +54,9 @@ export const PIPELINE_LIMITS: PipelineLimits = Object.freeze({
   transactionBytesMax: 1024 * 1024 * 1024,
   keyKeepMs: 24 * 3_600_000,
   keysMax: 100_000,
+  transactionMs: 5000,
+  transactionMsMax: 60_000,
+  transactionIdleMs: 2000,
   closeAckMs: 1000,
 })
 

@@ -6,7 +6,6 @@ import type {
   LogFormat,
   LogPoint,
   Lsn,
-  RunResult,
   SqliteConnection,
   Storage,
   UnderstudyError,
@@ -19,7 +18,9 @@ import type { PipelineLimits } from './limits.ts'
 import type { CommitMeasures } from './measures.ts'
 import type { Reaches, WriteReceipt } from './receipts.ts'
 import type { ShadowOptions, ShadowReport } from './shadow.ts'
-import type { Statement } from './statements.ts'
+import type { TransactionOptions } from './open-transaction.ts'
+import type { StepResult } from './statements.ts'
+import type { Step } from './steps.ts'
 
 /** What a leader begins with and must wait for: what a former life left in the log, or a change of the ack rule. */
 export interface Recovery {
@@ -166,8 +167,20 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> exte
    * stopped the pipeline.
    */
   write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  /** Runs the statements in order; `value` holds the result of each. `EXPECTATION_FAILED` when one changed another number of rows. */
-  write(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<RunResult[]>>
+  /**
+   * Runs the statements in order, each unless its condition does not hold; `value` says what each did. `EXPECTATION_FAILED` when one
+   * changed another number of rows, `CONDITION_FAILED` when what a step requires does not hold: nothing is written then.
+   */
+  write(steps: readonly Step[], options?: WriteOptions): Promise<WriteResult<StepResult[]>>
+  /**
+   * Runs an asynchronous callback in a transaction that nobody shares: until its promise settles every other write waits. Rejects as
+   * `write` does, and with `NOT_WRITTEN` when it is open for longer than `timeoutMs`, or without a statement for longer than
+   * `transactionIdleMs` of the limits. What is committed may wait for acks as any write.
+   */
+  transaction<R>(
+    body: (tx: T) => R | Promise<R>,
+    options?: TransactionOptions,
+  ): Promise<WriteResult<Awaited<R>>>
   /** Writes a marker record: every node tells its `onMarker` exactly when it shows this position and nothing later. */
   mark(): Promise<LogPoint>
   /**

@@ -4,7 +4,7 @@ import { UNASKED, type AckGate } from './ack-gate.ts'
 import type { AckRule } from './ack-rule.ts'
 import type { CommitMeasures } from './measures.ts'
 import { LeaderReceipt, runIdOf, type ReceiptOrigin } from './receipts.ts'
-import type { PendingWrite } from './write-queue.ts'
+import { isWrite, type PendingWrite } from './write-queue.ts'
 
 export function answerGroup<T>(
   group: readonly PendingWrite<T>[],
@@ -20,7 +20,7 @@ export function answerGroup<T>(
   for (const write of group) {
     if (write.threw) {
       write.reject(write.outcome)
-    } else if (typeof write.body !== 'function') {
+    } else if (!isWrite(write.body)) {
       write.resolve(point)
     } else {
       // Mostly all writes of a group have one rule.

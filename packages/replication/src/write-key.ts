@@ -8,8 +8,8 @@
  * 2. A value is kept only when JSON gives it back as it is; nothing is kept in part.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { UnderstudyError, type Parameters } from '@understudy/contracts'
-import type { Statement } from './statements.ts'
+import { UnderstudyError, type Condition, type Parameters } from '@understudy/contracts'
+import type { Step } from './steps.ts'
 
 /** UTF-8 bytes of a key. */
 export const KEY_BYTES_MAX = 255
@@ -41,22 +41,41 @@ function invalid(why: string): UnderstudyError {
 export function digestOf(body: unknown, fingerprint: string | undefined): Uint8Array | undefined {
   if (fingerprint !== undefined) return finished(tagged('fingerprint', fingerprint))
   if (typeof body === 'function' || !Array.isArray(body)) return undefined
-  return finished(hashOf(body as readonly Statement[]))
+  return finished(hashOf(body as readonly Step[]))
 }
 
 /** A fingerprint of a list of statements, for who runs it otherwise than as a list. */
-export function fingerprintOfStatements(statements: readonly Statement[]): string {
+export function fingerprintOfStatements(statements: readonly Step[]): string {
   return hashOf(statements).digest('hex')
 }
 
-function hashOf(statements: readonly Statement[]): Hash {
+function hashOf(statements: readonly Step[]): Hash {
   const hash = tagged('statements', '')
-  for (const { sql, params, expect } of statements) {
+  for (const step of statements) {
+    if ('require' in step) {
+      addText(hash, 'r', conditionText(step.require))
+      continue
+    }
+    const { sql, params, expect, when } = step
     addText(hash, 's', sql)
     addParameters(hash, params ?? [])
     addText(hash, 'e', expect === undefined ? '' : String(expect))
+    if (when !== undefined) addText(hash, 'w', conditionText(when))
   }
   return hash
+}
+
+/** One text for each condition, in whatever order its members were given. */
+function conditionText(condition: Condition): string {
+  if ('not' in condition) return `not(${conditionText(condition.not)})`
+  if ('and' in condition) return `and(${condition.and.map(conditionText).join(',')})`
+  if ('or' in condition) return `or(${condition.or.map(conditionText).join(',')})`
+  if ('ok' in condition) return `ok ${condition.ok}`
+  if ('error' in condition) return `error ${condition.error}`
+  const rows = condition.rows === undefined ? '' : ` ${condition.rows}`
+  return 'changed' in condition
+    ? `changed ${condition.changed}${rows}`
+    : `returned ${condition.returned}${rows}`
 }
 
 function tagged(kind: string, text: string): Hash {

@@ -35,7 +35,14 @@ export interface AcksRequest {
   readonly acceptLoss: boolean
 }
 
+/** A write whose body is asynchronous, and has the transaction to itself for `openMs` at most. */
+export interface TransactionRequest<T> {
+  readonly transaction: (tx: T) => unknown
+  readonly openMs: number
+}
+
 export type Body<T> =
+  | TransactionRequest<T>
   | ((tx: T) => unknown)
   | typeof MARKER
   | typeof RAISE
@@ -190,6 +197,15 @@ export function isSwitch(body: unknown): body is SwitchRequest {
 
 export function isCapture(body: unknown): body is CaptureRequest {
   return typeof body === 'object' && body !== null && 'marker' in body
+}
+
+export function isTransaction<T>(body: unknown): body is TransactionRequest<T> {
+  return typeof body === 'object' && body !== null && 'transaction' in body
+}
+
+/** Whether it is somebody's write, not something that the leader asks of itself. */
+export function isWrite(body: unknown): boolean {
+  return typeof body === 'function' || isTransaction(body)
 }
 
 /** Whether a marker record is asked for, with a capture or without. */

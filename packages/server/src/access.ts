@@ -7,7 +7,7 @@
 import { UnderstudyError } from '@understudy/contracts'
 import type { RequestBody, ResultSet, Role } from '@understudy/protocol'
 
-const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
+const NEEDED: Readonly<Record<RequestBody['kind'], Role | readonly Role[] | undefined>> = {
   status: undefined,
   whoLeads: undefined,
   read: 'read',
@@ -28,19 +28,33 @@ const NEEDED: Readonly<Record<RequestBody['kind'], Role | undefined>> = {
   switchover: 'admin',
   pauseFailover: 'admin',
   decisions: 'admin',
+  // What is kept for a client is its own; it was let in when it was made.
+  prepare: ['read', 'write'],
+  unprepare: undefined,
+  begin: 'write',
+  run: undefined,
+  end: undefined,
+  open: 'read',
+  fetch: undefined,
+  cancel: undefined,
+}
+
+function neededFor(body: RequestBody): readonly Role[] | undefined {
+  const needed = body.kind === 'begin' && body.readOnly ? 'read' : NEEDED[body.kind]
+  return typeof needed === 'string' ? [needed] : needed
 }
 
 /** Throws `FORBIDDEN`. Without `roles` everything may be asked. */
 export function assertMayAsk(body: RequestBody, roles: ReadonlySet<Role> | undefined): void {
-  const { kind } = body
-  const needed: (Role | undefined)[] = [NEEDED[kind]]
   // Whose write it is only a node may say for somebody else.
-  if (kind === 'write' && body.forwarded !== undefined) needed.push('replicate')
-  const role = needed.find((each) => each !== undefined && roles?.has(each) === false)
-  if (role === undefined) return
+  const isForwarded = body.kind === 'write' && body.forwarded !== undefined
+  const needed = [neededFor(body), isForwarded ? (['replicate'] as const) : undefined]
+  const lacking = needed.find((each) => each?.some((role) => roles?.has(role) ?? true) === false)
+  if (lacking === undefined) return
+  const [role] = lacking
   throw new UnderstudyError(
     'FORBIDDEN',
-    `The credential does not have the role ${role}, which ${kind} needs. Nothing was done; use another credential.`,
+    `The credential does not have the role ${lacking.join(' or ')}, which ${body.kind} needs. Nothing was done; use another credential.`,
     { role },
   )
 }
@@ -50,6 +64,6 @@ export function mayRead(roles: ReadonlySet<Role> | undefined): boolean {
 }
 
 /** What a writer that may not read learns of its statement: RETURNING and SELECT give it no row. */
-export function withoutRows({ changes }: ResultSet): ResultSet {
-  return { columns: [], rows: [], changes }
+export function withoutRows(result: ResultSet): ResultSet {
+  return { ...result, columns: [], rows: [] }
 }

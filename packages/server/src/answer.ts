@@ -4,16 +4,29 @@
  * Decides which handler answers and that a result fits into a response. Leaves order, concurrency and sending to serve.ts.
  */
 import { formatPosition, type EpochStamp, type Position } from '@understudy/contracts'
-import type { Request, RequestBody, ResponseBody, ResultSet, Role, Value } from '@understudy/protocol'
+import {
+  isSqlRequest,
+  isWriting,
+  type Request,
+  type RequestBody,
+  type ResponseBody,
+  type ResultSet,
+  type Role,
+  type SqlRequestBody,
+  type Value,
+} from '@understudy/protocol'
 import { assertMayAsk, mayRead, withoutRows } from './access.ts'
 import { assertCurrent } from './epochs.ts'
 import { describeFailure, failure, type Failure } from './failures.ts'
 import type { ClientHandlers, ResultLimits } from './handlers.ts'
+import type { Kept } from './kept.ts'
 import type { ServerLimits } from './limits.ts'
 
 export interface AnswerContext {
   readonly handlers: ClientHandlers
   readonly limits: ServerLimits
+  /** What is kept for this client. */
+  readonly kept: Kept
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /** Of the client; absent when it may do everything. */
@@ -36,7 +49,7 @@ export async function answerRequest(
     if (epoch !== undefined) assertCurrent(body, epoch, context.epoch?.())
     return await dispatch(body, epoch, context)
   } catch (error) {
-    return describeFailure(error, body.kind === 'write' ? 'write' : 'other', context.unexpected)
+    return describeFailure(error, isWriting(body) ? 'write' : 'other', context.unexpected)
   }
 }
 
@@ -46,6 +59,7 @@ async function dispatch(
   context: AnswerContext,
 ): Promise<ResponseBody> {
   const { handlers, limits, signal } = context
+  if (isSqlRequest(body)) return keptAnswer(body, context)
   switch (body.kind) {
     case 'status':
       return json(await handlers.status())
@@ -105,10 +119,21 @@ async function dispatch(
     case 'decisions':
       return json(await failover(body, context))
     case 'dropSlot':
-      break
+      await handlers.dropSlot(body.name)
+      return json(null)
   }
-  await handlers.dropSlot(body.name)
-  return json(null)
+}
+
+/** A result in a transaction that does not fit leaves the transaction as the statement left it. */
+async function keptAnswer(body: SqlRequestBody, { kept, limits }: AnswerContext): Promise<ResponseBody> {
+  const answer = await kept.answer(body)
+  if (answer.kind !== 'results') return answer
+  const excess = excessOf(answer.results, limits)
+  if (excess === undefined) return answer
+  return failure(
+    'RESULT_TOO_LARGE',
+    `The statement ran, but its result has ${excess}. The transaction is as it left it. Ask for fewer rows or columns at a time.`,
+  )
 }
 
 /** About who leads. */
@@ -131,25 +156,30 @@ async function failover(
 async function write(
   body: Extract<RequestBody, { kind: 'write' }>,
   epoch: EpochStamp | undefined,
-  { handlers, limits, roles, author = '' }: AnswerContext,
+  { handlers, limits, roles, kept, author = '' }: AnswerContext,
 ): Promise<ResponseBody> {
   const { kind: _, statements, ...asks } = body
   const ackTimeoutMs = asks.ackTimeoutMs && { ackTimeoutMs: Math.min(asks.ackTimeoutMs, limits.timeoutMsMax) }
   const request = { ...asks, ...ackTimeoutMs, ...(epoch && { epoch }), author, ...resultLimits(limits) }
-  const { results, position, ...says } = await handlers.write(statements, request)
+  const { results, position, ...says } = await handlers.write(
+    statements.map((statement) => kept.resolved(statement)),
+    request,
+  )
   const answer = fit(mayRead(roles) ? results : results.map(withoutRows), position, limits, 'write')
   return answer.kind === 'results' ? { ...answer, ...says } : answer
 }
 
 async function read(
-  { statement, after, afterProof, stalenessMsMax, timeoutMs }: Extract<RequestBody, { kind: 'read' }>,
-  { handlers, limits, signal }: AnswerContext,
+  body: Extract<RequestBody, { kind: 'read' }>,
+  { handlers, limits, kept, signal }: AnswerContext,
 ): Promise<ResponseBody> {
-  const { result, position, proof } = await handlers.read(statement, {
+  const { after, afterProof, stalenessMsMax, timeoutMs, bigints } = body
+  const { result, position, proof } = await handlers.read(kept.resolved(body.statement), {
     after: after && { ...after, ...afterProof },
     ...(stalenessMsMax !== undefined && { stalenessMsMax }),
     timeoutMs: Math.min(timeoutMs, limits.timeoutMsMax),
     ...resultLimits(limits),
+    ...(bigints === true && { bigints }),
     signal,
   })
   const answer = fit([result], position, limits, 'read')

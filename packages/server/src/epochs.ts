@@ -16,11 +16,17 @@ const FENCED: ReadonlySet<RequestBody['kind']> = new Set<RequestBody['kind']>([
   'forget',
   'switchFormat',
   'setAcks',
+  'begin',
+  'run',
+  'open',
+  'fetch',
 ])
 
 /** Throws `EPOCH_STALE`, or `EPOCH_FORK` where both know another run of one number. */
-export function assertCurrent({ kind }: RequestBody, seen: EpochStamp, own: EpochStamp | undefined): void {
-  if (!FENCED.has(kind)) return
+export function assertCurrent(body: RequestBody, seen: EpochStamp, own: EpochStamp | undefined): void {
+  // Whatever a node is, what it rolls back it need not keep.
+  const isFenced = body.kind === 'end' ? body.commit : FENCED.has(body.kind)
+  if (!isFenced) return
   const number = own?.number ?? 0
   if (seen.number > number)
     throw new UnderstudyError(

@@ -15,7 +15,9 @@ import type {
   Leadership,
   RequestBody,
   ResultSet,
+  RowPage,
   SqlStatement,
+  StatementShape,
   TableDigest,
   TableRows,
   WriteAsks,
@@ -31,7 +33,13 @@ export interface ResultLimits {
   readonly bytesMax: number
 }
 
-export interface ReadRequest extends ResultLimits {
+/** The same of one statement, and how integers come. */
+export interface StatementLimits extends ResultLimits {
+  /** Integers as bigints, of whatever size. Default false: as numbers where that is exact. */
+  readonly bigints?: boolean
+}
+
+export interface ReadRequest extends StatementLimits {
   /** The node answers only when it has applied this position, or throws `TIMEOUT`. */
   readonly after: (Position & Partial<PositionProof>) | undefined
   /** The node answers only when it can prove that it shows nothing older, in milliseconds, or throws `TOO_STALE`. */
@@ -55,7 +63,7 @@ export interface ExposureRequest extends ExposureOptions {
 }
 
 /** What a write asks for: whose acks, under which key; the limits are for all its results together. */
-export interface WriteRequest extends ResultLimits, WriteAsks {
+export interface WriteRequest extends StatementLimits, WriteAsks {
   /** The highest epoch that the client has seen. */
   readonly epoch?: EpochStamp
   /** Who asks: the name of the client's credential; empty where nobody has to authenticate. */
@@ -68,6 +76,49 @@ export interface WhoLeadsRequest {
   /** for so many milliseconds at most. */
   readonly waitMs: number
   readonly signal: AbortSignal
+}
+
+export interface OpenRequest {
+  /** Milliseconds that it may wait: for its turn, or for `after`. */
+  readonly waitMs: number
+  /** The client is gone, or gave up: what waits is given up, what is open ends. */
+  readonly signal: AbortSignal
+}
+
+export interface OpenReadRequest extends OpenRequest {
+  /** As of a read. */
+  readonly after: ReadRequest['after']
+}
+
+export interface OpenWriteRequest extends OpenRequest, Omit<WriteAsks, 'key' | 'forwarded'> {
+  /** Milliseconds that it may be open. */
+  readonly timeoutMs: number
+}
+
+/** A result in parts. */
+export interface RowCursor {
+  /** The next rows: at least one, unless there is none. */
+  next(limits: ResultLimits): Omit<RowPage, 'position'>
+  close(): void
+}
+
+/** One view of the database, until it is closed. */
+export interface OpenRead {
+  readonly position: Position | undefined
+  /** What tells its record from another in its place. */
+  readonly proof?: PositionProof
+  run(statement: SqlStatement, limits: StatementLimits): ResultSet
+  cursor(statement: SqlStatement, options: { readonly bigints: boolean }): RowCursor
+  close(): void
+}
+
+/** A transaction that writes, until one of the two is called; the node may end it before. */
+export interface OpenWrite {
+  readonly position: Position | undefined
+  run(statement: SqlStatement, limits: StatementLimits): ResultSet
+  commit(): Promise<WriteAnswer>
+  /** Resolves when nothing of it is left. */
+  rollback(): Promise<void>
 }
 
 export interface WriteAnswer extends WriteSays {
@@ -124,11 +175,16 @@ export type AcksRequest = Omit<Extract<RequestBody, { readonly kind: 'setAcks' }
 export interface ClientHandlers {
   /** Plain data; bigints travel as strings. */
   status(): Answer<object>
-  /** All statements as one write, or none. */
+  /** All statements as one write, or none; one may depend on the outcome of earlier ones. */
   write(statements: readonly SqlStatement[], request: WriteRequest): Answer<WriteAnswer>
   read(statement: SqlStatement, request: ReadRequest): Answer<ReadAnswer>
   /** What the node knows of who leads. */
   whoLeads(request: WhoLeadsRequest): Answer<Leadership>
+  /** What is known of a statement, whatever it would do; it is not run. */
+  describe(sql: string): Answer<StatementShape>
+  openRead(request: OpenReadRequest): Promise<OpenRead>
+  /** Leader: resolves when its turn among the writes has come; they wait until it ends. */
+  openWrite(request: OpenWriteRequest): Promise<OpenWrite>
   /** Leader: writes a marker record and returns its position. */
   mark(): Answer<Position>
   /** Digests as of the marker at `at`. */

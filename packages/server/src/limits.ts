@@ -11,6 +11,12 @@ export interface ServerLimits {
   readonly rowsMax: number
   /** Bytes of the values of one answer. Default 8 MiB. */
   readonly resultBytesMax: number
+  /** Statements of one client that are kept prepared; the one used longest ago makes room. Default 256. */
+  readonly preparedMax: number
+  /** Transactions and streams of one client that are open at once. Default 8. */
+  readonly heldMax: number
+  /** A stream, or a transaction that only reads, that is not used for this long is closed, in milliseconds. Default 30,000. */
+  readonly heldIdleMs: number
   /** Longest wait that a client may ask for, in milliseconds; longer ones are cut to it. Default 10 minutes. */
   readonly timeoutMsMax: number
   /** Bytes of the decisions of one answer. Default 1 MiB. */
@@ -24,6 +30,9 @@ export const DEFAULT_LIMITS: ServerLimits = Object.freeze({
   requestBytesMax: LIMITS.frameBytesMax,
   rowsMax: 100_000,
   resultBytesMax: 8 * 1024 * 1024,
+  preparedMax: 256,
+  heldMax: 8,
+  heldIdleMs: 30_000,
   timeoutMsMax: 600_000,
   decisionsBytesMax: 1024 * 1024,
   idleMs: 3_600_000,
@@ -36,6 +45,9 @@ const HIGHEST: ServerLimits = Object.freeze({
   rowsMax: LIMITS.rowsMax,
   // Tags, lengths and column names need room beside the values.
   resultBytesMax: LIMITS.frameBytesMax / 2,
+  preparedMax: 65_536,
+  heldMax: 65_536,
+  heldIdleMs: LIMITS.durationMsMax,
   timeoutMsMax: LIMITS.durationMsMax,
   decisionsBytesMax: LIMITS.frameBytesMax / 2,
   idleMs: LIMITS.durationMsMax,

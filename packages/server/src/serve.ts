@@ -7,7 +7,7 @@
  * 1. While `requestsMax` requests are worked on, or the client does not take its answers, no further request is read:
  *    the network holds it back.
  * 2. Each request gets exactly one response with its id, unless the connection ends first. A write that was begun goes
- *    on when its client is gone; waits of reads and digests are aborted.
+ *    on when its client is gone; waits of reads and digests are aborted, and what is kept for it ends (kept).
  * 3. Anything but a request is a violation and ends the connection.
  */
 import {
@@ -18,6 +18,7 @@ import {
   type Timer,
 } from '@understudy/contracts'
 import {
+  isWriting,
   negotiateVersion,
   type Connection,
   type Hello,
@@ -26,9 +27,11 @@ import {
   type ResponseBody,
   type Role,
 } from '@understudy/protocol'
+import { mayRead } from './access.ts'
 import { answerRequest, tooLarge, type AnswerContext } from './answer.ts'
 import { failure } from './failures.ts'
 import type { ClientHandlers, NodeIdentity } from './handlers.ts'
+import { Kept } from './kept.ts'
 import { resolveLimits, type ServerLimits } from './limits.ts'
 
 export interface ServeOptions {
@@ -97,6 +100,7 @@ class Session implements ClientSession {
     this.#context = {
       handlers,
       limits,
+      kept: new Kept({ handlers, limits, clock: options.clock, mayRead: mayRead(roles) }),
       signal: this.#gone.signal,
       unexpected,
       ...(roles && { roles }),
@@ -215,6 +219,7 @@ class Session implements ClientSession {
   #closed(error: UnderstudyError | undefined): void {
     this.#idleTimer?.cancel()
     this.#gone.abort()
+    this.#context.kept.close()
     this.#idle?.()
     this.#resolveEnded(error)
   }
@@ -222,7 +227,7 @@ class Session implements ClientSession {
 
 function unsendable(request: Request, body: ResponseBody, error: UnderstudyError): ResponseBody {
   const position = body.kind === 'results' ? body.position : undefined
-  const isWrite = request.body.kind === 'write'
+  const isWrite = isWriting(request.body)
   return tooLarge(`a form that no answer may have (${error.message})`, position, isWrite ? 'write' : 'read')
 }
 

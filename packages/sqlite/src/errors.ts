@@ -16,6 +16,7 @@ export const SQLITE_CODES = {
   FULL: 13,
   CANTOPEN: 14,
   AUTH: 23,
+  RANGE: 25,
   NOTADB: 26,
   IOERR_FSYNC: 1034,
   IOERR_DIR_FSYNC: 1290,
@@ -138,5 +139,14 @@ export function lockTimeout(path: string, cause: unknown): UnderstudyError {
     `Another program held the write lock of ${path} for longer than busyTimeoutMs. Nothing of this group was ` +
       `written. Write again.`,
     { cause, path },
+  )
+}
+
+/** Every connection for reads that may take long is in use. */
+export function heldOverload(heldReaders: number): UnderstudyError {
+  return new UnderstudyError(
+    'OVERLOADED',
+    `${heldReaders} streams and transactions that only read are open on this node, and it keeps no more at once. Nothing was read; end one of them, try again later, or give the node more heldReaders.`,
+    { heldReaders },
   )
 }

@@ -1,4 +1,6 @@
-export { openStorage, type SqliteStorage } from './storage.ts'
+export { openStorage, type ReadKind, type SqliteStorage } from './storage.ts'
+export type { SqliteRead } from './transactions.ts'
+export type { PartLimits, ResultPart, RowCursor, StatementShape } from './cursor.ts'
 export type { StorageOptions } from './options.ts'
 export type { Setup } from './connection.ts'
 export type { RowPage } from './row-pages.ts'

@@ -13,6 +13,8 @@ export interface StorageOptions {
   readonly setup?: Setup | undefined
   /** Connections that read at once. Default 4. */
   readonly readers?: number
+  /** Connections beside them for streams and transactions of clients, which may take long. Default 8. */
+  readonly heldReaders?: number
   /** Page size of a new database, in bytes. Default 4096. */
   readonly pageBytes?: number
   /** Compiled statements kept for each connection. Default 256. */
@@ -53,6 +55,7 @@ export function withDefaults(options: StorageOptions): Settings {
   const all = {
     path: options.path,
     readers: options.readers ?? 4,
+    heldReaders: options.heldReaders ?? 8,
     pageBytes: options.pageBytes ?? 4096,
     statementsMax: options.statementsMax ?? 256,
     busyTimeoutMs: options.busyTimeoutMs ?? 1000,
@@ -71,7 +74,7 @@ export function withDefaults(options: StorageOptions): Settings {
     throw invalidArgument(
       `pageBytes is ${all.pageBytes}; give a power of two from 512 to 65536. Nothing was opened.`,
     )
-  for (const name of ['readers', 'statementsMax', 'walBytesRestart'] as const)
+  for (const name of ['readers', 'heldReaders', 'statementsMax', 'walBytesRestart'] as const)
     if (!Number.isSafeInteger(all[name]) || all[name] < 1)
       throw invalidArgument(`${name} is ${String(all[name])}; give a positive integer. Nothing was opened.`)
   for (const name of ['busyTimeoutMs', 'pageCacheBytes', 'stagedBytesMax', 'rewindBytesMax'] as const)

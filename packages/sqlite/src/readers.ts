@@ -8,10 +8,9 @@
  * 3. Readers are opened when first needed, and never closed before the pool is.
  */
 import type { StatementSync } from 'node:sqlite'
-import type { ReadTransaction } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
 import { closedError } from './errors.ts'
-import { SqliteReadTransaction } from './transactions.ts'
+import { SqliteReadTransaction, type SqliteRead } from './transactions.ts'
 
 interface Reader {
   readonly connection: Connection
@@ -25,6 +24,7 @@ export class ReaderPool {
   readonly #readersMax: number
   readonly #free: Reader[] = []
   readonly #waiting: { take(reader: Reader): void; fail(error: Error): void }[] = []
+  readonly #active = new Map<Reader, SqliteReadTransaction>()
   #opened = 0
   #era = 0
   #closed: (() => void) | undefined
@@ -34,19 +34,25 @@ export class ReaderPool {
     this.#readersMax = readersMax
   }
 
-  async read<R>(body: (tx: ReadTransaction) => R | Promise<R>): Promise<Awaited<R>> {
+  /** Callbacks that have a reader, or wait for one. */
+  get busy(): number {
+    return this.#opened - this.#free.length + this.#waiting.length
+  }
+
+  async read<R>(body: (tx: SqliteRead) => R | Promise<R>): Promise<Awaited<R>> {
     const reader = this.#take() ?? (await this.#wait())
+    const tx = new SqliteReadTransaction(reader.connection)
+    this.#active.set(reader, tx)
     try {
-      const tx = new SqliteReadTransaction(reader.connection)
       reader.connection.guard.internal(() => reader.begin.run())
       try {
         return await body(tx)
       } finally {
         tx.end()
-        reader.connection.guard.internal(() => reader.end.run())
+        if (this.#active.has(reader)) reader.connection.guard.internal(() => reader.end.run())
       }
     } finally {
-      this.#release(reader)
+      if (this.#active.delete(reader)) this.#release(reader)
     }
   }
 
@@ -64,6 +70,17 @@ export class ReaderPool {
       waiting.fail(closedError('The storage was closed before the read began.'))
     for (const { connection } of this.#free.splice(0)) this.#shut(connection)
     if (this.#opened > 0) await over
+  }
+
+  /** Ends the pool without waiting for callbacks, which find their transaction over. */
+  async end(): Promise<void> {
+    const closing = this.close()
+    for (const [reader, tx] of this.#active) {
+      this.#active.delete(reader)
+      tx.end()
+      this.#shut(reader.connection)
+    }
+    await closing
   }
 
   #take(): Reader | undefined {

@@ -9,6 +9,7 @@
  */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import { UnderstudyError } from '@understudy/contracts'
+import { narrowed } from './statements.ts'
 import { rowSource } from './digest.ts'
 
 export interface RowPage {
@@ -50,6 +51,7 @@ export class RowPager {
       const next = cursor.rows.next()
       if (next.done === true) break
       const row = next.value as SQLOutputValue[]
+      for (let at = 0; at < row.length; at++) row[at] = narrowed(row[at] as SQLOutputValue)
       rows.push(row)
       for (const value of row) bytes += value instanceof Uint8Array ? value.length + 8 : 8
     }

@@ -20,6 +20,15 @@ import {
   type Table,
   type TableLimits,
 } from '@understudy/contracts'
+import {
+  isList,
+  iterate,
+  parameterCount,
+  StatementCursor,
+  valueBytes,
+  type RowCursor,
+  type StatementShape,
+} from './cursor.ts'
 import { invalidArgument, isSqlite, SQLITE_CODES } from './errors.ts'
 import { RESERVED_PREFIX, type Analysis, type Guard } from './guard.ts'
 
@@ -76,10 +85,42 @@ export class Statements {
 
   table(sql: string, parameters: Parameters = NO_PARAMETERS, limits: TableLimits = {}): Table {
     return this.#observed(this.#single(sql), parameters, (entry) => {
+      if (limits.bigints === true && !entry.bigints) {
+        entry.bigints = true
+        entry.statement.setReadBigInts(true)
+      }
       const rows = this.#reading(entry, () => collectRows(entry, parameters, limits))
-      if (entry.bigints) for (const row of rows) row.forEach((value, at) => (row[at] = narrowed(value)))
+      if (entry.bigints && limits.bigints !== true)
+        for (const row of rows) row.forEach((value, at) => (row[at] = narrowed(value)))
       return { columns: entry.statement.columns().map(({ name }) => name), rows }
     })
+  }
+
+  /** The result in parts, for a reader: nothing observes it. `bigints`: integers come as bigints, of whatever size. */
+  cursor(
+    sql: string,
+    parameters: Parameters = NO_PARAMETERS,
+    { bigints = false }: { readonly bigints?: boolean } = {},
+  ): RowCursor {
+    const { statement } = this.#fresh(sql)
+    const cursor = this.#told(
+      () => new StatementCursor(statement, parameters, bigints ? undefined : narrowed),
+    )
+    return {
+      columns: cursor.columns,
+      next: (limits) => this.#told(() => cursor.next(limits)),
+      close: () => cursor.close(),
+    }
+  }
+
+  /** What is known of a statement, which is not run. */
+  describe(sql: string): StatementShape {
+    const { statement, analysis } = this.#fresh(sql)
+    return {
+      columns: statement.columns().map(({ name, type }) => ({ name, type: type ?? '' })),
+      parameters: parameterCount(statement),
+      readOnly: analysis.effect === 'read',
+    }
   }
 
   run(sql: string, parameters: Parameters = NO_PARAMETERS): RunResult {
@@ -151,6 +192,20 @@ export class Statements {
     else if (entry.analysis.pragma?.name === 'defer_foreign_keys') this.deferralAsked = true
     if (info !== undefined) for (const observer of observers) observer.after(info)
     return result
+  }
+
+  #told<T>(run: () => T): T {
+    try {
+      return run()
+    } catch (error) {
+      throw this.#explain(error)
+    }
+  }
+
+  /** Compiled for one use: the cached statements are run again by whoever comes next. */
+  #fresh(sql: string): Entry {
+    const cached = this.#single(sql)
+    return this.#compile(cached.sql) as Entry
   }
 
   /** Runs a read, again with bigints when it met an integer that no number holds. */
@@ -267,10 +322,6 @@ function statementInfo(entry: Entry, parameters: Parameters): StatementInfo {
   return { sql: entry.sql, parameters, effect, writes, ...(pragma === undefined ? {} : { pragma }) }
 }
 
-function isList(parameters: Parameters): parameters is readonly SQLInputValue[] {
-  return Array.isArray(parameters)
-}
-
 function allRows(statement: StatementSync, parameters: Parameters): Row[] {
   return isList(parameters) ? statement.all(...parameters) : statement.all(parameters)
 }
@@ -287,8 +338,8 @@ function collectRows(entry: Entry, parameters: Parameters, limits: TableLimits):
   let bytes = 0
   statement.setReturnArrays(true)
   try {
-    const found = isList(parameters) ? statement.iterate(...parameters) : statement.iterate(parameters)
-    for (const row of found as Iterable<unknown> as Iterable<SQLOutputValue[]>) {
+    const found = iterate(statement, parameters) as unknown as Iterable<SQLOutputValue[]>
+    for (const row of found) {
       const isFull = rows.length > rowsMax || bytes > bytesMax
       if (isFull && entry.analysis.effect === 'read') break
       if (isFull) continue
@@ -299,11 +350,6 @@ function collectRows(entry: Entry, parameters: Parameters, limits: TableLimits):
   } finally {
     statement.setReturnArrays(false)
   }
-}
-
-function valueBytes(value: SQLOutputValue): number {
-  if (typeof value === 'string') return Buffer.byteLength(value)
-  return value instanceof Uint8Array ? value.byteLength : 8
 }
 
 function runStatement(statement: StatementSync, parameters: Parameters): RunResult {
@@ -322,7 +368,8 @@ function narrow(value: number | bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value
 }
 
-function narrowed(value: SQLOutputValue): SQLOutputValue {
+/** An integer as a number where that is exact. */
+export function narrowed(value: SQLOutputValue): SQLOutputValue {
   return typeof value === 'bigint' ? narrow(value) : value
 }
 

@@ -16,7 +16,7 @@ import type {
   KeyTable,
   LogPoint,
   Lsn,
-  ReadTransaction,
+  OpenWrite,
   Recorder,
   SnapshotOptions,
   SnapshotSource,
@@ -29,9 +29,9 @@ import { isUnderstudyError } from '@understudy/contracts'
 import { sameSalts, WAL_FRAME_HEADER_BYTES, type WalIndexHeader } from '@understudy/sqlite-files'
 import { Checkpointer } from './checkpointer.ts'
 import { checkClosed, forgetClosed, rememberClosed } from './closed-state.ts'
-import { openPin, openReader, openWriter, type ConnectionOptions } from './connection.ts'
+import { openPin, openReader, openWriter, type Connection, type ConnectionOptions } from './connection.ts'
 import { Descriptors } from './descriptors.ts'
-import { closedError, invalidArgument, storageFailed } from './errors.ts'
+import { closedError, heldOverload, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
 import { Keys } from './keys.ts'
 import { withDefaults, type Settings, type StorageOptions } from './options.ts'
@@ -41,6 +41,7 @@ import { removeRewindFile } from './rewind-file.ts'
 import { Rewind } from './rewind.ts'
 import { SharedLog } from './shared-log.ts'
 import { Snapshot } from './snapshot.ts'
+import type { SqliteRead } from './transactions.ts'
 import { checkSqliteVersion } from './version.ts'
 import { Writer } from './writer.ts'
 
@@ -50,6 +51,12 @@ const HELD_BYTES_MAX = 1024 ** 3
 const INLINE_FRAMES_MAX = 512
 /** Rounds of the checkpointing thread before the writer's thread takes what is left. */
 const ROUNDS_MAX = 4
+
+/** Which connection reads. */
+export interface ReadKind {
+  readonly foreign?: boolean
+  readonly held?: boolean
+}
 
 /** The storage on `node:sqlite`. Made by `openStorage`. */
 export class SqliteStorage implements Storage<SqliteConnection> {
@@ -66,6 +73,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   readonly #readers: ReaderPool
   /** For SQL of others. */
   readonly #foreignReaders: ReaderPool
+  /** For what may take long of it. */
+  readonly #heldReaders: ReaderPool
   readonly #checkpointer: Checkpointer
   #checkpointing: Promise<LogPoint | undefined> | undefined
   readonly #snapshots = new Set<Snapshot>()
@@ -101,12 +110,12 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
     }
     this.#keys = new Keys(connection)
-    const { readers, trustSchema } = this.#options
+    const { readers, heldReaders, trustSchema } = this.#options
     this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), readers)
-    this.#foreignReaders = new ReaderPool(
-      () => openReader(this.#connectionOptions, trustSchema ? 'limited' : 'foreign'),
-      readers,
-    )
+    const openForeign = (): Connection =>
+      openReader(this.#connectionOptions, trustSchema ? 'limited' : 'foreign')
+    this.#foreignReaders = new ReaderPool(openForeign, readers)
+    this.#heldReaders = new ReaderPool(openForeign, heldReaders)
     this.#checkpointer = new Checkpointer(options.path, this.#descriptors.database)
   }
 
@@ -157,6 +166,11 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     return this.#writer.write(body, recorder, options?.alone === true)
   }
 
+  openWrite(recorder: Recorder, used: () => void): OpenWrite<WriteTransaction> {
+    this.#checkOpen()
+    return this.#writer.openWrite(recorder, used)
+  }
+
   mark(point: LogPoint): void {
     this.#checkOpen()
     this.#writer.mark(point)
@@ -188,12 +202,16 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   /**
    * Runs `body` in one read transaction; it may be asynchronous. The database stays as it was at its first statement.
    * `foreign`: the SQL is somebody else's. It runs on connections with tight limits whose schema may call no function.
+   * `held`: foreign, and it may take long: it has a connection of its own, of which there are `heldReaders`, and is `OVERLOADED`
+   * when none is free, so that other reads never wait for it.
    */
-  read<R>(
-    body: (tx: ReadTransaction) => R | Promise<R>,
-    options?: { readonly foreign?: boolean },
-  ): Promise<Awaited<R>> {
-    return (options?.foreign === true ? this.#foreignReaders : this.#readers).read(body)
+  read<R>(body: (tx: SqliteRead) => R | Promise<R>, options: ReadKind = {}): Promise<Awaited<R>> {
+    if (options.held === true) {
+      const { heldReaders } = this.#options
+      if (this.#heldReaders.busy >= heldReaders) throw heldOverload(heldReaders)
+      return this.#heldReaders.read(body)
+    }
+    return (options.foreign === true ? this.#foreignReaders : this.#readers).read(body)
   }
 
   /** Bytes of frames that a checkpoint has work with: not in the database file yet, or with a way back not durable. One small read. */
@@ -409,6 +427,8 @@ export class SqliteStorage implements Storage<SqliteConnection> {
     for (const view of this.#frozen) await view.close()
     await this.#readers.close()
     await this.#foreignReaders.close()
+    // Whoever holds one may do so for long.
+    await this.#heldReaders.end()
     await this.#checkpointing?.catch(() => {})
     await this.#checkpointer.close()
     this.#shared?.close()

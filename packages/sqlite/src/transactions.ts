@@ -15,6 +15,7 @@ import {
   type WriteTransaction,
 } from '@understudy/contracts'
 import type { Connection } from './connection.ts'
+import type { RowCursor, StatementShape } from './cursor.ts'
 import {
   closedError,
   isFailedSync,
@@ -101,9 +102,18 @@ export class SqliteWriteTransaction implements WriteTransaction {
   }
 }
 
+/** What a read callback of this storage gets beside what every one gets. */
+export interface SqliteRead extends ReadTransaction {
+  /** The result in parts, for as long as the read. `bigints`: integers come as bigints, of whatever size. */
+  cursor(sql: string, parameters?: Parameters, options?: { readonly bigints?: boolean }): RowCursor
+  /** What is known of a statement, whatever it would do; it is not run. */
+  describe(sql: string): StatementShape
+}
+
 /** A read's view of one reader. */
-export class SqliteReadTransaction implements ReadTransaction {
+export class SqliteReadTransaction implements SqliteRead {
   readonly #connection: Connection
+  readonly #cursors = new Set<RowCursor>()
   #open = true
 
   constructor(connection: Connection) {
@@ -111,38 +121,54 @@ export class SqliteReadTransaction implements ReadTransaction {
   }
 
   all(sql: string, parameters?: Parameters): Row[] {
-    this.#check()
-    const { guard, statements } = this.#connection
-    try {
-      return guard.enforce(() => statements.all(sql, parameters))
-    } catch (error) {
-      throw readError(error)
-    }
+    return this.#guarded(() => this.#connection.statements.all(sql, parameters))
   }
 
   get(sql: string, parameters?: Parameters): Row | undefined {
-    this.#check()
-    const { guard, statements } = this.#connection
-    try {
-      return guard.enforce(() => statements.get(sql, parameters))
-    } catch (error) {
-      throw readError(error)
-    }
+    return this.#guarded(() => this.#connection.statements.get(sql, parameters))
   }
 
   table(sql: string, parameters?: Parameters, limits?: TableLimits): Table {
-    this.#check()
-    const { guard, statements } = this.#connection
-    try {
-      return guard.enforce(() => statements.table(sql, parameters, limits))
-    } catch (error) {
-      throw readError(error)
+    return this.#guarded(() => this.#connection.statements.table(sql, parameters, limits))
+  }
+
+  cursor(sql: string, parameters?: Parameters, options?: { readonly bigints?: boolean }): RowCursor {
+    const { statements } = this.#connection
+    const cursor = this.#guarded(() => statements.cursor(sql, parameters, options))
+    this.#cursors.add(cursor)
+    const close = (): void => {
+      this.#cursors.delete(cursor)
+      cursor.close()
+    }
+    return {
+      columns: cursor.columns,
+      next: (limits) => {
+        const part = this.#guarded(() => cursor.next(limits))
+        if (part.isLast) close()
+        return part
+      },
+      close,
     }
   }
 
-  /** The callback is over. */
+  describe(sql: string): StatementShape {
+    return this.#guarded(() => this.#connection.statements.describe(sql))
+  }
+
+  /** The callback is over. A statement that is open would keep its snapshot beyond COMMIT. */
   end(): void {
     this.#open = false
+    for (const cursor of this.#cursors) cursor.close()
+    this.#cursors.clear()
+  }
+
+  #guarded<R>(run: () => R): R {
+    this.#check()
+    try {
+      return this.#connection.guard.enforce(run)
+    } catch (error) {
+      throw readError(error)
+    }
   }
 
   #check(): void {

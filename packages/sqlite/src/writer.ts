@@ -13,7 +13,13 @@
  *    would take over the header of the log as it stands, and leave the pages that this connection has cached in use.
  */
 import type { StatementSync } from 'node:sqlite'
-import { UnderstudyError, type LogPoint, type Recorder, type WriteTransaction } from '@understudy/contracts'
+import {
+  UnderstudyError,
+  type LogPoint,
+  type OpenWrite,
+  type Recorder,
+  type WriteTransaction,
+} from '@understudy/contracts'
 import type { Connection } from './connection.ts'
 import {
   foreignWrite,
@@ -25,6 +31,7 @@ import {
   storageFailed,
 } from './errors.ts'
 import { OWN_TABLE_PREFIX } from './guard.ts'
+import { GuardedWriteTransaction } from './open-write.ts'
 import type { Pages, TransactionState } from './pages.ts'
 import {
   ensurePosition,
@@ -224,6 +231,47 @@ export class Writer implements TransactionState {
     } finally {
       tx.end()
       this.#writing = false
+    }
+  }
+
+  /** Nobody shares the group, so that it needs no savepoint: whoever abandons it rolls the group back. */
+  openWrite(recorder: Recorder, used: () => void): OpenWrite<WriteTransaction> {
+    this.#checkFailure()
+    if (this.#writing) throw invalidArgument('openWrite: a write is open already; nothing was done.')
+    this.#checkInTransaction('openWrite')
+    this.#useSql('openWrite')
+    const inner = new SqliteWriteTransaction(this.connection)
+    const tx = new GuardedWriteTransaction(inner, this.connection.guard, used)
+    this.#writing = true
+    const over = (): void => {
+      inner.end()
+      this.#writing = false
+    }
+    recorder.beginWrite()
+    return {
+      tx,
+      end: (last) => {
+        try {
+          this.#checkFailure()
+          last(tx)
+          inner.end()
+          if (inner.lost !== undefined) throw inner.lost
+          this.#checkDeferred()
+          recorder.endWrite()
+        } catch (error) {
+          throw this.#abandon(inner, recorder, true, error)
+        } finally {
+          over()
+        }
+      },
+      abandon: (reason) => {
+        tx.abandon(reason)
+        try {
+          this.#abandon(inner, recorder, true, reason)
+        } finally {
+          over()
+        }
+      },
     }
   }
 

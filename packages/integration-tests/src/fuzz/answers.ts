@@ -6,7 +6,7 @@ import type { Receipt } from '@understudy/contracts'
 import { connect, type Client } from '@understudy/client'
 import { isUnderstudyError } from '@understudy/contracts'
 import { Connection } from '@understudy/protocol'
-import { serveClient, type ClientHandlers, type NodeIdentity } from '@understudy/server'
+import { serveClient, type ClientHandlers, type NodeIdentity, type RowCursor } from '@understudy/server'
 import type { SimulatedClock } from '@understudy/testkit'
 import { Mutator, type Frame } from './mutator.ts'
 import { PipeTransport } from './pipe.ts'
@@ -48,6 +48,15 @@ const RECEIPT: Receipt = {
   degraded: false,
 }
 
+const nothing = (): undefined => undefined
+
+/** Three pages of the same rows. */
+function pages(): RowCursor {
+  let page = 0
+  const { columns, rows } = RESULT
+  return { next: () => ({ columns, rows, isLast: (page += 1) >= 3 }), close: nothing }
+}
+
 const HANDLERS: ClientHandlers = {
   status: () => ({ node: 'a', constructor: { prototype: 1 }, slots: [] }),
   write: (statements, { key }) => ({
@@ -69,6 +78,15 @@ const HANDLERS: ClientHandlers = {
     leader: { name: 'a', address: 'tcp://a:1' },
     members: [{ name: 'b', address: 'tcp://b:1' }],
   }),
+  describe: () => ({ columns: [{ name: 'id', type: 'INTEGER' }], parameters: 1, readOnly: true }),
+  openRead: () => Promise.resolve({ position: POSITION, run: () => RESULT, cursor: pages, close: nothing }),
+  openWrite: () =>
+    Promise.resolve({
+      position: POSITION,
+      run: () => RESULT,
+      commit: () => Promise.resolve({ results: [], position: POSITION, receipt: RECEIPT }),
+      rollback: () => Promise.resolve(),
+    }),
   mark: () => POSITION,
   digest: (at) => ({ position: at, tables: [{ table: 't', rows: 3, digest: 'ab'.repeat(16) }] }),
   rows: () => ({ key: ['id'], columns: ['types', 'id'], rows: [['n', 1]] }),
@@ -99,6 +117,24 @@ const CALLS: readonly ((client: Client) => Promise<unknown>)[] = [
   (client) => client.rows(POSITION, 't', 0),
   (client) => client.release(POSITION),
   (client) => client.write([{ sql: 'insert' }], { ack: 'durable', of: OF, ackTimeoutMs: 5, key: 'k' }),
+  (client) =>
+    client.batch([
+      { sql: 'insert' },
+      { sql: 'delete', when: { or: [{ changed: 0, rows: 2 }, { not: { error: 0 } }] } },
+      { require: { ok: 0 } },
+    ]),
+  (client) => client.transaction((tx) => tx.run('insert', [1n])),
+  (client) => client.transaction((tx) => tx.get('select'), { readOnly: true, after: POSITION }),
+  async (client) => {
+    const statement = await client.prepare('select ?')
+    await statement.all([1])
+    for await (const rows of statement.iterate([2], { batchRows: 3 }).batches())
+      if (rows.rows.length > 5) break
+    await statement.close()
+  },
+  async (client) => {
+    for await (const row of client.iterate('select', [], { bigint: 'bigint' })) if (row['id'] === 0) break
+  },
   (client) => client.verdict(RECEIPT),
   (client) => client.reach(RECEIPT, 'durable', 1, { timeoutMs: 500 }),
   (client) => client.slots(),

@@ -66,6 +66,41 @@ export const REQUESTS: readonly RequestBody[] = [
   { kind: 'switchover', target: 'b', timeoutMs: 10 },
   { kind: 'pauseFailover', paused: true },
   { kind: 'decisions', limit: 10 },
+  {
+    kind: 'write',
+    statements: [
+      { sql: 'update t set v = ? where id = ?', parameters: ['when', 2], expect: 1 },
+      { sql: 'insert into t values (2, ?, null)', parameters: [3n], when: { changed: 0, rows: 1 } },
+      { sql: 'delete from t where id = 8', parameters: [], when: { or: [{ error: 1 }, { not: { ok: 1 } }] } },
+      { sql: '', parameters: [], require: { and: [{ ok: 0 }, { returned: 0, rows: 0 }] } },
+    ],
+    bigints: true,
+  },
+  { kind: 'prepare', prepared: 1, sql: 'select * from t where id < ?' },
+  { kind: 'unprepare', prepared: 1 },
+  { kind: 'begin', transaction: 1, readOnly: false, timeoutMs: 50, waitMs: 100 },
+  { kind: 'begin', transaction: 2, readOnly: true, timeoutMs: 50, waitMs: 100, after: { epoch: 1, lsn: 2 } },
+  {
+    kind: 'run',
+    transaction: 1,
+    statement: { sql: 'update t set v = ? where id = 5', parameters: ['in it'] },
+    bigints: true,
+  },
+  { kind: 'run', transaction: 2, statement: { sql: '', parameters: [9n], prepared: 1 } },
+  { kind: 'end', transaction: 1, commit: true },
+  { kind: 'end', transaction: 2, commit: false },
+  {
+    kind: 'open',
+    stream: 1,
+    statement: { sql: 'select * from t', parameters: [] },
+    waitMs: 100,
+    timeoutMs: 50,
+    rowsMax: 2,
+    bytesMax: 1000,
+    transaction: 2,
+  },
+  { kind: 'fetch', stream: 1, rowsMax: 2, bytesMax: 1000 },
+  { kind: 'cancel', stream: 1 },
 ]
 
 const MESSAGES: readonly Message[] = [
@@ -137,6 +172,27 @@ const MESSAGES: readonly Message[] = [
     },
   },
   { type: 'response', id: 2, body: { kind: 'json', text: '{"__proto__":{"polluted":true},"a":[1]}' } },
+  {
+    type: 'response',
+    id: 6,
+    body: {
+      kind: 'prepared',
+      columns: [{ name: 'id', type: 'INTEGER' }],
+      parameters: 1,
+      readOnly: true,
+    },
+  },
+  {
+    type: 'response',
+    id: 7,
+    body: {
+      kind: 'page',
+      columns: ['a', 'b'],
+      rows: [[1n, 'x']],
+      isLast: true,
+      position: { epoch: 1, lsn: 3 },
+    },
+  },
   { type: 'response', id: 3, body: { kind: 'error', code: 'SQL_FAILED', message: 'no' } },
   {
     type: 'response',

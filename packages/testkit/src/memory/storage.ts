@@ -15,6 +15,7 @@ import {
   UnderstudyError,
   type Clock,
   type LogPoint,
+  type OpenWrite,
   type Recorder,
   type SnapshotOptions,
   type SnapshotSource,
@@ -126,6 +127,35 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
       throw error
     } finally {
       tx.end()
+    }
+  }
+
+  openWrite(recorder: Recorder, used: () => void): OpenWrite<MemoryTransaction> {
+    this.#checkTransaction()
+    this.#checkNotLost()
+    const savepoint = this.connection.journal.length
+    const tx = new MemoryTransaction(this.connection, () => this.#loseTransaction(), used)
+    recorder.beginWrite()
+    const undo = (reason: unknown): void => {
+      tx.end(reason)
+      if (this.#transactionLost) return
+      this.connection.undoTo(savepoint)
+      recorder.abandonWrite()
+    }
+    return {
+      tx,
+      end: (last) => {
+        try {
+          last(tx)
+          this.#checkNotLost()
+          recorder.endWrite()
+        } catch (error) {
+          undo(undefined)
+          throw error
+        }
+        tx.end()
+      },
+      abandon: undo,
     }
   }
 

@@ -5,10 +5,13 @@ import type { MemoryConnection } from './connection.ts'
 export class MemoryTransaction {
   #connection: MemoryConnection | undefined
   readonly #lose: () => void
+  readonly #used: () => void
+  #over: unknown
 
-  constructor(connection: MemoryConnection, lose: () => void) {
+  constructor(connection: MemoryConnection, lose: () => void, used: () => void = () => undefined) {
     this.#connection = connection
     this.#lose = lose
+    this.#used = used
   }
 
   get(key: string): string | undefined {
@@ -33,17 +36,20 @@ export class MemoryTransaction {
   }
 
   /** Used by the storage: the callback is over. */
-  end(): void {
+  end(reason?: unknown): void {
     this.#connection = undefined
+    this.#over = reason
   }
 
   #use(): MemoryConnection {
     if (this.#connection === undefined) {
+      if (this.#over !== undefined) throw this.#over
       throw new UnderstudyError(
         'CLOSED',
         'The write is over; its transaction object cannot be used any more.',
       )
     }
+    this.#used()
     return this.#connection
   }
 }
