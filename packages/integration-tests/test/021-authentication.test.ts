@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connect, type Client } from '@understudy/client'
-import { ORIGIN, systemClock, systemRandom } from '@understudy/contracts'
+import { ORIGIN, isUnderstudyError, systemClock, systemRandom } from '@understudy/contracts'
 import type { NodeOptions } from '@understudy/node'
 import {
   dial,
@@ -131,6 +131,12 @@ describe('021 authentication', () => {
       }
       for (const purpose of ['replicate', 'snapshot'] as const)
         await attempt(purpose, () => hello(leader.address ?? '', role, purpose))
+      // A node that is no member says so, to whoever may ask.
+      await attempt('member', () =>
+        hello(leader.address ?? '', role, 'member').catch((error: unknown) => {
+          if (!isUnderstudyError(error, 'INVALID_ARGUMENT')) throw error
+        }),
+      )
       const ask = async (run: (client: Client) => Promise<unknown>): Promise<void> => {
         await run(await clientAs(leader.address, credential(role)))
       }

@@ -5,20 +5,8 @@
  * known has no sample: 0 would be a claim.
  */
 import type { NodeStatus } from '@understudy/node'
-
-export interface Sample {
-  readonly value: number | undefined
-  readonly labels?: Readonly<Record<string, string>>
-}
-
-export interface Family {
-  readonly name: string
-  readonly help: string
-  readonly labels: readonly string[]
-  readonly read: (status: NodeStatus) => readonly Sample[]
-}
-
-type Read<T> = (from: T) => number | undefined
+import { failoverFamilies } from './failover-families.ts'
+import { flag, seconds, type Family, type Read } from './family.ts'
 
 /** All families that a status tells of. */
 export function families(): readonly Family[] {
@@ -28,6 +16,7 @@ export function families(): readonly Family[] {
     ...followerFamilies(),
     ...goneFamilies(),
     ...slotFamilies(),
+    ...failoverFamilies(),
   ]
 }
 
@@ -236,12 +225,4 @@ function slotFamilies(): Family[] {
 /** A family without labels, of at most one sample. */
 function one(name: string, help: string, read: Read<NodeStatus>): Family {
   return { name: `understudy_${name}`, help, labels: [], read: (status) => [{ value: read(status) }] }
-}
-
-function seconds(ms: number | undefined): number | undefined {
-  return ms === undefined ? undefined : ms / 1000
-}
-
-function flag(isSet: boolean): number {
-  return isSet ? 1 : 0
 }

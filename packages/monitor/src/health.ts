@@ -16,6 +16,8 @@ export interface Health {
   readonly healthy: boolean
   /** What the node is doing; `starting` before there is one. */
   readonly state: string
+  /** `undefined` before there is a node. */
+  readonly role: NodeStatus['role'] | undefined
   /** Why it is not healthy. */
   readonly reasons: readonly Reason[]
   /** What a person should look at, though the node works. */
@@ -29,11 +31,13 @@ const EXPIRY_MS = 30 * 24 * 3600 * 1000
 
 /** `status`: `undefined` before there is a node. `nowMs`: wall clock. */
 export function healthOf(status: NodeStatus | undefined, nowMs: number): Health {
-  if (status === undefined) return { healthy: true, state: 'starting', reasons: [], warnings: [] }
+  if (status === undefined)
+    return { healthy: true, state: 'starting', role: undefined, reasons: [], warnings: [] }
   const reasons = reasonsOf(status)
   return {
     healthy: reasons.length === 0,
     state: status.state,
+    role: status.role,
     reasons,
     warnings: warningsOf(status, nowMs),
   }
@@ -72,5 +76,25 @@ function warningsOf(status: NodeStatus, nowMs: number): Reason[] {
         code: 'FOLLOWER_LOST_SLOT',
         message: `The log is no longer kept for ${name}: it must bootstrap again.`,
       })
+  return [...found, ...failoverWarnings(status)]
+}
+
+/** A cluster that works, and would not stand what it was made to stand. */
+function failoverWarnings({ failover }: NodeStatus): Reason[] {
+  if (failover === undefined) return []
+  const { leader, coordinator, mode, forecast } = failover
+  const found: Reason[] = []
+  if (leader === undefined) found.push({ code: 'NO_LEADER', message: 'No leader is known.' })
+  if (!coordinator.reached)
+    found.push({
+      code: 'COORDINATOR_NOT_REACHED',
+      message: coordinator.problem ?? `The coordinator (${coordinator.kind}) is not reached.`,
+    })
+  if (coordinator.paused)
+    found.push({ code: 'FAILOVER_PAUSED', message: 'Automatic failover is paused: nobody is promoted.' })
+  if (mode === 'observe')
+    found.push({ code: 'FAILOVER_OBSERVES', message: 'This node decides about who leads, and does nothing.' })
+  if (leader !== undefined && forecast.outcome !== 'promote')
+    found.push({ code: 'NO_FAILOVER', message: `If the leader died now: ${forecast.summary}` })
   return found
 }

@@ -5,8 +5,10 @@
  * Leaves to others: which metrics there are of a status (families), the format (prom-client).
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { CommitMeasuresSnapshot, HistogramSnapshot, NodeStatus } from '@understudy/node'
-import { families, type Family } from './families.ts'
+import type { CommitMeasuresSnapshot, HistogramSnapshot, NodeEvent, NodeStatus } from '@understudy/node'
+import { families } from './families.ts'
+import type { Family } from './family.ts'
+import { LeaderChanges, type LeaderCounters } from './leader-changes.ts'
 
 export interface MetricsSource {
   readonly status: () => NodeStatus | undefined
@@ -16,8 +18,10 @@ export interface MetricsSource {
 export interface Metrics {
   readonly contentType: string
   text(): Promise<string>
-  /** An event was told. */
-  count(kind: string, times?: number): void
+  /** This node told something. */
+  told(event: NodeEvent, node: string): void
+  /** So many events were dropped, because they were not read in time. */
+  dropped(count: number): void
 }
 
 export function createMetrics(source: MetricsSource): Metrics {
@@ -33,15 +37,41 @@ export function createMetrics(source: MetricsSource): Metrics {
     labelNames: ['kind'],
     registers: [registry],
   })
+  const counters = leaderCounters()
+  const changes = new LeaderChanges(counters)
+  let hasFailover = false
   return {
     contentType: registry.contentType,
     text: () => {
       // One look for all samples, so that they fit each other; they are read before anything else runs.
       status = source.status()
       measures = source.measures()
+      // A count of what cannot happen would be a claim.
+      if (!hasFailover && status?.failover !== undefined) {
+        hasFailover = true
+        for (const counter of Object.values(counters)) registry.registerMetric(counter)
+      }
       return registry.metrics()
     },
-    count: (kind, times = 1) => events.inc({ kind }, times),
+    told: (event, node) => {
+      events.inc({ kind: event.kind })
+      changes.look(event, node)
+    },
+    dropped: (count) => events.inc({ kind: 'eventsDropped' }, count),
+  }
+}
+
+function leaderCounters(): LeaderCounters {
+  const counter = (name: string, help: string): Counter =>
+    new Counter({ name: `understudy_${name}_total`, help, registers: [] })
+  return {
+    failovers: counter(
+      'failovers',
+      'Times that another node began to lead, as this one saw it since the monitor began; planned ones too.',
+    ),
+    promotions: counter('promotions', 'Times that this node began to lead, with failover.'),
+    refusals: counter('promotions_refused', 'Times that this node found that nobody may be promoted.'),
+    stepDowns: counter('step_downs', 'Times that this node stopped leading, with failover.'),
   }
 }
 

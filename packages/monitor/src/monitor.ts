@@ -16,6 +16,7 @@ import { toJson } from './json.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { resolveLimits, type MonitorLimits, type MonitorOptions } from './options.ts'
 import { readinessOf, readQuestion } from './readiness.ts'
+import { roleOf } from './roles.ts'
 import { HEADERS, openWebServer, type WebAnswer, type WebServer } from './web-server.ts'
 
 export interface Monitor extends AsyncDisposable {
@@ -100,13 +101,24 @@ class NodeView {
       }
       case '/ready':
         return this.#ready(url)
+      case '/leader':
+        return this.#role('leader')
+      case '/follower':
+        return this.#role('follower')
       case '/status':
         return json(this.#node === undefined ? 503 : 200, this.#status ?? { state: 'starting' })
       case '/events':
         return this.#events(response)
       default:
-        return json(404, { error: 'There are /metrics, /health, /ready, /status and /events.' })
+        return json(404, {
+          error: 'There are /metrics, /health, /ready, /leader, /follower, /status and /events.',
+        })
     }
+  }
+
+  #role(asked: 'leader' | 'follower'): WebAnswer {
+    const answer = roleOf(this.#status, asked)
+    return json(answer.ok ? 200 : 503, answer)
   }
 
   #ready(url: URL): WebAnswer {
@@ -139,8 +151,8 @@ class NodeView {
 
   async #count(events: EventStream): Promise<void> {
     for await (const { event } of events) {
-      if (event.kind === 'eventsDropped') this.#metrics.count('eventsDropped', event.count)
-      else this.#metrics.count(event.kind)
+      if (event.kind === 'eventsDropped') this.#metrics.dropped(event.count)
+      else this.#metrics.told(event, this.#node?.name ?? '')
     }
   }
 }

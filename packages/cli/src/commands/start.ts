@@ -126,7 +126,7 @@ export function addStartCommand(program: Command, context: CommandContext): void
     )
     .option(
       '--monitor <address>',
-      'answer operators here: /metrics for Prometheus, /health, /ready, /status, /events; such as http://127.0.0.1:9100',
+      'answer operators here: /metrics for Prometheus, /health, /ready, /leader, /follower, /status, /events; such as http://127.0.0.1:9100',
     )
     .option(
       '--monitor-insecure',
