@@ -30,7 +30,7 @@ import {
 } from '../failover-options.ts'
 import { showJson, showText } from '../node-events.ts'
 import { json, type Output } from '../output.ts'
-import { positive } from '../arguments.ts'
+import { positive, whole } from '../arguments.ts'
 import { showDivergence } from '../divergence.ts'
 import { allFormats, FORMAT_NAMES } from '../formats.ts'
 import { openMonitor } from '../monitor.ts'
@@ -53,6 +53,7 @@ interface StartOptions extends AccessOptions, FailoverStartOptions {
   readonly forwardWrites?: boolean
   readonly snapshotRate?: number
   readonly slotBytesMax?: number
+  readonly rewindBytesMax?: number
   readonly credentials?: string
   readonly tlsClientCertificates?: ClientCertificates
   readonly insecure?: boolean
@@ -104,6 +105,12 @@ export function addStartCommand(program: Command, context: CommandContext): void
     )
     .addOption(
       new Option('--snapshot-rate <bytes>', 'limit of a bootstrap in bytes per second').argParser(positive),
+    )
+    .addOption(
+      new Option(
+        '--rewind-bytes-max <bytes>',
+        'changes that stay undoable, so that rejoining needs no copy; 0: none (default 64 MiB)',
+      ).argParser(whole),
     )
     .addOption(
       new Option('--slot-bytes-max <bytes>', 'bytes of log kept for a follower that is away').argParser(
@@ -234,7 +241,7 @@ function nodeOptions(
   options: StartOptions,
   { signal, onEvent, onDivergence, monitor, coordinator }: Around,
 ): NodeOptions {
-  const { name, directory, leader, replaceLeader, snapshotRate, slotBytesMax } = options
+  const { name, directory, leader, replaceLeader, snapshotRate, slotBytesMax, rewindBytesMax } = options
   const { credentials, tlsClientCertificates, insecure } = options
   const access = accessOf(options, {
     insecure: insecure === true,
@@ -270,6 +277,7 @@ function nodeOptions(
     ...(options.forwardWrites !== undefined && { forwardWrites: options.forwardWrites }),
     ...(snapshotRate !== undefined && { snapshotBytesPerSecondMax: snapshotRate }),
     ...(slotBytesMax !== undefined && { slotBytesMax }),
+    ...(rewindBytesMax !== undefined && { rewindBytesMax }),
   }
 }
 
