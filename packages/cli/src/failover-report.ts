@@ -26,12 +26,17 @@ function describeDecision({
   observed,
   reasons,
 }: Extract<MemberEvent, { kind: 'decided' }>): string | undefined {
-  const why = reasons.at(-1) ?? 'no reason'
+  const why = whyOf(reasons)
   if (observed !== undefined) return `${pc.yellow('would')} ${actionText(observed)}: ${why}`
   if (action.kind === 'promote') return `decided to ${actionText(action)}`
   if (action.kind === 'refuse')
     return `${pc.yellow('nobody is promoted')}: ${why}${action.help.length === 0 ? '' : `; what helps: ${action.help.join('; ')}`}`
   return action.kind === 'none' && why.startsWith('given up') ? why : undefined
+}
+
+/** The last one is what it came to; that nothing is done by one that observes goes without saying. */
+function whyOf(reasons: readonly string[]): string {
+  return reasons.findLast((reason) => !reason.startsWith('observing only')) ?? 'no reason'
 }
 
 export function describeFailover(node: string, status: FailoverStatus): string[] {
@@ -50,7 +55,7 @@ export function describeFailover(node: string, status: FailoverStatus): string[]
   if (decision !== undefined) {
     const { action, observed, reasons, rejected } = decision
     const what = observed === undefined ? actionText(action) : `would ${actionText(observed)}`
-    lines.push(`last decision: ${what}: ${reasons.at(-1) ?? 'no reason'}`)
+    lines.push(`last decision: ${what}: ${whyOf(reasons)}`)
     for (const { name, reason } of rejected) lines.push(`  not ${name}: ${reason}`)
   }
   lines.push(`if the leader died now: ${forecast.summary}`)

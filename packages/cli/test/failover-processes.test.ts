@@ -136,6 +136,16 @@ test(
         `^${leader} leads, epoch \\d, \\d+ ms of its lease left; coordinator sqlite, automatic failover is paused$`,
       ),
     )
+    const shown = await run('status', cluster.address(leader), cluster.address('b'))
+    expect(shown.code).toBe(0)
+    for (const name of [leader, 'b'])
+      expect(shown.out).toContainEqual(
+        expect.stringMatching(
+          new RegExp(
+            `^failover of ${name}: ${leader} leads, epoch \\d, automatic failover is paused; if the leader died now: `,
+          ),
+        ),
+      )
     expect((await run('failover', 'resume', cluster.address(leader), '--json')).json).toEqual({
       ok: true,
       paused: false,

@@ -61,7 +61,8 @@ describe('one line at each change', () => {
 
   test('what is decided: the promotion, and what would have been', () => {
     const { action, ...rest } = PROMOTE
-    expect(lines(PROMOTE, { ...rest, action: { kind: 'none' }, observed: action })).toEqual([
+    const reasons = [...rest.reasons, 'observing only: nothing is done']
+    expect(lines(PROMOTE, { ...rest, reasons, action: { kind: 'none' }, observed: action })).toEqual([
       'decided to promote b in the epoch 4, from 3/1042',
       'would promote b in the epoch 4, from 3/1042: b has all that was acknowledged',
     ])

@@ -1,7 +1,7 @@
 /** `understudy status`: what nodes say of themselves, side by side. */
 import type { Command } from 'commander'
 import { isUnderstudyError, systemClock } from '@understudy/contracts'
-import type { NodeStatus } from '@understudy/node'
+import type { FailoverStatus, NodeStatus } from '@understudy/node'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { describeAcks } from '../ack-report.ts'
 import { connectTo } from '../connections.ts'
@@ -78,6 +78,13 @@ function warnings({ certificate, credentialsProblem }: NodeStatus): string[] {
   return lines
 }
 
+/** Who leads, and what would happen without that one; more is in `failover status`. */
+function forecastOf(node: string, { leader, coordinator, forecast }: FailoverStatus): string {
+  const who = leader === undefined ? 'no leader is known' : `${leader.name} leads, epoch ${leader.epoch}`
+  const paused = coordinator.paused ? ', automatic failover is paused' : ''
+  return `failover of ${node}: ${who}${paused}; if the leader died now: ${forecast.summary}`
+}
+
 function show(answers: readonly Answer[], { output }: CommandContext): void {
   const rows = answers.map((answer) => {
     if (!answer.ok) return ['?', answer.address, '', answer.error.code, '', '', '']
@@ -100,6 +107,7 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
     if (acks !== undefined && (acks.rule !== 'local' || acks.change !== undefined))
       output.out(`acks of ${node}: ${describeAcks(acks)}`)
     if (profile !== undefined) output.out(`profile of ${node}: ${profile}`)
+    if (answer.status.failover !== undefined) output.out(forecastOf(node, answer.status.failover))
     for (const text of followersOf(answer.status)) output.out(text)
   }
 }
