@@ -25,6 +25,9 @@ export const FLAG_UNMET = 16
 /** Record flag, beside `FLAG_AWAITS_ACKS`: followers show the record before the set has it, so that to show it proves nothing. */
 export const FLAG_ASKS_APPLIED = 32
 
+/** Record flag: the group of this record holds nothing of a user, only what the leader keeps for itself. */
+export const FLAG_OWN = 64
+
 /** A record as it stands in the log. */
 export interface LogRecord extends LogPoint {
   readonly previousCrc: number

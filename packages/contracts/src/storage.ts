@@ -6,6 +6,7 @@
  * together with their positions. The log above `applied` repairs that.
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import type { IdTable } from './ids.ts'
 import type { KeyTable } from './keys.ts'
 import type { LogPoint } from './position.ts'
 import type { Recorder } from './format.ts'
@@ -55,6 +56,8 @@ export interface Storage<C, T = WriteTransaction> extends AsyncDisposable {
   commit(): void
   /** Where the keys of writes are kept; missing in a storage that keeps none. */
   readonly keys?: KeyTable
+  /** Counters of ids and their ceilings; missing in a storage that gives no ids by itself. */
+  readonly ids?: IdTable
   /** ROLLBACK; no effect without a transaction. */
   rollback(): void
 

@@ -7,6 +7,7 @@ import { ORIGIN, epochAt, type Log, type LogPoint } from '@understudy/contracts'
 import type { HostReport } from '@understudy/failover'
 import { knownAckState, type AckPolicy, type AckState } from '@understudy/replication'
 import type { SqliteStorage } from '@understudy/sqlite'
+import { idsProvenBy } from './ids.ts'
 import type { Settings } from './options.ts'
 import type { NodeRoles } from './roles.ts'
 
@@ -48,7 +49,7 @@ export function hostReport(roles: NodeRoles, around: Around): HostReport {
     keptReceived: end.epoch > around.openedEpoch || end.lsn === 0,
     ...(rules && { rules }),
     ...(leaderEnd && leaderEnd.lsn > 0 && { leaderEnd }),
-    idsProven: !hasAutoincrement(storage),
+    idsProven: isLeading || !hasAutoincrement(storage) || canProveIds(roles, log, around.settings),
   }
 }
 
@@ -79,6 +80,11 @@ function rulesOf(log: Log, { acks }: Settings): HostReport['rules'] {
 
 function ruleOf({ level, of }: AckPolicy): AckState['rule'] {
   return { level, ...(of && { of }) }
+}
+
+function canProveIds({ following }: NodeRoles, log: Log, { clock }: Settings): boolean {
+  const report = following?.view?.following.report()
+  return report !== undefined && idsProvenBy(log, report, clock)
 }
 
 /** Ids of such tables are given once only; what a former leader gave may stand in no log of a survivor. */

@@ -180,12 +180,13 @@ export class NodeHost implements Host {
 
   async beginEpoch(promotion: PromoteAction): Promise<void> {
     const { data, following } = this.#frozen('begin an epoch')
-    const { epoch, runId, acks } = promotion
+    const { epoch, runId, acks, raiseIds } = promotion
     this.#moves()
     following.willLead()
     keepForFormerLeader(this.name, data)
     const role = await startLeading(data, this.cluster, this.#roles.views, this.#settings, this.#roles.fail, {
       promotion: { epoch, runId, ...(acks && { acks }) },
+      raiseIds,
       mayLead: () => this.#fence.mayLead(),
       stopped: (error) => this.stopLeading(error),
       sawEpoch: (seen, of) => this.#fence.sawEpoch(seen, of),

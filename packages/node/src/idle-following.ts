@@ -16,7 +16,7 @@ export function idleFollowing(
   log: Log,
   storage: SqliteStorage,
   clock: Clock,
-  before: Partial<Pick<FollowerReport, 'leaderLsn' | 'highWatermark' | 'lastError'>> = {},
+  before: Partial<Pick<FollowerReport, 'leaderLsn' | 'highWatermark' | 'lastError' | 'idsUntilMs'>> = {},
 ): IdleFollowing {
   const waiters = new AppliedWaiters(log, clock, () => storage.applied)
   const close = async (): Promise<void> => waiters.close()
@@ -29,6 +29,8 @@ export function idleFollowing(
       highWatermark: before.highWatermark ?? 0,
       leaderLsn: before.leaderLsn ?? 0,
       rttMs: undefined,
+      // The word of the leader outlives the connection on which it came.
+      idsUntilMs: before.idsUntilMs,
       lastError: before.lastError,
       lag: undefined,
       heardMs: undefined,

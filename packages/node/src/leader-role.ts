@@ -98,6 +98,7 @@ export async function startLeading(
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
     ...(term && { promotion: term.promotion, mayLead: term.mayLead, saysIfLowered: true }),
+    ...(term?.raiseIds === true && { ids: { ...settings.ids, raise: true } }),
     onFailed: ended,
     onProgress: (applied, upTo) =>
       tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),
@@ -208,7 +209,7 @@ function partsOf(
   cluster: string,
   settings: Settings,
 ): BecomeLeaderOptions<SqliteConnection> {
-  const { name, clock, random, format, allFormats, shadow, pipeline, acks, measures } = settings
+  const { name, clock, random, format, allFormats, shadow, pipeline, acks, measures, ids, sidecar } = settings
   return {
     storage,
     log,
@@ -222,6 +223,8 @@ function partsOf(
     ...(shadow && { shadow: { format: shadow, watched: watchedConnection } }),
     ...(pipeline && { limits: pipeline }),
     ...(acks && { acks }),
+    // Of another program's database the ids are that program's to give.
+    ...(sidecar === undefined ? ids && { ids } : { ids: false as const }),
   }
 }
 
@@ -254,6 +257,7 @@ function serveFollowers(
     },
     onlyAcksCount,
     isAwaited: (follower) => pipeline.awaits(follower),
+    idsPromise: (follower) => pipeline.idsPromise(follower),
     syncState: (follower) => pipeline.syncState(follower),
     ...(settings.link && { limits: settings.link }),
     onMustStopLeading: (error) => failed(error),

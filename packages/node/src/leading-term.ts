@@ -5,6 +5,8 @@ import type { EpochPromotion } from '@understudy/replication'
 /** A leader that was promoted, and may be replaced. */
 export interface LeadingTerm {
   readonly promotion: EpochPromotion
+  /** It cannot prove the newest ceilings of ids. */
+  readonly raiseIds: boolean
   /** Whether it may show anything right now. */
   readonly mayLead: () => boolean
   /** It may not, and shows nothing any more. */

@@ -39,6 +39,7 @@ import type { EventsOptions, EventStream } from './events.ts'
 import { exposureOf, type NodeExposureOptions } from './exposure.ts'
 import { memberOf, newestDecisions, type DecisionsOptions } from './failover-calls.ts'
 import { NodeHost } from './host.ts'
+import { idsOfFollower } from './ids.ts'
 import { noMember } from './leader-role.ts'
 import { leadershipOf } from './leadership.ts'
 import type { NodeData } from './node-data.ts'
@@ -270,6 +271,7 @@ export class ComposedNode implements UnderstudyNode {
       ...this.#entrance.status(),
       ...(data === undefined ? nothing : logStatus(data.log, data.storage.applied)),
       following: view && followingStatus(view.following.report(), leader),
+      ...(view && { ids: idsOfFollower(view.data, view.following.report(), this.settings.clock) }),
       bootstrap: snapshot && bootstrapStatus(snapshot, leader),
       ...(leading && data && leadingStatus(leading, this.settings)),
       failure: errorStatus(failure),

@@ -21,6 +21,7 @@ import {
   shadowRefusal,
   type AckPolicy,
   type CommitMeasures,
+  type LeaderIds,
   type LinkLimits,
   type PipelineLimits,
 } from '@understudy/replication'
@@ -48,6 +49,8 @@ export interface NodeOptions {
    * rule that the log says, none in a new one. Another rule than that is a change of it: both hold until members of both have its record.
    */
   readonly acks?: AckPolicy
+  /** Leader: who may be promoted in its place, and where the ceilings of ids are published. Default: every follower that streams. */
+  readonly ids?: LeaderIds
   /**
    * Leader, in place of `acks`: the protection in one word. `no-loss`: more than half of the cluster has each write, or it is not
    * acknowledged. `balanced`: one follower has it, unless none answers. `fast`: the leader has it. Default none.

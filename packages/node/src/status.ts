@@ -19,6 +19,7 @@ import type {
 import type { FailoverStatus } from '@understudy/failover'
 import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
+import { idsOfLeader, type IdsReport } from './ids.ts'
 import type { LeaderRole } from './leader-role.ts'
 import type { Role } from './options.ts'
 import { profileInForce, type Profile, type ProfileOptions } from './profiles.ts'
@@ -48,6 +49,8 @@ export interface NodeStatus {
   readonly profile?: Profile | undefined
   /** Leader: the ack rule, what of it is in force, and what waits for acks. */
   readonly acks?: AckReport
+  /** Ceilings of ids of tables with AUTOINCREMENT; `undefined` while there are none. */
+  readonly ids?: IdsReport | undefined
   /** Leader: writes that wait for their turn, and for how long the oldest one that was not answered waits. */
   readonly writes?: { readonly queued: number; readonly waitingMs: number }
   /** Leader with a shadow format: what it and the format in force have measured. */
@@ -162,13 +165,14 @@ export function leadingStatus(
   started: ProfileOptions,
 ): Pick<
   NodeStatus,
-  'acks' | 'profile' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'
+  'acks' | 'ids' | 'profile' | 'format' | 'writes' | 'shadow' | 'followers' | 'absentFollowers' | 'snapshots'
 > {
-  const { acks, shadow, queued, waitingMs } = leading.pipeline
+  const { acks, ids, shadow, queued, waitingMs } = leading.pipeline
   return {
     format: leading.format,
     profile: profileInForce(started, acks),
     acks: { ...acks, pending: acks.pending && formatPosition(acks.pending) },
+    ...(ids !== undefined && ids.tables.length > 0 && { ids: idsOfLeader(ids) }),
     writes: { queued, waitingMs },
     ...(shadow && { shadow }),
     followers: leading.followers(),

@@ -145,6 +145,11 @@ export interface Heartbeat {
   readonly sentAtMs: number
   /** `sentAtMs` of the last heartbeat received from the peer plus the time since, for round-trip times; 0 when none came. */
   readonly echoMs: number
+  /**
+   * Leader: until so many milliseconds from when it sent this, a bit less, and longer while it hears from the follower, it answers no id above a
+   * ceiling that this follower lacks. Missing: it promises nothing.
+   */
+  readonly idsPromiseMs?: number
   /** The sender's retention slots: every candidate keeps its log back to the lowest. Empty from followers. */
   readonly slots: readonly SlotPosition[]
 }

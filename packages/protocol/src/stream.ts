@@ -80,6 +80,7 @@ export function encodeHeartbeat(typeByte: number, heartbeat: Heartbeat): Uint8Ar
     writer.text(1, slot.name, LIMITS.nameBytesMax)
     writer.u64(2, slot.lsn)
   })
+  writer.double(7, heartbeat.idsPromiseMs ?? 0)
   return writer.finish()
 }
 
@@ -89,6 +90,7 @@ export function decodeHeartbeat(reader: FieldReader): Heartbeat {
   let highWatermark = 0
   let sentAtMs = 0
   let echoMs = 0
+  let idsPromiseMs = 0
   const slots: SlotPosition[] = []
   while (reader.next()) {
     switch (reader.field) {
@@ -110,11 +112,15 @@ export function decodeHeartbeat(reader: FieldReader): Heartbeat {
       case 6:
         reader.element(slots, LIMITS.slotsMax, readSlot)
         break
+      case 7:
+        idsPromiseMs = reader.double()
+        break
       default:
         reader.skip()
     }
   }
-  return { type: 'heartbeat', epoch, lsn, highWatermark, sentAtMs, echoMs, slots }
+  const promise = idsPromiseMs === 0 ? {} : { idsPromiseMs }
+  return { type: 'heartbeat', epoch, lsn, highWatermark, sentAtMs, echoMs, slots, ...promise }
 }
 
 function readSlot(reader: FieldReader): SlotPosition {

@@ -96,6 +96,8 @@ interface Pending<T> {
   readonly group: readonly PendingWrite<T>[]
   readonly sinceMs: number
   readonly recovers: boolean
+  /** Whether it waits for something else than acks, too. */
+  readonly held: (() => boolean) | undefined
   /** When the policy's own time is over. */
   policyAtMs: number
   /** When the first write of the group that is not answered has waited long enough. */
@@ -185,6 +187,15 @@ export class AckGate<T> {
   unready(rule: AckRule | undefined, options: WriteOptions | undefined): UnderstudyError | undefined {
     if (options?.onlyIfReady !== true || rule?.of === undefined || this.isDegraded) return undefined
     return this.#tracker.absent(rule).length === 0 ? undefined : refusedUntilAcked()
+  }
+
+  /** Up to where the rules in force are satisfied; `undefined` when they ask for no ack. */
+  get heldByRule(): Lsn | undefined {
+    if (this.isDegraded) return undefined
+    const rules = asking(this.#change === undefined ? [this.rule] : [this.rule, this.#change.rule])
+    if (rules.length === 0) return undefined
+    const nowMs = this.#clock.monotonic()
+    return Math.min(...rules.map((rule) => this.#tracker.satisfied(rule, nowMs)))
   }
 
   /** Followers of whatever name that have a commit at a level and stream now. */
@@ -381,11 +392,12 @@ export class AckGate<T> {
     point: LogPoint,
     rules: readonly AckRule[],
     group: readonly PendingWrite<T>[],
-    recovers = false,
+    { recovers = false, held }: { readonly recovers?: boolean; readonly held?: () => boolean } = {},
   ): void {
     const sinceMs = this.#clock.monotonic()
     const policyAtMs = sinceMs + this.#settings.ackTimeoutMs
-    const pending = { point, rules, group, sinceMs, recovers, policyAtMs, expiresAtMs: 0, notBeforeMs: 0 }
+    const since = { sinceMs, policyAtMs, expiresAtMs: 0, notBeforeMs: 0 }
+    const pending = { point, rules, group, recovers, held, ...since }
     pending.expiresAtMs = this.#firstExpiry(pending)
     this.#pending = pending
     // The caller may have given up meanwhile.
@@ -405,7 +417,8 @@ export class AckGate<T> {
     if (pending === undefined) return this.#lookForReturn(nowMs)
     if (this.#isSettling) return
     if (nowMs < pending.notBeforeMs) return this.#schedule(pending.notBeforeMs, nowMs)
-    if (pending.rules.every((rule) => this.#tracker.satisfied(rule, nowMs) >= pending.point.lsn)) {
+    const isAcked = pending.rules.every((rule) => this.#tracker.satisfied(rule, nowMs) >= pending.point.lsn)
+    if (isAcked && pending.held?.() !== true) {
       this.#isUnmet = false
       return this.#events.met()
     }
@@ -568,6 +581,11 @@ export class AckGate<T> {
   }
 
   #unmet(pending: Pending<T>): void {
+    if (pending.held !== undefined && this.rule.of === undefined) {
+      // No rule could be lowered, and whoever is gone is not waited for much longer.
+      pending.policyAtMs = Number.POSITIVE_INFINITY
+      return
+    }
     this.#isUnmet = true
     pending.policyAtMs = Number.NEGATIVE_INFINITY
     // Both rules hold until the change has ended: it is not the policy's to lower one of them.

@@ -38,11 +38,12 @@ import {
 } from '@understudy/contracts'
 import { formatRule, type AckRule } from './ack-rule.ts'
 import { asFailure, notWritten, notWrittenInTime } from './failures.ts'
+import type { IdGate } from './id-gate.ts'
 import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { draftParts } from './parts.ts'
 import { logBase } from './physical.ts'
-import type { CaptureRequest, PendingWrite, WriteQueue } from './write-queue.ts'
+import { isOwn, type CaptureRequest, type PendingWrite, type WriteQueue } from './write-queue.ts'
 
 export type GroupOutcome =
   /**
@@ -77,6 +78,8 @@ export interface GroupContext<C, T> {
   readonly asks: () => GroupRecords
   /** Throws when this node leads no more: asked after the callbacks, right before anything of them is kept. */
   readonly assertLeads: () => void
+  /** Ceilings of ids, where the storage gives ids. */
+  readonly ids: IdGate | undefined
 }
 
 /** Runs waiting writes as one group and appends what they changed. The writes that ran are pushed to `group`. */
@@ -97,13 +100,15 @@ export function runGroup<C, T>(
   let returned: number
   try {
     const body = queue.peek()?.body
-    if (body !== undefined && typeof body !== 'function') {
+    if (body !== undefined && typeof body !== 'function' && !isOwn(body)) {
       const said = ruleDrafts(body) ?? [controlDraft(context.clock, CONTROL_MARKER)]
       group.push(queue.take() as PendingWrite<T>)
       return appendControl(context, said)
     }
     recorder.beginGroup()
-    returned = context.keyed.run(() => runWrites(context, queue, group))
+    returned = context.keyed.run(() =>
+      isOwn(body) ? runOwn(context, queue, group) : runWrites(context, queue, group),
+    )
   } catch (error) {
     return rollBack(context, abandoned(error))
   }
@@ -115,6 +120,7 @@ export function recordGroup<C, T>(context: GroupContext<C, T>, returned: number)
   const { storage, recorder, format, log } = context
   let drafts: RecordDraft[]
   try {
+    if (returned > 0) context.ids?.ran((write) => storage.write(write, recorder))
     if (format.physical === true) {
       if (returned === 0 || recorder.changed?.() === false) return rollBack(context, { kind: 'rolledBack' })
       storage.markBefore(log.end)
@@ -227,6 +233,18 @@ function runWrites<C, T>(
   return returned
 }
 
+/** A write of the leader's own shares its group with nobody. */
+function runOwn<C, T>(
+  { storage, recorder }: GroupContext<C, T>,
+  queue: WriteQueue<T>,
+  group: PendingWrite<T>[],
+): number {
+  const request = queue.take() as PendingWrite<T>
+  group.push(request)
+  if (isOwn(request.body)) storage.write(request.body.own, recorder)
+  return 1
+}
+
 /** Whether the write was done before, and is answered; also when that cannot be told. */
 function isRetry<T>(keyed: KeyedWrites<T>, write: PendingWrite<T>): boolean {
   try {
@@ -255,7 +273,12 @@ export function abandoned(error: unknown): GroupOutcome {
 }
 
 /** Undoes the open transaction; returns the failure when even that failed. */
-export function rollBackGroup<C, T>({ storage, recorder }: GroupContext<C, T>): UnderstudyError | undefined {
+export function rollBackGroup<C, T>({
+  storage,
+  recorder,
+  ids,
+}: GroupContext<C, T>): UnderstudyError | undefined {
+  ids?.abandoned()
   try {
     storage.rollback()
     recorder.abandonGroup()

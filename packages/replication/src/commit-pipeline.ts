@@ -50,6 +50,7 @@ import {
 import { askForBase } from './base-first.ts'
 import { asFailure, closing, leaseLost, notWritten, outcomeUnknown, unknownWithoutAcks } from './failures.ts'
 import { Hold } from './hold.ts'
+import type { IdStatus } from './id-gate.ts'
 import { pipelineLimits, type PipelineLimits } from './limits.ts'
 import { Intake } from './intake.ts'
 import { keyedWrites, type KeyedWrites } from './keyed-writes.ts'
@@ -61,17 +62,14 @@ import type {
   CommitPipelineOptions,
   Defer,
   Recovery,
-  WriteOptions,
-  WriteResult,
 } from './pipeline-api.ts'
 import type { Reached, Reaches } from './receipts.ts'
-import { answerGroup, countGroup } from './reply.ts'
+import { answerGroup, countGroup, rejectGroup } from './reply.ts'
+import { PipelineIds } from './pipeline-ids.ts'
 import { PolicyChanges } from './policy-changes.ts'
 import { Recording } from './recording.ts'
 import type { ShadowReport } from './shadow.ts'
-import type { StepResult } from './statements.ts'
-import type { Step } from './steps.ts'
-import { heldBack, OpenTransactions, type TransactionOptions } from './open-transaction.ts'
+import { heldBack, OpenTransactions } from './open-transaction.ts'
 import { runNext, type Turns } from './run-next.ts'
 import { SyncPace } from './sync-pace.ts'
 import { MARKER, RAISE, isAcks, type PendingWrite } from './write-queue.ts'
@@ -102,6 +100,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   readonly #keyed: KeyedWrites<T>
   readonly #transactions: OpenTransactions<C, T>
   readonly #turns: Turns<C, T>
+  readonly #ids: PipelineIds<C, T>
   #awaiting: Awaiting | undefined
   #awaitedSinceMs = 0
   /** Log or storage work for the group that waits is under way: it cannot be given up in the middle. */
@@ -143,15 +142,17 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#turns = { recording, policies: this.#policies, transactions: this.#transactions }
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
     this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)
+    this.#ids = new PipelineIds(options, { gate: this.#gate, own: (body) => this.own(body) })
     const asks = (): GroupRecords => this.#policies.records(this.#group)
     const assertLeads = (): void => {
       if (!this.leads()) throw this.#failure
     }
-    this.#context = recording.context(log, this.#limits, asks, this.#keyed, assertLeads)
+    this.#context = recording.context(log, this.#limits, asks, this.#keyed, assertLeads, this.#ids)
     this.#highWatermark = options.recovery === undefined ? log.durable : storage.applied.lsn
     this.#acknowledged = options.acknowledged ?? this.#highWatermark
     this.#gate.durable(log.end)
-    if (options.recovery !== undefined) this.#recover(options.recovery)
+    if (options.recovery === undefined) this.#ids.start()
+    else this.#recover(options.recovery)
   }
 
   get format(): LogFormat<C> {
@@ -178,9 +179,16 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#gate.status()
   }
 
+  get ids(): IdStatus | undefined {
+    return this.#ids.status
+  }
+
+  readonly idsPromise = (name: string): number => this.#ids.gate?.promise(name) ?? 0
+
   follower(name: string, progress: MemberProgress | undefined): void {
     if (this.#failure !== undefined || !(this.#keyed.waits.isEmpty || this.leads())) return
     this.#gate.follower(name, progress)
+    this.#ids.follower(name, progress)
     this.#keyed.waits.look()
   }
 
@@ -205,28 +213,22 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     return this.#intake.waitingMs(this.#group[0])
   }
 
-  write<R>(body: (tx: T) => R, options?: WriteOptions): Promise<WriteResult<R>>
-  write(steps: readonly Step[], options?: WriteOptions): Promise<WriteResult<StepResult[]>>
-  write(body: ((tx: T) => unknown) | readonly Step[], options?: WriteOptions): Promise<WriteResult<never>> {
-    return this.#intake.write(body, options)
-  }
+  readonly write = (...asked: Parameters<Intake<T>['write']>): Promise<never> => this.#intake.write(...asked)
+  readonly transaction = (...asked: Parameters<Intake<T>['transaction']>): Promise<never> =>
+    this.#intake.transaction(...asked)
 
-  transaction(body: (tx: T) => unknown, options?: TransactionOptions): Promise<WriteResult<never>> {
-    return this.#intake.transaction(body, options)
-  }
-
-  mark(): Promise<LogPoint> {
-    return this.#intake.enqueue(MARKER, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
-  }
+  readonly mark = (): Promise<LogPoint> =>
+    this.#intake.enqueue(MARKER, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
 
   switchFormat(format: LogFormat<C>, { isUnacked = false } = {}): Promise<LogPoint> {
     const asks = isUnacked ? undefined : this.#gate.ask(undefined)
     return this.#intake.enqueue({ format }, { asks }) as Promise<LogPoint>
   }
 
-  capture(marker?: () => void): Promise<LogPoint> {
-    return this.#intake.enqueue({ marker }, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
-  }
+  readonly capture = (marker?: () => void): Promise<LogPoint> =>
+    this.#intake.enqueue({ marker }, { asks: this.#gate.ask(undefined) }) as Promise<LogPoint>
+
+  readonly own = (...asked: Parameters<Intake<T>['own']>): Promise<LogPoint> => this.#intake.own(...asked)
 
   async changeAcks(policy: AckPolicy, options: ChangeAcksOptions = {}): Promise<LogPoint> {
     const refusal = this.#intake.refusal(true)
@@ -240,16 +242,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#transactions.end(heldBack)
     return this.#hold.hold()
   }
+  readonly idle = (): Promise<void> => this.#hold.idle(this.#busy)
 
   unhold(): void {
     if (!this.#hold.isHeld) return
     this.#hold.release()
     this.#gate.look()
     if (!this.#busy) this.#endGroup()
-  }
-
-  idle(): Promise<void> {
-    return this.#hold.idle(this.#busy)
   }
 
   async close(): Promise<void> {
@@ -300,8 +299,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   readonly #runGroup = (): void => {
     // Writes may all have reached their deadline while the turn was awaited.
-    const next = this.#intake.queue.peek()
-    if (next === undefined || this.#hold.isHeld) return this.#endGroup()
+    if (this.#intake.queue.length === 0 || this.#hold.isHeld) return this.#endGroup()
     this.#hold.appending()
     const outcome = runNext(this.#context, this.#turns, this.#intake.queue, this.#group)
     if (outcome !== undefined) this.#take(outcome)
@@ -317,7 +315,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       case 'rolledBack':
         return this.#reply(this.#context.storage.applied, false)
       case 'notWritten':
-        this.#rejectGroup(notWritten(outcome.cause))
+        rejectGroup(this.#group, notWritten(outcome.cause))
         return this.#endGroup()
       case 'failed':
         return this.#fail(outcome.failure, outcome.position)
@@ -326,8 +324,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** What is committed becomes durable in the storage, then the base in the log: both before anyone is answered. */
   #logBase(): void {
-    const { log } = this.#context
-    const position = { epoch: log.end.epoch, lsn: log.end.lsn + 1 }
+    const { epoch, lsn } = this.#context.log.end
     logBaseOf(this.#context).then(
       (point) => {
         this.#options.onBase?.(point)
@@ -335,7 +332,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#durable(point, false)
       },
       (error: unknown) =>
-        this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), position),
+        this.#fail(asFailure(error, 'STORAGE_FAILED', 'A base could not be logged'), { epoch, lsn: lsn + 1 }),
     )
   }
 
@@ -358,8 +355,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#gate.durable(point)
     const rules = this.#gate.rulesOf(this.#group)
     this.#policies.said(this.#group[0]?.body, point)
+    this.#ids.durable(point.lsn, this.#group)
     if (rules.length > 0) return this.#await(point, open, rules)
     this.#policies.over()
+    if (this.#ids.holds()) return this.#wait({ point, open, recovery: undefined, end: point }, [])
     this.#acked(point, open)
     this.#options.onDurable?.(point)
   }
@@ -371,11 +370,17 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if ((isAsked || !isHidden) && !this.leads()) return this.#withhold(point, open)
     if (!isHidden && !this.#makeVisible(point, open)) return
     if (isAsked) this.#highWatermark = point.lsn
-    this.#awaiting = { point, open: isHidden, recovery: undefined }
     this.#awaitedSinceMs = this.#options.clock.monotonic()
+    this.#wait({ point, open: isHidden, recovery: undefined }, rules)
+  }
+
+  /** With an `end` it is acknowledged, and its answers would tell of ids above the ceilings in force. */
+  #wait(awaiting: Awaiting, rules: readonly AckRule[]): void {
+    const { point, end } = awaiting
+    this.#awaiting = awaiting
     if (this.#failure !== undefined || this.#endsWaits) return this.#giveUp()
-    this.#gate.wait(point, rules, this.#group)
-    this.#options.onDurable?.(point)
+    this.#gate.wait(point, rules, this.#group, end && { held: this.#ids.holds })
+    this.#options.onDurable?.(end ?? point)
     this.#gate.look()
   }
 
@@ -385,9 +390,10 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     const { failure } = this.#context.log
     // It may have failed while nothing was written: for a slot, or a segment that is no longer needed.
     if (failure !== undefined) return this.#syncFailed(awaiting.point, failure)
-    const end = this.#gate.endsWith
-    if (end !== undefined) return this.#endChange(awaiting, end)
+    const rule = awaiting.end === undefined ? this.#gate.endsWith : undefined
+    if (rule !== undefined) return this.#endChange(awaiting, rule)
     this.#gate.end()
+    if (awaiting.end !== undefined) return this.#release(awaiting, awaiting.end)
     this.#policies.over()
     if (this.#group[0]?.body === RAISE) {
       this.#gate.restored()
@@ -400,9 +406,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
 
   /** What waited is acked, or the rule was lowered by the record at `end`. */
   #finish(awaiting: Awaiting, end: LogPoint): void {
-    const { point, open, recovery } = awaiting
+    if (awaiting.recovery !== undefined && this.leads()) return this.#finishRecovery(awaiting.recovery, end)
+    if (this.#ids.holds()) return this.#wait({ ...awaiting, end }, [])
+    this.#release(awaiting, end)
+  }
+
+  #release({ point, open }: Awaiting, end: LogPoint): void {
     if (!this.leads()) return this.#giveUp()
-    if (recovery !== undefined) return this.#finishRecovery(recovery, end)
     this.#awaiting = undefined
     this.#acknowledged = this.#highWatermark = end.lsn
     if (open && !this.#makeVisible(point, true)) return
@@ -425,16 +435,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (open) rollBackGroup(this.#context)
     else if (!this.#stored(point, 'A record could not be named', ({ storage }) => storage.settle(point)))
       return
-    this.#rejectGroup(unknownWithoutAcks(point, open, this.#failure))
+    rejectGroup(this.#group, unknownWithoutAcks(point, open, this.#failure))
     this.#endGroup()
   }
 
   /** Third moment: readers of this node see it. A physical group is visible already, and gets its name. */
   #makeVisible(point: LogPoint, open: boolean): boolean {
-    const isVisible = this.#stored(point, 'A COMMIT failed after its record was durable', ({ storage }) =>
-      open ? storage.commit() : storage.settle(point),
-    )
-    if (!isVisible) return false
+    const show = ({ storage }: GroupContext<C, T>): void => (open ? storage.commit() : storage.settle(point))
+    if (!this.#stored(point, 'A COMMIT failed after its record was durable', show)) return false
     this.#recording.committed()
     tellMarker(this.#group, point, this.#options.onMarker)
     this.#options.onVisible?.(point)
@@ -520,7 +528,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#gate.close()
     if (awaiting.open) rollBackGroup(this.#context)
     this.#failure ??= error
-    this.#rejectGroup(error)
+    rejectGroup(this.#group, error)
     this.#endGroup()
   }
 
@@ -531,7 +539,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#awaiting = { point: recovery.point, open: false, recovery }
     const { point, rules, isHidden } = recovery
     if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn
-    this.#gate.wait(point, rules, this.#group, isHidden)
+    this.#gate.wait(point, rules, this.#group, { recovers: isHidden })
     this.#defer(() => this.#gate.look())
   }
 
@@ -544,6 +552,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
         this.#awaiting = undefined
         this.#acknowledged = this.#highWatermark = end.lsn
         this.#recording.renew()
+        this.#ids.start()
         if (this.#failure === undefined) askForBase(this.#context, this.#intake.queue, this.#baseFailed)
         this.#options.onVisible?.(end)
         this.#endGroup()
@@ -564,7 +573,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   /** Fourth moment: the callers know. What changed nothing asked for no acks. */
   #reply(point: LogPoint, asked = true): void {
     if (!this.leads()) {
-      this.#rejectGroup(asked ? unknownWithoutAcks(point, false, this.#failure) : notWritten(this.#failure))
+      const error = asked ? unknownWithoutAcks(point, false, this.#failure) : notWritten(this.#failure)
+      rejectGroup(this.#group, error)
       return this.#endGroup()
     }
     const { measures, clock } = this.#options
@@ -582,17 +592,13 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (!this.#busy) this.#hold.rested()
   }
 
-  #rejectGroup(error: UnderstudyError): void {
-    for (const write of this.#group) write.reject(write.threw ? write.outcome : error)
-  }
-
   #fail(failure: UnderstudyError, position: Position | undefined): void {
     this.#failure ??= failure
     this.#intake.rejectAll(() => notWritten(failure))
     this.#awaiting = undefined
     this.#isSettling = false
     this.#gate.close()
-    this.#rejectGroup(position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
+    rejectGroup(this.#group, position === undefined ? notWritten(failure) : outcomeUnknown(position, failure))
     this.#endGroup()
     this.#keyed.waits.stop(failure)
     this.#options.onFailed?.(failure)
@@ -603,6 +609,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#intake.close()
     this.#graceTimer?.cancel()
     this.#gate.close()
+    this.#ids.close()
     this.#keyed.waits.stop(this.#failure ?? closing())
     this.#context.recorder.close()
     this.#closed.resolve()

@@ -15,13 +15,24 @@
  * 3. A node that comes is no member, and must not be promoted, before it has every ceiling that is in force: ids below those were
  *    answered without it. So no write ever waits for a newcomer. One that goes is not promoted any more.
  * 4. Ceilings belong to names of tables and never fall, whatever becomes of the table: a name that comes back goes on above.
+ * 5. Who must have a record is said by the members, or by the caller (`confirm`): a rule of acks, or a coordinator. A member that lacks
+ *    what came into force by the word of the caller is none any more.
  */
 import { UnderstudyError, type Lsn } from '@understudy/contracts'
 
-/** Ids that are reserved ahead of what a table has given out. */
+/** Ids that are reserved ahead of what a table has given out, at least. */
 export const ID_BLOCK: bigint = 1n << 16n
+/** The most that is reserved ahead at once: what a table gives in half a day at 100,000 ids a second. */
+export const ID_BLOCK_MAX: bigint = 1n << 32n
+/** A block is to last so long: one that was used up earlier is followed by one twice as large. */
+export const ID_BLOCK_MS = 60_000
 /** How far above a ceiling that may be an old one a leader starts, when a person accepts that. */
 export const ID_LEAP: bigint = 1n << 40n
+/**
+ * How far above its ceilings a leader starts for each epoch that may have been led without its knowing: more than such a leader may have
+ * given before anybody confirmed its first ceiling.
+ */
+export const ID_STEP: bigint = 1n << 33n
 /** The largest rowid of SQLite. */
 const ID_MAX: bigint = (1n << 63n) - 1n
 
@@ -36,8 +47,12 @@ export interface IdCeilingsOptions {
   readonly members: Iterable<string>
   /** Ceilings of this node's own log, with the LSN of the record of each: what a leader begins with. */
   readonly held?: Iterable<{ readonly lsn: Lsn; readonly raise: Raise }>
+  /** Ceilings that are known to have been in force. */
+  readonly inForce?: Raise
   /** Default `ID_BLOCK`. */
   readonly block?: bigint
+  /** Who says up to where all that may be promoted have what was written. Default `members`. */
+  readonly confirmedBy?: 'members' | 'caller'
 }
 
 interface Written {
@@ -45,8 +60,18 @@ interface Written {
   readonly ceiling: bigint
 }
 
+/** How far ahead a table was reserved last, and when. */
+interface Block {
+  readonly size: bigint
+  readonly atMs: number
+}
+
 export class IdCeilings {
   readonly #block: bigint
+  readonly #blocks = new Map<string, Block>()
+  readonly #isByMembers: boolean
+  /** What is written up to here is in force. */
+  #confirmed: Lsn = 0
   /** What each member is known to have durable. */
   readonly #members: Map<string, Lsn>
   /** Nodes that lack a ceiling in force. */
@@ -58,9 +83,11 @@ export class IdCeilings {
   /** Raises that were handed out and not written yet. */
   readonly #pending = new Map<string, bigint>()
 
-  constructor({ members, held = [], block = ID_BLOCK }: IdCeilingsOptions) {
+  constructor({ members, held = [], inForce, block = ID_BLOCK, confirmedBy = 'members' }: IdCeilingsOptions) {
     if (block < 2n) throw new RangeError(`block is ${block}; it must be at least 2.`)
     this.#block = block
+    this.#isByMembers = confirmedBy === 'members'
+    for (const [table, ceiling] of inForce ?? []) this.#written.set(table, [{ lsn: 0, ceiling }])
     this.#members = new Map([...members].map((name) => [name, 0]))
     for (const { lsn, raise } of held) {
       this.written(raise, lsn)
@@ -70,19 +97,30 @@ export class IdCeilings {
 
   /**
    * What has to be written now so that no write will wait: ask with the counters after each group, and when a table is made.
-   * `undefined` while every table has half a block left.
+   * `undefined` while every table has half a block left. With `nowMs`, which is monotonic, blocks grow and shrink with the pace of a table.
    */
-  due(counters: Counters): Raise | undefined {
+  due(counters: Counters, nowMs?: number): Raise | undefined {
     const raise = new Map<string, bigint>()
     for (const [table, used] of counters) {
       const asked = this.#pending.get(table) ?? this.#written.get(table)?.at(-1)?.ceiling
-      if (asked !== undefined && (asked === ID_MAX || asked - used > this.#block / 2n)) continue
-      const ceiling = used > ID_MAX - this.#block ? ID_MAX : used + this.#block
+      const last = this.#blocks.get(table)
+      const half = (last?.size ?? this.#block) / 2n
+      if (asked !== undefined && (asked === ID_MAX || asked - used > half)) continue
+      const size = this.#nextSize(last, nowMs)
+      const ceiling = used > ID_MAX - size ? ID_MAX : used + size
       if (asked !== undefined && ceiling <= asked) continue
       raise.set(table, ceiling)
       this.#pending.set(table, ceiling)
+      if (nowMs !== undefined) this.#blocks.set(table, { size, atMs: nowMs })
     }
     return raise.size === 0 ? undefined : raise
+  }
+
+  #nextSize(last: Block | undefined, nowMs: number | undefined): bigint {
+    if (last === undefined || nowMs === undefined) return this.#block
+    const lastedMs = nowMs - last.atMs
+    if (lastedMs < ID_BLOCK_MS) return last.size * 2n > ID_BLOCK_MAX ? last.size : last.size * 2n
+    return lastedMs > 4 * ID_BLOCK_MS && last.size / 2n >= this.#block ? last.size / 2n : last.size
   }
 
   /** The record of a raise stands at `lsn`, durable on this leader. */
@@ -128,6 +166,40 @@ export class IdCeilings {
     this.#forget()
   }
 
+  /** Every member that there is has everything up to here; infinity without any. */
+  get heldByMembers(): Lsn {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.#members.values())
+  }
+
+  get members(): Iterable<string> {
+    return this.#members.keys()
+  }
+
+  /**
+   * What is written of these tables is in force without anybody's word: the first ceilings of a leader, up to which nobody else gives
+   * an id. A node that comes needs their record, at `lsn`.
+   */
+  grant(tables: Iterable<string>, lsn: Lsn): void {
+    for (const table of tables) {
+      const newest = this.#written.get(table)?.at(-1)
+      if (newest !== undefined) this.#written.set(table, [{ lsn: 0, ceiling: newest.ceiling }])
+    }
+    this.#inherited = Math.max(this.#inherited, lsn)
+  }
+
+  /** Whoever may be promoted has everything up to here, as the caller knows. */
+  confirm(lsn: Lsn): void {
+    if (lsn <= this.#confirmed) return
+    this.#confirmed = lsn
+    const newest = this.#newestInForce()
+    for (const [name, durable] of this.#members) {
+      if (durable >= newest) continue
+      this.#members.delete(name)
+      this.#joining.set(name, durable)
+    }
+    this.#forget()
+  }
+
   /** Whether a node may take the place of this leader without giving an id twice. */
   mayBePromoted(name: string): boolean {
     return this.#members.has(name)
@@ -156,7 +228,7 @@ export class IdCeilings {
   }
 
   #heldByAll(): Lsn {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.#members.values())
+    return this.#isByMembers ? Math.max(this.#confirmed, this.heldByMembers) : this.#confirmed
   }
 
   /** LSN of the newest record under which an id may have been answered. */
@@ -187,6 +259,8 @@ export interface FirstIdsOptions {
   readonly isMember: boolean
   /** A person accepts that it may have none of the newest. Default false. */
   readonly acceptLoss?: boolean
+  /** Epochs that others may have led, of which this node does not have the first write. Default 0. */
+  readonly missed?: number
 }
 
 /**
@@ -196,7 +270,13 @@ export interface FirstIdsOptions {
  * Throws `FOLLOWER_AHEAD` when the node cannot prove that it has the newest ceilings and nobody accepts that; with `acceptLoss` it
  * starts 2^40 above what it has.
  */
-export function firstIds({ counters, ceilings, isMember, acceptLoss = false }: FirstIdsOptions): Counters {
+export function firstIds({
+  counters,
+  ceilings,
+  isMember,
+  acceptLoss = false,
+  missed = 0,
+}: FirstIdsOptions): Counters {
   if (!isMember && !acceptLoss) {
     throw new UnderstudyError(
       'FOLLOWER_AHEAD',
@@ -205,12 +285,13 @@ export function firstIds({ counters, ceilings, isMember, acceptLoss = false }: F
       { reason: 'ceilings' },
     )
   }
+  const leap = isMember ? ID_STEP * BigInt(missed) : ID_LEAP * BigInt(missed + 1)
   const first = new Map<string, bigint>()
   for (const table of new Set([...counters.keys(), ...ceilings.keys()])) {
     const used = counters.get(table) ?? 0n
     const known = ceilings.get(table) ?? 0n
     const highest = known > used ? known : used
-    const start = isMember ? highest : highest > ID_MAX - ID_LEAP ? ID_MAX : highest + ID_LEAP
+    const start = highest > ID_MAX - leap ? ID_MAX : highest + leap
     if (start > used) first.set(table, start)
   }
   return first

@@ -62,7 +62,13 @@ export {
   type ShadowSide,
 } from './shadow.ts'
 export { adoptStorage } from './adopt.ts'
-export { becomeLeader, type BecomeLeaderOptions, type EpochPromotion, type Leadership } from './leader.ts'
+export {
+  becomeLeader,
+  type BecomeLeaderOptions,
+  type EpochPromotion,
+  type LeaderIds,
+  type Leadership,
+} from './leader.ts'
 export { decideHandshake, findHistoryFault, type HandshakeDecision, type LeaderView } from './handshake.ts'
 export { Followers } from './followers.ts'
 export type { AbsentFollower } from './absent.ts'
@@ -107,7 +113,10 @@ export {
 } from './measures.ts'
 export {
   ID_BLOCK,
+  ID_BLOCK_MAX,
+  ID_BLOCK_MS,
   ID_LEAP,
+  ID_STEP,
   IdCeilings,
   firstIds,
   type Counters,
@@ -115,6 +124,8 @@ export {
   type IdCeilingsOptions,
   type Raise,
 } from './id-ceilings.ts'
+export { ID_KEEP_MS, type IdOptions, type IdReport, type IdStatus } from './id-gate.ts'
+export { IdsPromise, idsProven, type IdsProofOptions } from './ids-promise.ts'
 export { planUndo, rewindUnlogged, undoByRewind, undoTail, type UndoContext, type UndoPlan } from './undo.ts'
 export { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 export {

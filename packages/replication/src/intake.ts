@@ -4,13 +4,13 @@
  * Decides: what is refused at once, what is answered without a turn (a retry), when a write has waited too long for its turn. Leaves
  * to others: turns (commit-pipeline), why a pipeline takes nothing on any more.
  */
-import type { Clock, UnderstudyError } from '@understudy/contracts'
+import type { Clock, LogPoint, UnderstudyError } from '@understudy/contracts'
 import { refusedUntilAcked, type AckGate } from './ack-gate.ts'
 import { notWrittenAborted, overloaded } from './failures.ts'
 import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { queueOptions, transactionRequest, type TransactionOptions } from './open-transaction.ts'
-import type { WriteOptions, WriteResult } from './pipeline-api.ts'
+import type { WriteOptions } from './pipeline-api.ts'
 import type { Enqueued } from './policy-changes.ts'
 import { QueueDeadline } from './queue-deadline.ts'
 import { callbackOf } from './statements.ts'
@@ -42,24 +42,21 @@ export class Intake<T> {
     this.#deadline = new QueueDeadline(this.queue, options.clock)
   }
 
-  write(
-    body: ((tx: T) => unknown) | readonly Step[],
-    options: WriteOptions | undefined,
-  ): Promise<WriteResult<never>> {
+  write(body: ((tx: T) => unknown) | readonly Step[], options?: WriteOptions): Promise<never> {
     const { gate } = this.#options
     try {
       const asks = gate.ask(options)
       const keyed = options && this.#options.keyed().request(body, options)
-      return this.enqueue(callbackOf(body), { options, asks, keyed }) as Promise<WriteResult<never>>
+      return this.enqueue(callbackOf(body), { options, asks, keyed }) as Promise<never>
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  async transaction(body: (tx: T) => unknown, options: TransactionOptions = {}): Promise<WriteResult<never>> {
+  async transaction(body: (tx: T) => unknown, options: TransactionOptions = {}): Promise<never> {
     const asks = this.#options.gate.ask(options)
     const request = transactionRequest<T>(body, options, this.#options.limits)
-    return this.enqueue(request, { options: queueOptions(options), asks }) as Promise<WriteResult<never>>
+    return this.enqueue(request, { options: queueOptions(options), asks }) as Promise<never>
   }
 
   readonly enqueue = (
@@ -81,6 +78,12 @@ export class Intake<T> {
       if (signal !== undefined) watchSignal(write, signal, () => this.#giveUp(write, signal))
       arrived()
     })
+  }
+
+  /** A write of the leader's own, before all that wait, however long its turn takes to come. */
+  own(body: () => void, grants?: ReadonlySet<string>): Promise<LogPoint> {
+    const options = { timeoutMs: Number.POSITIVE_INFINITY }
+    return this.enqueue({ own: body, grants }, { options, isFirst: true }) as Promise<LogPoint>
   }
 
   /** `isChange`: of the ack rule, which may mend what keeps writes from being taken on. */

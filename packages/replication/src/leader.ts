@@ -14,6 +14,8 @@
  *    what it asks of it.
  * 7. A transaction of pages that a crash kept out of the log is the first record of the new epoch after its no-op. A
  *    physical format begins with a base unless the file is kept page by page already.
+ * 8. A node that takes the place of another leader gives ids above every ceiling that it has: it sets its counters, as a write, before
+ *    any other.
  */
 import {
   randomId,
@@ -44,13 +46,27 @@ import { ApplyLoop } from './apply-loop.ts'
 import { acknowledgedUpTo } from './acknowledged.ts'
 import { ackRuleDraft, settleControl } from './commit-group.ts'
 import { createCommitPipeline } from './commit-pipeline.ts'
+import { asFailure } from './failures.ts'
+import type { Raise } from './id-ceilings.ts'
+import type { IdOptions } from './id-gate.ts'
+import { idStart, type IdStart } from './id-start.ts'
 import type { CommitPipeline, CommitPipelineOptions, Recovery } from './pipeline-api.ts'
 import { PIPELINE_LIMITS, withDefaults, type ApplyLimits } from './limits.ts'
 import { logUnlogged } from './physical.ts'
 import { redo, type RedoResult } from './redo.ts'
 import { awaitingTail, unfinishedFrom } from './shown.ts'
 
+/** How ids are kept from being given twice, and where this leader starts. */
+export interface LeaderIds extends IdOptions {
+  /** Ceilings that are known beside those of this node, such as a coordinator's: the first ids are above them. */
+  readonly ceilings?: Raise
+  /** This node cannot prove that it has the newest ceilings, and a person accepts that: it starts 2^40 higher. Default false. */
+  readonly raise?: boolean
+}
+
 export interface BecomeLeaderOptions<C, T = WriteTransaction> extends CommitPipelineOptions<C, T> {
+  /** A node that did not lead the epoch before starts above its ceilings without being asked. */
+  readonly ids?: LeaderIds | false
   /** Every format that records of the log may name; `format` is the one of new records. */
   readonly formats: readonly LogFormat<C>[]
   /** Name of this node. */
@@ -94,6 +110,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   new ApplyLoop({ storage, formats, clock }).restore()
   const acknowledged = acknowledgedUpTo(log)
   const isWhole = storage.applied.lsn >= log.end.lsn || storage.ahead
+  const start = idStart(options)
   let point = startEpoch(options)
   if (record !== undefined) point = log.append([ackRuleDraft(clock, formatAckRecord(record))])
   await log.sync()
@@ -115,6 +132,7 @@ export async function becomeLeader<C, T = WriteTransaction>(
   // Followers connect only after this: the base asks for no ack of theirs. During a recovery the pipeline sees to it.
   if (!waits && format.physical === true && !storage.physical)
     await pipeline.switchFormat(format, { isUnacked: true })
+  if (start !== undefined) await startIds(options, pipeline, start, waits)
   return { pipeline, epoch: log.history.at(-1) as EpochEntry, redone, cutRecords }
 }
 
@@ -154,6 +172,33 @@ function rulesToBegin<C, T>({
 function policyOf(given: AckPolicy | undefined, { level, of }: AckRule): AckPolicy {
   const { level: _level, of: _of, ...times } = given ?? {}
   return { ...times, level, ...(of && { of }) }
+}
+
+/** Before anybody's write. When what a former life left waits for acks, it comes after that; if it fails then, nothing is written any more. */
+async function startIds<C, T>(
+  { onFailed }: BecomeLeaderOptions<C, T>,
+  pipeline: CommitPipeline<T, C>,
+  start: IdStart,
+  waits: boolean,
+): Promise<void> {
+  const started = pipeline.own(start.run, start.grants)
+  if (!waits) {
+    try {
+      await started
+    } catch (error) {
+      // Whoever may not lead any more, or whose disk failed, was told so by the pipeline itself.
+      if (pipeline.failure !== undefined) return
+      await pipeline.close()
+      throw error
+    }
+    return
+  }
+  started.catch((error: unknown) => {
+    if (pipeline.failure !== undefined) return
+    const failure = asFailure(error, 'STORAGE_FAILED', 'The counters of ids could not be set')
+    pipeline.stop(failure)
+    onFailed?.(failure)
+  })
 }
 
 /** A group at the end of the log that may lack acks: what may be shown before it, and what it must satisfy. A torn transaction there is cut off. */

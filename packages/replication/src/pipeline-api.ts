@@ -14,6 +14,7 @@ import type {
 import type { AckStatus } from './ack-gate.ts'
 import type { AckPolicy, AckRule, AckSet } from './ack-rule.ts'
 import type { MemberProgress, SyncState } from './ack-tracker.ts'
+import type { IdOptions, IdStatus } from './id-gate.ts'
 import type { PipelineLimits } from './limits.ts'
 import type { CommitMeasures } from './measures.ts'
 import type { Reaches, WriteReceipt } from './receipts.ts'
@@ -48,6 +49,8 @@ export interface Awaiting {
   readonly open: boolean
   /** It is what a former life left in the log. */
   readonly recovery: Recovery | undefined
+  /** It is acknowledged, and its ids wait for a ceiling. The record after it that ends the wait for acks, or itself. */
+  readonly end?: LogPoint
 }
 
 /** Runs a function in a later turn of the event loop, after what is due now. */
@@ -75,6 +78,8 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
    * may be replaced. Default false.
    */
   readonly saysIfLowered?: boolean
+  /** How ids are kept from being given twice; `false`: somebody else gives them. Of no effect on a storage that gives none. */
+  readonly ids?: IdOptions | false
   /** See `becomeLeader`, which reads it in the log. */
   readonly acksBefore?: AcksBefore
   /** Name of this node: it is no member of a set. */
@@ -225,6 +230,15 @@ export interface CommitPipeline<T = WriteTransaction, C = SqliteConnection> exte
   readonly policy: AckPolicy
   /** The ack rule, what is in force of it, what waits. */
   readonly acks: AckStatus
+  /** Ceilings of ids; `undefined` while the end of the log is hidden, and where the storage gives none. */
+  readonly ids: IdStatus | undefined
+  /** For how long a follower may count on it from now that no id is answered which it knows no ceiling of; 0: not at all. In milliseconds. */
+  idsPromise(name: string): number
+  /**
+   * Runs a write of the leader's own, before all that wait, which asks for no acks. Ceilings of the tables in `grants`, which it may
+   * fill, are in force at once.
+   */
+  own(body: () => void, grants?: ReadonlySet<string>): Promise<LogPoint>
   /** How far a follower is, by its acks; `undefined` when its connection ended. */
   follower(name: string, progress: MemberProgress | undefined): void
   /** Whether what is durable now waits for this follower. */

@@ -5,14 +5,14 @@
  * log lets go of it. Leaves to others: which rules hold meanwhile (ack-gate), groups and their order (commit-pipeline), what the
  * records mean (ack-change).
  */
-import type { Clock, LogPoint, Lsn, RecordDraft } from '@understudy/contracts'
+import { FLAG_OWN, type Clock, type LogPoint, type Lsn, type RecordDraft } from '@understudy/contracts'
 import type { AckGate, Ask } from './ack-gate.ts'
 import type { AckPolicy, AckRule } from './ack-rule.ts'
 import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from './commit-group.ts'
 import { changeNotAcked } from './failures.ts'
 import type { KeyRequest } from './keyed-writes.ts'
 import type { ChangeAcksOptions, CommitPipelineOptions, WriteOptions } from './pipeline-api.ts'
-import { RAISE, REPEAT, isAcks, isRule, type Body, type PendingWrite } from './write-queue.ts'
+import { RAISE, REPEAT, isAcks, isOwn, isRule, type Body, type PendingWrite } from './write-queue.ts'
 
 /** What goes with a request into the queue; without `asks` it needs nobody's acks. */
 export interface Enqueued {
@@ -64,7 +64,8 @@ export class PolicyChanges<T> {
   records(group: readonly PendingWrite<T>[]): GroupRecords {
     const { gate, clock } = this.#around
     const { flags, own } = gate.asksOf(group)
-    return { flags, own: own === undefined ? undefined : groupRulesDraft(clock, own) }
+    const whose = isOwn(group[0]?.body) ? FLAG_OWN : 0
+    return { flags: flags | whose, own: own === undefined ? undefined : groupRulesDraft(clock, own) }
   }
 
   /** What waits is not waited for any more, as a record says: the rule is lowered, and a change given up, which a person accepted. */

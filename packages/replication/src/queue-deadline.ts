@@ -15,6 +15,7 @@ export class QueueDeadline<T> {
 
   /** A write waits until then. */
   watch(atMs: number): void {
+    if (atMs === Number.POSITIVE_INFINITY) return
     if (this.#next !== undefined && atMs >= this.#next.atMs) return
     this.#next?.timer.cancel()
     const timer = this.#clock.schedule(Math.max(0, atMs - this.#clock.monotonic()), () => this.#expire())

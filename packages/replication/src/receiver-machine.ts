@@ -12,7 +12,8 @@
  * 5. A follower streams once it has all that the leader had when the connection began, and shows all of it that is acked.
  * 6. What it is behind is known only while the leader speaks: after two heartbeats without a word it is unknown.
  * 7. What is applied is told within `appliedAckMs`, with other acks where there are any; at once when the leader waits for it.
- * 8. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
+ * 8. What the leader promised of ids counts from before it was sent, and ends with its epoch (ids-promise).
+ * 9. Once stopped or diverged nothing is dialled, received or applied any more; log and database are kept.
  */
 import {
   UnderstudyError,
@@ -27,6 +28,7 @@ import { CommitAges } from './commit-ages.ts'
 import { DIVERGENCES } from './failures.ts'
 import { findHistoryFault } from './handshake.ts'
 import { ageFields, type Lag } from './lag.ts'
+import { IdsPromise } from './ids-promise.ts'
 import type { BackoffLimits, LinkLimits } from './limits.ts'
 import { Silence } from './silence.ts'
 
@@ -126,6 +128,8 @@ export interface ReceiverProgress {
   /** End of the leader's durable log, by its last message. */
   readonly leaderLsn: Lsn
   readonly rttMs: number | undefined
+  /** Until when this node has every ceiling of ids that is in force; `undefined` when it cannot tell. */
+  readonly idsUntilMs: number | undefined
   /** Monotonic time of the leader's last message; `undefined` without a connection. */
   readonly heardAtMs: number | undefined
   readonly lastError: UnderstudyError | undefined
@@ -165,6 +169,7 @@ export class ReceiverMachine {
   #unsyncedBytes = 0
   #heartbeat: { readonly sentAtMs: number; readonly atMs: number } | undefined
   #rttMs: number | undefined
+  readonly #idsPromise = new IdsPromise()
   #heartbeatMs: number
   #heardAtMs: number | undefined
   /** Since when this node knows of what the leader has. */
@@ -191,6 +196,7 @@ export class ReceiverMachine {
       highWatermark: this.#highWatermark,
       leaderLsn: this.#leaderLsn,
       rttMs: this.#rttMs,
+      idsUntilMs: this.#idsPromise.untilMs,
       heardAtMs: this.#phase === 'flowing' ? this.#heardAtMs : undefined,
       lastError: this.#lastError,
     }
@@ -320,6 +326,7 @@ export class ReceiverMachine {
       return [{ kind: 'close', error }, ...this.#disconnected(error)]
     }
     this.#phase = 'flowing'
+    this.#idsPromise.epoch(welcome.history.at(-1)?.number ?? 0)
     this.#catchupTo = welcome.end.lsn
     this.#leaderLsn = welcome.end.lsn
     this.#ages = new CommitAges(welcome.end.lsn, nowMs)
@@ -355,6 +362,7 @@ export class ReceiverMachine {
     }
     this.#backoff.reset()
     this.#heartbeat = { sentAtMs: heartbeat.sentAtMs, atMs: nowMs }
+    this.#idsPromise.heard(heartbeat)
     if (heartbeat.echoMs > 0) this.#rttMs = Math.max(0, nowMs - heartbeat.echoMs)
     this.#learnOf(heartbeat.lsn, nowMs)
     const { slots } = heartbeat
@@ -370,6 +378,7 @@ export class ReceiverMachine {
     this.#heard(nowMs)
     this.#backoff.reset()
     this.#epoch = event.epoch
+    this.#idsPromise.epoch(event.epoch)
     this.#received = event.last
     this.#learnOf(event.last, nowMs)
     this.#unsynced.push({ last: event.last, bytes: event.bytes })

@@ -197,7 +197,7 @@ class ReceiverDriver<C, T> implements Following {
 
   /** What was not received has no bytes yet that this node could count. */
   #lag(
-    { received, leaderLsn, applied }: Omit<ReceiverProgress, 'heardAtMs'>,
+    { received, leaderLsn, applied }: Pick<ReceiverProgress, 'received' | 'leaderLsn' | 'applied'>,
     nowMs: number,
   ): Lag | undefined {
     const known = this.#machine.lag(nowMs)

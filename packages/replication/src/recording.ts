@@ -9,6 +9,7 @@
  */
 import type { Clock, Log, LogFormat, Recorder, Storage } from '@understudy/contracts'
 import type { GroupContext, GroupRecords } from './commit-group.ts'
+import type { IdGate } from './id-gate.ts'
 import type { KeyedWrites } from './keyed-writes.ts'
 import type { PipelineLimits } from './limits.ts'
 import { ShadowRecorder, shadowRefusal, type ShadowOptions, type ShadowReport } from './shadow.ts'
@@ -43,6 +44,7 @@ export class Recording<C, T> {
     asks: () => GroupRecords,
     keyed: KeyedWrites<T>,
     assertLeads: () => void,
+    ids: { readonly gate: IdGate | undefined },
   ): GroupContext<C, T> {
     const format = (): LogFormat<C> => this.#format
     const recorder = (): Recorder => this.#recorder
@@ -54,6 +56,9 @@ export class Recording<C, T> {
       asks,
       keyed,
       assertLeads,
+      get ids() {
+        return ids.gate
+      },
       get format() {
         return format()
       },

@@ -1,5 +1,5 @@
 /** Answers the writes of a group that is visible: each with its place in the record and, where acks are asked for, what the set has of it. */
-import type { LogPoint } from '@understudy/contracts'
+import type { LogPoint, UnderstudyError } from '@understudy/contracts'
 import { UNASKED, type AckGate } from './ack-gate.ts'
 import type { AckRule } from './ack-rule.ts'
 import type { CommitMeasures } from './measures.ts'
@@ -29,6 +29,11 @@ export function answerGroup<T>(
       write.resolve({ value: write.outcome, receipt: new LeaderReceipt(leader, of, verdict, position) })
     }
   }
+}
+
+/** Each write that threw gets what it threw. */
+export function rejectGroup<T>(group: readonly PendingWrite<T>[], error: UnderstudyError): void {
+  for (const write of group) write.reject(write.threw ? write.outcome : error)
 }
 
 /** What a group that is about to be answered adds to the measures; what the leader asked of itself is no write. */

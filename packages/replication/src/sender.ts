@@ -19,6 +19,7 @@ import {
   PROTOCOL_VERSION_MIN,
   type Connection,
   type FormatVersion,
+  type Heartbeat,
   type Hello,
   type SlotPosition,
 } from '@understudy/protocol'
@@ -65,6 +66,8 @@ export interface SenderContext {
   readonly onlyAcksCount?: boolean
   /** Whether writes wait for this follower's ack. Default: none does. */
   readonly isAwaited?: (name: string) => boolean
+  /** For how long a follower may count on knowing every ceiling of ids, in milliseconds. Default: it may not. */
+  readonly idsPromise?: (name: string) => number
   /** What a follower is to the ack rule. Default `async`. */
   readonly syncState?: (name: string) => SyncState
   /** A follower came, changed its state or went; for logs and status. */
@@ -327,7 +330,7 @@ class SenderDriver implements FollowerSession {
       case 'send':
         return this.#send(action)
       case 'heartbeat':
-        this.#link.send({ type: 'heartbeat', ...action.heartbeat, slots: this.#slots() })
+        this.#link.send({ type: 'heartbeat', ...action.heartbeat, ...this.#promise(), slots: this.#slots() })
         return []
       case 'advanceSlot':
         return this.#guarded(() => this.#context.log.slots.advance(this.name, action.lsn))
@@ -380,6 +383,11 @@ class SenderDriver implements FollowerSession {
           : known
       return [{ kind: 'close', error: told, mustStopLeading: false }]
     }
+  }
+
+  #promise(): Pick<Heartbeat, 'idsPromiseMs'> {
+    const idsPromiseMs = this.#context.idsPromise?.(this.name) ?? 0
+    return idsPromiseMs === 0 ? {} : { idsPromiseMs }
   }
 
   /** What this log is kept for; a slot that is lost keeps nothing. */

@@ -41,6 +41,13 @@ export interface TransactionRequest<T> {
   readonly openMs: number
 }
 
+/** Asks for a write of the leader's own, which is a group of its own and answers nobody. */
+export interface OwnRequest {
+  readonly own: () => void
+  /** Tables whose ceilings it writes are in force at once; filled while it runs. */
+  readonly grants: ReadonlySet<string> | undefined
+}
+
 export type Body<T> =
   | TransactionRequest<T>
   | ((tx: T) => unknown)
@@ -50,6 +57,7 @@ export type Body<T> =
   | SwitchRequest
   | CaptureRequest
   | AcksRequest
+  | OwnRequest
 
 /** One write, from the call to its reply. */
 export interface PendingWrite<T> {
@@ -193,6 +201,10 @@ export function isAcks(body: unknown): body is AcksRequest {
 
 export function isSwitch(body: unknown): body is SwitchRequest {
   return typeof body === 'object' && body !== null && 'format' in body
+}
+
+export function isOwn(body: unknown): body is OwnRequest {
+  return typeof body === 'object' && body !== null && 'own' in body
 }
 
 export function isCapture(body: unknown): body is CaptureRequest {

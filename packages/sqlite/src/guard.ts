@@ -8,7 +8,7 @@
  * 1. Outside a user's callback everything is allowed, and only schema changes are noticed (`generation`), with one
  *    exception: no trigger or view, whoever wrote it and whatever fires it, changes the project's own tables or calls a
  *    function that loads code. Triggers travel in snapshots and records; the project has none of its own.
- *    In turn the tables of keys may be changed by what `keyed` runs: the node's own statements, and those out of a record.
+ *    In turn the tables of keys and of ids may be changed by what `keyed` runs: the node's own statements, and those out of a record.
  * 2. SQLite compiles cached statements anew after a schema change, and runs statements of its own (FTS5, sessions);
  *    these are judged too, but belong to no analysis.
  * 3. An analysis is as good as the schema it was made with: a trigger made later adds tables. Whoever keeps one
@@ -19,10 +19,12 @@ import type { StatementInfo } from '@understudy/contracts'
 
 /** Prefix of the project's own tables that no format replicates. */
 export const OWN_TABLE_PREFIX = '_understudy_'
-/** Every name that begins like this is the project's: the tables above, and those of keys, which are replicated like the user's. */
+/** Every name that begins like this is the project's: the tables above, and those of keys and ids, which are replicated like the user's. */
 export const RESERVED_PREFIX = '_understudy'
 /** Prefix of the tables of keys, and of what hangs on them. */
 export const KEY_TABLE_PREFIX = '_understudykey'
+/** The table of ceilings of ids, replicated like those of keys. */
+export const IDS_TABLE = '_understudyids'
 
 /** What SQLite's compiler said about one statement. */
 export interface Analysis {
@@ -156,7 +158,7 @@ export class Guard {
     }
   }
 
-  /** Runs `run` as a user's callback that may change the tables of keys. */
+  /** Runs `run` as a user's callback that may change the tables of keys and of ids. */
   keyed<T>(run: () => T): T {
     const before = this.#keyed
     this.#keyed = true
@@ -271,7 +273,8 @@ export class Guard {
 
   #isReserved(name: string, mayBeKeyed = true): boolean {
     if (!beginsWith(name, RESERVED_PREFIX)) return false
-    return !(mayBeKeyed && this.#keyed && beginsWith(name, KEY_TABLE_PREFIX))
+    if (!mayBeKeyed || !this.#keyed) return true
+    return !beginsWith(name, KEY_TABLE_PREFIX) && name.toLowerCase() !== IDS_TABLE
   }
 
   #refuse(what: string, always = false): number {

@@ -13,6 +13,7 @@
  * 5. After a failed COMMIT or sync nothing is written any more.
  */
 import type {
+  IdTable,
   KeyTable,
   LogPoint,
   Lsn,
@@ -33,6 +34,7 @@ import { openPin, openReader, openWriter, type Connection, type ConnectionOption
 import { Descriptors } from './descriptors.ts'
 import { closedError, heldOverload, invalidArgument, storageFailed } from './errors.ts'
 import { FrozenView } from './frozen.ts'
+import { Ids } from './ids.ts'
 import { Keys } from './keys.ts'
 import { withDefaults, type Settings, type StorageOptions } from './options.ts'
 import { Pages } from './pages.ts'
@@ -70,6 +72,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   /** Where the log ended when it was made durable last. */
   #synced: WalIndexHeader | undefined
   readonly #keys: Keys
+  readonly #ids: Ids
   readonly #readers: ReaderPool
   /** For SQL of others. */
   readonly #foreignReaders: ReaderPool
@@ -110,6 +113,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
       throw isUnderstudyError(error) ? error : storageFailed(`Cannot open ${options.path}`, error)
     }
     this.#keys = new Keys(connection)
+    this.#ids = new Ids(connection)
     const { readers, heldReaders, trustSchema } = this.#options
     this.#readers = new ReaderPool(() => openReader(this.#connectionOptions), readers)
     const openForeign = (): Connection =>
@@ -125,6 +129,10 @@ export class SqliteStorage implements Storage<SqliteConnection> {
 
   get keys(): KeyTable {
     return this.#keys
+  }
+
+  get ids(): IdTable {
+    return this.#ids
   }
 
   get applied(): LogPoint {

@@ -5,6 +5,7 @@ import type { FailoverStatus, NodeStatus } from '@understudy/node'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { describeAcks } from '../ack-report.ts'
 import { connectTo } from '../connections.ts'
+import { describeIds } from '../ids-report.ts'
 import { bytes, json, table } from '../output.ts'
 import { describeLag, followersOf } from '../followers.ts'
 import type { CommandContext } from '../program.ts'
@@ -106,6 +107,7 @@ function show(answers: readonly Answer[], { output }: CommandContext): void {
     if (shadow !== undefined) output.out(describeShadow(node, shadow))
     if (acks !== undefined && (acks.rule !== 'local' || acks.change !== undefined))
       output.out(`acks of ${node}: ${describeAcks(acks)}`)
+    for (const line of describeIds(answer.status)) output.out(line)
     if (profile !== undefined) output.out(`profile of ${node}: ${profile}`)
     if (answer.status.failover !== undefined) output.out(forecastOf(node, answer.status.failover))
     for (const text of followersOf(answer.status)) output.out(text)

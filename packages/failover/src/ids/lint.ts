@@ -24,7 +24,7 @@ const TABLES_SQL = `select l.name, x.name, m.sql
   join pragma_table_xinfo(l.name) x on x.pk = 1 and lower(x.type) = 'integer'
   join sqlite_schema m on m.type = 'table' and m.name = l.name
   where l.schema = 'main' and l.type = 'table' and l.wr = 0
-    and substr(l.name, 1, 7) <> 'sqlite_' and substr(lower(l.name), 1, 12) <> '_understudy_'
+    and substr(l.name, 1, 7) <> 'sqlite_' and substr(lower(l.name), 1, 11) <> '_understudy'
     and (select count(*) from pragma_table_xinfo(l.name) k where k.pk > 0) = 1
     and not exists (select 1 from pragma_index_list(l.name) i where i.origin = 'pk')
   order by l.name`

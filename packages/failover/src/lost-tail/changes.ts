@@ -28,7 +28,13 @@ export interface RowsOfPayload {
   readonly changes: readonly LostChange[]
   readonly sql: readonly string[]
   readonly unclear: string | undefined
+  /** It holds nothing but what the node keeps for itself: keys of writes, ceilings of ids. */
+  readonly isOwn?: boolean
 }
+
+/** Tables of the node's own that are replicated. No user can write to them, and the new history has its own. */
+const OWN_TABLE = /^_understudy/i
+const OWN_SQL = /^(?:update|insert into|delete from|create table|create index) _understudy/i
 
 /** Reads what `describe` returned. */
 export function rowsOf(described: unknown): RowsOfPayload {
@@ -48,8 +54,11 @@ function rowsOfSteps(
   const changes: LostChange[] = []
   const sql: string[] = []
   const reasons: string[] = []
+  let others = 0
   for (const step of steps) {
     if (!isObject(step)) return unclear('its description has no shape that is known')
+    if (isOwnStep(step)) continue
+    others += 1
     if (typeof step['sql'] === 'string') {
       sql.push(step['sql'])
       reasons.push('it changes the schema')
@@ -65,7 +74,14 @@ function rowsOfSteps(
     changes,
     sql,
     unclear: reasons.length === 0 ? undefined : [...new Set(reasons)].join(', '),
+    ...(others === 0 && steps.length > 0 && reasons.length === 0 && { isOwn: true }),
   }
+}
+
+function isOwnStep({ table, sql }: Readonly<Record<string, unknown>>): boolean {
+  return (
+    (typeof table === 'string' && OWN_TABLE.test(table)) || (typeof sql === 'string' && OWN_SQL.test(sql))
+  )
 }
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -104,14 +120,17 @@ function takeTable(step: Readonly<Record<string, unknown>>, changes: LostChange[
 }
 
 function statementsOf(writes: readonly unknown[]): RowsOfPayload {
-  const sql = writes.flatMap((write) =>
+  const all = writes.flatMap((write) =>
     (Array.isArray(write) ? write : []).map((statement: unknown) =>
       isObject(statement) && typeof statement['sql'] === 'string'
         ? statement['sql']
         : 'a statement whose text stands in an earlier record',
     ),
   )
-  return { writes: writes.length, changes: [], sql, unclear: 'it holds statements, not rows' }
+  const sql = all.filter((text) => !OWN_SQL.test(text))
+  const isOwn = sql.length === 0 && all.length > 0
+  const unclear = 'it holds statements, not rows'
+  return { writes: writes.length, changes: [], sql, unclear, ...(isOwn && { isOwn }) }
 }
 
 function unclear(why: string): RowsOfPayload {

@@ -10,6 +10,7 @@ import {
   FLAG_AWAITS_ACKS,
   FLAG_CONTINUES,
   FLAG_JOINS_GROUP,
+  FLAG_OWN,
   FLAG_UNMET,
   FORMAT_CONTROL,
   type Files,
@@ -51,6 +52,8 @@ export interface LostTransaction {
   readonly unclear: string | undefined
   /** What the format says of it, for people. */
   readonly described: unknown
+  /** It holds nothing of a user: left out. */
+  readonly isOwn?: boolean
 }
 
 export interface LostTail {
@@ -85,13 +88,14 @@ function transactionsOf(
   let parts: LogRecord[] = []
   for (const record of records) {
     if (parts[0] !== undefined && parts[0].epoch !== record.epoch) parts = []
-    if (record.format === FORMAT_CONTROL) continue
+    if (record.format === FORMAT_CONTROL || (record.flags & FLAG_OWN) !== 0) continue
     parts.push(record)
     if ((record.flags & FLAG_CONTINUES) !== 0) continue
     const payload = parts.length === 1 ? record.payload : Buffer.concat(parts.map((part) => part.payload))
     parts = []
     const level = levelOf(record, waiting, header.highWatermark)
-    transactions.push(transactionOf(record, payload, level, formats))
+    const transaction = transactionOf(record, payload, level, formats)
+    if (transaction.isOwn !== true) transactions.push(transaction)
   }
   return transactions
 }

@@ -17,6 +17,8 @@ import {
   followLeader,
   type CommitPipeline,
   type Following,
+  type LeaderIds,
+  type LinkLimits,
   type PipelineLimits,
 } from '@understudy/replication'
 import {
@@ -43,6 +45,13 @@ export interface NodeLife {
   readonly following: Following | undefined
   /** Why it may not go on in its role: a failed pipeline, a final state of following. */
   readonly errors: UnderstudyError[]
+}
+
+/** How a leader keeps ids from being given twice. */
+export interface SimulatedIds extends LeaderIds {
+  readonly link?: Partial<LinkLimits>
+  /** Times as long as it keeps it, its word is said to stand. Default 1. */
+  readonly promises?: number
 }
 
 export class SimulatedNode {
@@ -87,7 +96,7 @@ export class SimulatedCluster {
     return new SimulatedNode(name, this.random.fork(name))
   }
 
-  async startLeader(node: SimulatedNode): Promise<NodeLife> {
+  async startLeader(node: SimulatedNode, ids?: SimulatedIds): Promise<NodeLife> {
     const { clock, log, random } = this.#begin(node)
     const { storage } = node
     const errors: UnderstudyError[] = []
@@ -106,6 +115,7 @@ export class SimulatedCluster {
         defer: (run) => clock.schedule(0, run),
         onDurable: () => followers?.wake(),
         onFailed: (failure) => errors.push(failure),
+        ...(ids && { ids }),
       }),
     )
     const serving = new Followers({
@@ -115,7 +125,10 @@ export class SimulatedCluster {
       clock,
       formats: [{ id: this.#format.id, version: this.#format.version }],
       highWatermark: () => pipeline.highWatermark,
+      onProgress: (name, progress) => pipeline.follower(name, progress),
+      idsPromise: (name) => pipeline.idsPromise(name) * (ids?.promises ?? 1),
       onMustStopLeading: (error) => errors.push(error),
+      ...(ids?.link && { limits: ids.link }),
     })
     followers = serving
     const transport = this.network.transport(node.name, { clock })

@@ -24,11 +24,13 @@ import {
 import { drawSpan, SeededRandom, type Span } from '../random.ts'
 import { MemoryConnection, type MemoryCommit } from './connection.ts'
 import { decodeImage, encodeImage, type MemoryImage } from './image.ts'
+import { MemoryIds } from './ids.ts'
 import { MemoryKeys } from './keys.ts'
 import { MemorySnapshot } from './snapshot.ts'
 import { MemoryTransaction } from './transaction.ts'
 
 export { MemoryConnection, type MemoryChange, type MemoryCommit, type MemoryNote } from './connection.ts'
+export { MEMORY_ID_PREFIX } from './ids.ts'
 export { MEMORY_KEY_PREFIX } from './keys.ts'
 export { memoryFormat, type MemoryFormatOptions } from './format.ts'
 export { MemoryTransaction } from './transaction.ts'
@@ -50,6 +52,7 @@ const EMPTY: MemoryImage = Object.freeze({
 export class MemoryStorage implements Storage<MemoryConnection, MemoryTransaction> {
   readonly connection: MemoryConnection
   readonly keys: MemoryKeys
+  readonly ids: MemoryIds
   readonly #options: MemoryStorageOptions
   readonly #random: SeededRandom
   /** What `settle` said since the note was stored. */
@@ -71,6 +74,7 @@ export class MemoryStorage implements Storage<MemoryConnection, MemoryTransactio
     this.#random = options.random ?? new SeededRandom(0)
     this.connection = new MemoryConnection(new Map(image.entries), image.note, image.preparedFor, survived)
     this.keys = new MemoryKeys(this.connection)
+    this.ids = new MemoryIds(this.connection)
   }
 
   /** The storage that a snapshot was taken of. Throws `FILE_MALFORMED`. */
