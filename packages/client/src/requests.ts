@@ -79,8 +79,9 @@ export class Requests {
         `The node answered request ${response.id}, which was never sent. The connection was closed.`,
       )
     const pending = this.#take(response.id)
-    if (refusal !== undefined && isFenced(response.body)) pending?.reject(refusal)
-    else pending?.resolve(response.body)
+    if (pending === undefined) return
+    if (refusal !== undefined && isFenced(pending.body, response.body)) pending.reject(refusal)
+    else pending.resolve(response.body)
   }
 
   /** The connection ended: everything that waits fails, and so does what comes later. */
@@ -135,9 +136,21 @@ export class Requests {
   }
 }
 
+/** What a node says of itself, or of who leads, counts whatever its epoch is. */
+const UNFENCED: ReadonlySet<RequestBody['kind']> = new Set<RequestBody['kind']>([
+  'status',
+  'whoLeads',
+  'promote',
+  'switchover',
+  'pauseFailover',
+  'decisions',
+  'slots',
+  'dropSlot',
+])
+
 /** Whether an answer from below the highest epoch must not be used: of errors those that are a verdict on the history. */
-function isFenced(body: ResponseBody): boolean {
-  return body.kind === 'error' ? body.code === 'POSITION_LOST' : body.kind !== 'leadership'
+function isFenced(asked: RequestBody, answer: ResponseBody): boolean {
+  return answer.kind === 'error' ? answer.code === 'POSITION_LOST' : !UNFENCED.has(asked.kind)
 }
 
 function unknownOutcome(

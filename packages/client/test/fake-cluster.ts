@@ -33,6 +33,7 @@ export class FakeNode {
   /** In place of what a write does. */
   onWrite: Write | undefined
   onRead: ((request: ReadRequest) => void | Promise<void>) | undefined
+  onStatus: (() => Promise<void>) | undefined
   readonly #changed = new Set<() => void>()
 
   constructor(world: FakeCluster, name: string) {
@@ -145,7 +146,10 @@ export class FakeNode {
         if (isHeld) return { verdict: 'committed', reason: 'it is here' }
         return { verdict: 'lost', epoch: this.epoch!.number, reason: 'something else is there' }
       },
-      status: () => ({ node: this.name }),
+      status: async () => {
+        await this.onStatus?.()
+        return { node: this.name }
+      },
       mark: () => {
         this.asked.push('mark')
         if (!this.isLeader) throw new UnderstudyError('NOT_LEADER', `${this.name} follows.`)

@@ -80,6 +80,18 @@ describe('a node that does not answer', () => {
     ).toHaveLength(1)
   })
 
+  test('in time and was replaced meanwhile may still say what it did about who leads', async () => {
+    const world = await FakeCluster.of(ALL)
+    const client = await world.client(ALL)
+    await world.run(client.write(insert('x')))
+    world.node('a').onStatus = async () => {
+      world.promote('b', ['c'])
+      await new Promise<void>((resolve) => void world.clock.schedule(20, resolve))
+    }
+    expect((await world.run(client.status())).value).toEqual({ node: 'a' })
+    expect(client.node).toBe('b')
+  })
+
   test('or is gone, makes way for another at once', async () => {
     const world = await FakeCluster.of(ALL)
     const client = await world.client(ALL)

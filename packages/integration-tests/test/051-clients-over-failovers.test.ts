@@ -32,6 +32,8 @@ function writers(client: ClusterClient, seen: Seen) {
       if (rows[0]?.[0] !== 1) seen.wrong.push(`${body} on ${node}: ${JSON.stringify(rows)}`)
     } catch (error) {
       seen.failed.push(error)
+      // One would go on for ever with a client that is closed.
+      throw error
     }
   })
 }
@@ -60,6 +62,25 @@ test('051 the leader goes under load, and comes back as a follower: no call fail
     await cluster.start(old)
     await cluster.untilAllStream()
     await running.more(20)
+  }
+  await running.stop()
+  await check(cluster, client, seen)
+})
+
+test('051 the leader hands over under load, again and again: no call fails', async () => {
+  const cluster = new FailoverNodes()
+  const leader = await cluster.startAll()
+  await leader.write((tx) => tx.exec('create table note (id integer primary key, body text)'))
+  const client = await clientOf(cluster)
+  const seen: Seen = { acked: [], wrong: [], failed: [], msMax: 0 }
+  const running = writers(client, seen)
+  await running.more(20)
+  for (let turn = 0; turn < 3; turn++) {
+    const before = cluster.leader?.name
+    const changed = await client.withNode('leader', (node) => node.switchover({ timeoutMs: 30_000 }))
+    expect(changed.leader).not.toBe(before)
+    await running.more(20)
+    await cluster.untilAllStream()
   }
   await running.stop()
   await check(cluster, client, seen)

@@ -11,6 +11,7 @@ import { serveClient, type ClientSession } from '@understudy/server'
 import type { UnderstudyNode } from './api.ts'
 import { clientHandlers, type Behind } from './client-handlers.ts'
 import type { LeaderRole } from './leader-role.ts'
+import { ForwardedWrites } from './forwarded-writes.ts'
 import { Forwarder } from './forwarder.ts'
 import { LeadershipWatch, newestEpoch } from './leadership.ts'
 import { acceptChannel, type Purposes } from './listener.ts'
@@ -38,6 +39,7 @@ export class Entrance {
   readonly #clients = new Set<ClientSession>()
   readonly #watch: LeadershipWatch
   readonly #forwarder: Forwarder
+  readonly #forwarded = new ForwardedWrites()
   #listener: Listener | undefined
   #strangers: Strangers | undefined
 
@@ -78,9 +80,11 @@ export class Entrance {
     emit({ kind: 'listening', address: this.#listener.address })
   }
 
-  status(): Pick<NodeStatus, 'address' | 'connections' | 'certificate'> {
+  status(): Pick<NodeStatus, 'address' | 'connections' | 'certificate' | 'forwarded'> {
     const listener = this.#listener
+    const forwarded = this.#forwarded.list()
     return {
+      ...(forwarded.length > 0 && { forwarded }),
       address: listener?.address,
       connections: listener && { clients: this.#clients.size, strangers: this.#strangers?.count ?? 0 },
       certificate: listener && certificateReport(listener),
@@ -131,6 +135,7 @@ export class Entrance {
       history: () => inside.log()?.history ?? [],
       whoLeads: ({ unlessEpoch, waitMs, signal }) => this.#watch.next(unlessEpoch, waitMs, signal),
       forward: (statements, { author, epoch, forwarded, ack, of, ackTimeoutMs, key, bigints }) => {
+        if (forwarded !== undefined && node.leadership().takesWrites) this.#forwarded.count(forwarded)
         if (forwardWrites !== true || forwarded !== undefined || node.leadership().role === 'leader')
           return undefined
         const asks = {

@@ -20,6 +20,7 @@ import type { FailoverStatus } from '@understudy/failover'
 import type { SnapshotServer } from '@understudy/bootstrap'
 import type { SnapshotReport } from './follower-role.ts'
 import { idsOfLeader, type IdsReport } from './ids.ts'
+import type { ForwardedCount } from './forwarded-writes.ts'
 import type { LeaderRole } from './leader-role.ts'
 import type { Role } from './options.ts'
 import { profileInForce, type Profile, type ProfileOptions } from './profiles.ts'
@@ -53,6 +54,8 @@ export interface NodeStatus {
   readonly ids?: IdsReport | undefined
   /** Leader: writes that wait for their turn, and for how long the oldest one that was not answered waits. */
   readonly writes?: { readonly queued: number; readonly waitingMs: number }
+  /** Leader: writes that followers sent on, by who sent them and whose they were; the newest last. */
+  readonly forwarded?: readonly ForwardedCount[]
   /** Leader with a shadow format: what it and the format in force have measured. */
   readonly shadow?: ShadowReport
   /** Leader: each follower that is gone and whose slot is kept. */

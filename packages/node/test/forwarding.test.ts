@@ -10,6 +10,7 @@ import {
   type Role,
 } from '@understudy/protocol'
 import { onTestFinished, expect, test } from 'vitest'
+import { ForwardedWrites } from '../src/forwarded-writes.ts'
 import { clientOf } from './client.ts'
 import { Cluster, countNotes } from './helpers.ts'
 
@@ -75,6 +76,7 @@ test('the roles of the client are checked where it connects, and those of the no
     code: 'FORBIDDEN',
   })
   expect(await writer(insert(1))).toMatchObject({ kind: 'results' })
+  expect(leader.status().forwarded).toEqual([{ by: 'b', author: 'w', writes: 1 }])
   await follower.close()
   list = listed('read')
   await cluster.start('b', 'follower', { ...own, credentials: clients })
@@ -117,4 +119,18 @@ test('a leader that is gone before the write was sent is NOT_LEADER; one that go
   onTestFinished(() => listener.close())
   expect(await ask(insert(3, { key: 'three' }))).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
   expect(seen).toMatchObject([{ body: { kind: 'write', key: 'three', forwarded: { by: 'b', author: '' } } }])
+})
+
+test('a leader counts by sender and author, of so many that wrote last', () => {
+  const counts = new ForwardedWrites()
+  for (let n = 0; n < 300; n++) counts.count({ by: 'b', author: `client ${n}` })
+  counts.count({ by: 'b', author: 'client 100' })
+  counts.count({ by: 'c', author: 'client 100' })
+  const list = counts.list()
+  expect(list).toHaveLength(256)
+  expect(list.slice(-2)).toEqual([
+    { by: 'b', author: 'client 100', writes: 2 },
+    { by: 'c', author: 'client 100', writes: 1 },
+  ])
+  expect(list.some(({ author }) => author === 'client 0')).toBe(false)
 })
