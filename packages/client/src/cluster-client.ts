@@ -88,7 +88,9 @@ export class RoutedClient implements ClusterClient {
       ...parts,
       highest: (after) => this.#tokens(after).at(-1),
       tokenOf: (seen) => this.#tokenOfReply(seen),
-      saw: (token) => this.#saw(token, this.#tokens(undefined)),
+      // What stands below it in other epochs was not judged; the next read does that.
+      saw: (token) => this.#saw(token),
+      assertHeld: (node, after) => assertHeld(node, this.#tokens(after).slice(0, -1), {}),
       call: (options) => this.#call(options),
     })
     this.#keys = `auto-${randomId(parts.settings.random)}${randomId(parts.settings.random)}`

@@ -17,7 +17,7 @@ import {
   type ClusterTransactionOptions,
 } from './cluster-options.ts'
 import type { NodeClient } from './connect.ts'
-import { outcomeOfCommand } from './outcomes.ts'
+import { isFromPeer, outcomeOfCommand } from './outcomes.ts'
 import type { Router } from './router.ts'
 import type { RowBatch, RowStream } from './row-stream.ts'
 import { formatToken, lostToken, type Token } from './tokens.ts'
@@ -30,6 +30,8 @@ export interface ClusterSqlParts {
   readonly highest: (after: ClusterReadOptions['after']) => Token | undefined
   readonly tokenOf: (seen: Seen) => Token | undefined
   readonly saw: (token: Token) => void
+  /** Of a node that shows the highest position: whether it holds the others too. Rejects with `POSITION_LOST`. */
+  readonly assertHeld: (node: NodeClient, after: ClusterReadOptions['after']) => Promise<void>
   /** The time and the signal of a call. */
   readonly call: (options: CallOptions) => {
     readonly timeoutMs: number
@@ -54,7 +56,7 @@ export class ClusterSql {
     body: (tx: ClientTransaction) => R | Promise<R>,
     options: ClusterTransactionOptions,
   ): Promise<TransactionReply<Awaited<R>> & { readonly node: string; readonly token: string | undefined }> {
-    const { settings, router, highest, tokenOf, saw, call } = this.#parts
+    const { settings, router, highest, tokenOf, saw, call, assertHeld } = this.#parts
     const { prefer = settings.prefer, after, waitMs, signal, ...asks } = options
     checkPreference(prefer)
     const { timeoutMs: findMs } = call({
@@ -67,7 +69,8 @@ export class ClusterSql {
       node: NodeClient,
       leftMs: number,
     ): Promise<[TransactionReply<Awaited<R>>, string]> => {
-      const run = (tx: ClientTransaction): R | Promise<R> => {
+      const run = async (tx: ClientTransaction): Promise<R> => {
+        if (token !== undefined) await assertHeld(node, after)
         hasBegun = true
         return body(tx)
       }
@@ -114,7 +117,7 @@ export class ClusterSql {
     options: ClusterIterateOptions,
     started: (seen: Seen) => void,
   ): AsyncGenerator<RowBatch<readonly Value[]>> {
-    const { settings, highest, tokenOf, saw, call } = this.#parts
+    const { settings, highest, tokenOf, saw, call, assertHeld } = this.#parts
     const { prefer = settings.prefer, after, waitMs, signal, ...asks } = options
     checkPreference(prefer)
     const { timeoutMs } = call({
@@ -126,7 +129,14 @@ export class ClusterSql {
     const open = async (node: NodeClient): Promise<Opened> => {
       const stream = node.iterateArrays(sql, params, of)
       const batches = stream.batches()[Symbol.asyncIterator]()
-      return { stream, batches, first: await batches.next() }
+      const first = await batches.next()
+      try {
+        if (token !== undefined) await assertHeld(node, after)
+      } catch (error) {
+        await batches.return?.(undefined)
+        throw error
+      }
+      return { stream, batches, first }
     }
     const opened = await this.#unlessLost(token, () => this.#begunOnce(prefer, timeoutMs, signal, open))
     const { stream, batches } = opened
@@ -154,7 +164,7 @@ export class ClusterSql {
     try {
       return await run()
     } catch (error) {
-      if (token === undefined || !isUnderstudyError(error, 'POSITION_LOST')) throw error
+      if (token === undefined || !isUnderstudyError(error, 'POSITION_LOST') || !isFromPeer(error)) throw error
       throw lostToken(token, 'the history of the node holds something else there', error)
     }
   }

@@ -80,8 +80,10 @@ export class Requests {
       )
     const pending = this.#take(response.id)
     if (pending === undefined) return
-    if (refusal !== undefined && isFenced(pending.body, response.body)) pending.reject(refusal)
-    else pending.resolve(response.body)
+    if (refusal === undefined || !isFenced(pending.body, response.body)) return pending.resolve(response.body)
+    // What a leader that was replaced says to have done stands in its log, which may be undone.
+    const isDone = response.body.kind !== 'error' && isWriting(pending.body)
+    pending.reject(isDone ? unknownOutcome(pending.body, refusal.message, refusal) : refusal)
   }
 
   /** The connection ended: everything that waits fails, and so does what comes later. */
@@ -146,11 +148,16 @@ const UNFENCED: ReadonlySet<RequestBody['kind']> = new Set<RequestBody['kind']>(
   'decisions',
   'slots',
   'dropSlot',
+  'prepare',
+  'unprepare',
+  'cancel',
 ])
 
 /** Whether an answer from below the highest epoch must not be used: of errors those that are a verdict on the history. */
 function isFenced(asked: RequestBody, answer: ResponseBody): boolean {
-  return answer.kind === 'error' ? answer.code === 'POSITION_LOST' : !UNFENCED.has(asked.kind)
+  if (answer.kind === 'error') return answer.code === 'POSITION_LOST'
+  // What was rolled back is nowhere.
+  return asked.kind === 'end' ? asked.commit : !UNFENCED.has(asked.kind)
 }
 
 function unknownOutcome(

@@ -204,6 +204,7 @@ describe('050 what a failover lost', () => {
   test('is told to whoever saw it, by leader and follower alike, also after it has written on', async () => {
     const { client, nodes, token } = await lossy()
     const lost = { code: 'POSITION_LOST' }
+    const lostLsn = Number(token.split('.')[3])
     await expect(client.read(COUNT)).rejects.toMatchObject({ code: 'POSITION_LOST' })
     for (const prefer of ['leader', 'follower'] as const) {
       const other = await clientOf(nodes.slice(1), { token })
@@ -211,13 +212,24 @@ describe('050 what a failover lost', () => {
     }
     // A write does not make it forget; nor do many, which the new history goes past that position with.
     for (let n = 0; n < 5; n++) expect((await client.write(insert(`on ${n}`))).node).toBe('b')
-    for (const prefer of ['leader', 'follower', 'any'] as const)
-      await expect(client.read(COUNT, [], { prefer })).rejects.toMatchObject({ code: 'POSITION_LOST' })
+    // Nor does a transaction; streams and transactions that read are told like reads.
+    await client.transaction((tx) => tx.run('insert into note (body) values (?)', ['in a transaction']))
+    const stream = async () => {
+      for await (const row of client.iterateArrays('select * from note')) throw new Error(String(row))
+    }
+    for (const prefer of ['leader', 'follower', 'any'] as const) {
+      const told = { code: 'POSITION_LOST', position: { epoch: 1, lsn: lostLsn } }
+      await expect(client.read(COUNT, [], { prefer })).rejects.toMatchObject(told)
+      await expect(stream()).rejects.toMatchObject(told)
+      const body = () => Promise.reject(new Error('it was begun'))
+      await expect(client.transaction(body, { readOnly: true, prefer })).rejects.toMatchObject(told)
+    }
     client.resetToken()
-    expect((await client.read(COUNT)).rows).toEqual([[7]])
+    expect((await client.read(COUNT)).rows).toEqual([[8]])
+    for await (const row of client.iterateArrays(COUNT)) expect(row).toEqual([8])
     // What was not lost is not.
     await client.write(insert('and on'))
-    expect((await client.read(COUNT, [], { prefer: 'follower' })).rows).toEqual([[8]])
+    expect((await client.read(COUNT, [], { prefer: 'follower' })).rows).toEqual([[9]])
   })
 
   test('and a write of the same key is done anew, with a receipt of now', async () => {
