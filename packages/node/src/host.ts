@@ -188,6 +188,7 @@ export class NodeHost implements Host {
       promotion: { epoch, runId, ...(acks && { acks }) },
       raiseIds,
       mayLead: () => this.#fence.mayLead(),
+      publishRules: (rules) => this.#fence.publishRules(rules),
       stopped: (error) => this.stopLeading(error),
       sawEpoch: (seen, of) => this.#fence.sawEpoch(seen, of),
     }).catch((error: unknown) => {

@@ -97,7 +97,12 @@ export async function startLeading(
     },
     onMarker: freeze,
     ...(settings.sidecar !== undefined && { onBase: (point) => emit({ kind: 'rebased', point }) }),
-    ...(term && { promotion: term.promotion, mayLead: term.mayLead, saysIfLowered: true }),
+    ...(term && {
+      promotion: term.promotion,
+      mayLead: term.mayLead,
+      publishRules: term.publishRules,
+      saysIfLowered: true,
+    }),
     ...(term?.raiseIds === true && { ids: { ...settings.ids, raise: true } }),
     onFailed: ended,
     onProgress: (applied, upTo) =>

@@ -1,6 +1,6 @@
 /** One term of a leader that was promoted: what it is asked, and whom it tells when it is replaced. */
 import { isUnderstudyError, type UnderstudyError } from '@understudy/contracts'
-import type { EpochPromotion } from '@understudy/replication'
+import type { EpochPromotion, PublishRules } from '@understudy/replication'
 
 /** A leader that was promoted, and may be replaced. */
 export interface LeadingTerm {
@@ -11,6 +11,8 @@ export interface LeadingTerm {
   readonly mayLead: () => boolean
   /** It may not, and shows nothing any more. */
   readonly stopped: (error: UnderstudyError) => void
+  /** Rules of acks are published before they are in force. Rejects when they cannot be. */
+  readonly publishRules: PublishRules
   /** A peer said that a higher epoch exists. */
   readonly sawEpoch: (epoch: number, runId: string | undefined) => void
 }

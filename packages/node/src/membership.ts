@@ -64,6 +64,7 @@ function fenceOf(joined: { readonly member?: ClusterMember }): Fence {
     mayAck: (epoch, runId) => joined.member?.fence.mayAck(epoch, runId) === true,
     admit: async (leader) => joined.member?.fence.admit(leader),
     mayLead: () => joined.member?.fence.mayLead() === true,
+    publishRules: async (rules) => joined.member?.fence.publishRules(rules),
     heard: (leader) => joined.member?.fence.heard(leader),
     lost: (leader, how) => joined.member?.fence.lost(leader, how),
     sawEpoch: (epoch, runId) => joined.member?.fence.sawEpoch(epoch, runId),

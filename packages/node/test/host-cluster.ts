@@ -33,6 +33,15 @@ export class TestFence implements Fence {
     this.admitted.push(`${epoch}${candidate}`)
   }
 
+  readonly published: unknown[] = []
+  /** Rejects a publication while it is there. */
+  refusal: UnderstudyError | undefined
+
+  async publishRules(rules: unknown): Promise<void> {
+    if (this.refusal !== undefined) throw this.refusal
+    this.published.push(rules)
+  }
+
   mayLead(): boolean {
     this.asked++
     this.onAsk?.()

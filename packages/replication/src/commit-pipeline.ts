@@ -137,7 +137,14 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       arrived: () => this.#startGroup(),
     })
     const { enqueue } = this.#intake
-    const asked = { gate: this.#gate, clock, onAckRule, lower: () => this.#degrade(), enqueue }
+    const asked = {
+      gate: this.#gate,
+      clock,
+      onAckRule,
+      lower: () => this.#degrade(),
+      enqueue,
+      publish: options.publishRules,
+    }
     this.#policies = new PolicyChanges<T>(asked, acksBefore?.ruleAt)
     this.#turns = { recording, policies: this.#policies, transactions: this.#transactions }
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
@@ -272,6 +279,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#transactions.end(() => failure)
     this.#giveUp()
     this.#keyed.waits.stop(failure)
+    this.#policies.close()
   }
 
   /** Whether anything may be shown, kept or answered: asked right before it is. */
@@ -455,6 +463,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #degrade(): void {
     const awaiting = this.#awaiting
     if (awaiting === undefined || this.#isSettling) return
+    if (!this.#policies.mayLower()) return this.#gate.postpone()
     const draft = loweredDraft(this.#context.clock, this.#gate.unmet)
     const later = (): void => this.#gate.postpone()
     this.#settleWith(awaiting, draft, later, (record) => {

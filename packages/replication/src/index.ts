@@ -1,3 +1,4 @@
+export type { PublishRules, RulesToPublish } from './published-rules.ts'
 export { createCommitPipeline } from './commit-pipeline.ts'
 export type {
   AcksBefore,

@@ -1,4 +1,5 @@
 /** What a leader's commit pipeline is to its users: the options, the calls, what they resolve with. */
+import type { PublishRules } from './published-rules.ts'
 import type {
   AckLevel,
   Clock,
@@ -105,6 +106,11 @@ export interface CommitPipelineOptions<C, T = WriteTransaction> {
   readonly onBase?: (point: LogPoint) => void
   /** The ack rule in force is another one, or two while it changes: `degraded` while the set does not answer. Its record is durable. */
   readonly onAckRule?: (rule: { readonly effective: string; readonly degraded: boolean }) => void
+  /**
+   * Publishes rules of acks outside of the log, before they are in force: see `PublishedRules`. Rejects when that cannot be done. Default: nothing is
+   * published, and the log's own account is all there is.
+   */
+  readonly publishRules?: PublishRules
   /** Readers of this node see this position. */
   readonly onVisible?: (point: LogPoint) => void
   /** The pipeline stopped for good. */

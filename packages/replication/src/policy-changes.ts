@@ -12,6 +12,7 @@ import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from '
 import { changeNotAcked } from './failures.ts'
 import type { KeyRequest } from './keyed-writes.ts'
 import type { ChangeAcksOptions, CommitPipelineOptions, WriteOptions } from './pipeline-api.ts'
+import { PublishedRules, type PublishRules } from './published-rules.ts'
 import { RAISE, REPEAT, isAcks, isOwn, isRule, type Body, type PendingWrite } from './write-queue.ts'
 
 /** What goes with a request into the queue; without `asks` it needs nobody's acks. */
@@ -30,6 +31,7 @@ interface Around<T> {
   /** What waits now is not waited for any more, after a record says so. */
   readonly lower: () => void
   readonly onAckRule: CommitPipelineOptions<never>['onAckRule']
+  readonly publish: PublishRules | undefined
 }
 
 export class PolicyChanges<T> {
@@ -37,10 +39,12 @@ export class PolicyChanges<T> {
   /** The newest record of a rule that asks for acks; `undefined` when the rule is `local`. */
   #ruleAt: Lsn | undefined
   #isRepeating = false
+  readonly #published: PublishedRules
 
   constructor(around: Around<T>, ruleAt: Lsn | undefined) {
     this.#around = around
     this.#ruleAt = ruleAt
+    this.#published = new PublishedRules(around.publish, around.clock, () => around.gate)
   }
 
   /** `now`: what a policy of the same rule resolves with. */
@@ -54,6 +58,8 @@ export class PolicyChanges<T> {
     }
     const refusal = gate.refusesChange(acks, acceptLoss)
     if (refusal !== undefined) throw refusal
+    const published = this.#published.beforeChange(acks.rule, { acceptLoss })
+    if (published !== undefined) await published
     const asked = { ...options, ackTimeoutMs: ackTimeoutMs ?? acks.ackTimeoutMs }
     const change = enqueue({ acks, acceptLoss }, { options: asked, isFirst: acceptLoss })
     if (acceptLoss) lower()
@@ -123,6 +129,17 @@ export class PolicyChanges<T> {
   tell(): void {
     const { gate, onAckRule } = this.#around
     onAckRule?.({ effective: gate.effective, degraded: gate.isDegraded })
+    this.#published.settle()
+  }
+
+  /** Whether the rule may be lowered now; else it is asked again soon. */
+  mayLower(): boolean {
+    return this.#published.mayLower()
+  }
+
+  /** It leads no more. */
+  close(): void {
+    this.#published.close()
   }
 
   keepsFrom(lsn: Lsn): Lsn {

@@ -7,6 +7,7 @@
  * 2. A rule that its leader may lower without asking proves nothing: nobody here would know.
  * 3. The leader of an epoch holds all that was acknowledged in it. So in the new rule it takes the place of the one that was
  *    promoted: whoever satisfied the old rule satisfies the new one, and no commit loses a holder by the change of names.
+ * 4. A rule that was lowered has `local` beside it while it is. The new leader begins with the rule alone, and lowers it again where it must.
  */
 import type { LogPoint } from '@understudy/contracts'
 import type { KnownRules, Member, Observations, Rule, Rules } from './observations.ts'
@@ -60,7 +61,10 @@ export function rulesAfter(acks: Rules, newLeader: string, oldLeader: string | u
     if (names.length === 0) return { level: 'local' }
     return { level: rule.level, of: { kind: of.kind, count: Math.min(of.count, names.length), names } }
   }
-  return { rule: replaced(acks.rule), ...(acks.next && { next: replaced(acks.next) }) }
+  const rule = replaced(acks.rule)
+  // A next rule that asks nobody is a rule that was lowered, or a change to none: whoever leads next asks again.
+  const next = acks.next?.of === undefined ? undefined : replaced(acks.next)
+  return { rule, ...(next?.of !== undefined && { next }) }
 }
 
 /** `local`, or such as `durable ANY 1 (b, c)`. */

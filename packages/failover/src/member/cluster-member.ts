@@ -5,7 +5,7 @@ import type { Connection, Hello } from '@understudy/protocol'
 import type { Action } from '../decide/decision.ts'
 import type { Fence, Host, LeaderPlace } from './host.ts'
 import { Member } from './member.ts'
-import { publish, type Change } from './publishing.ts'
+import type { Change } from './publishing.ts'
 import { memberStatus, type FailoverStatus } from './member-status.ts'
 import { resolveFailover, type FailoverOptions } from './options.ts'
 import {
@@ -85,7 +85,6 @@ export async function openMember(options: FailoverOptions, parts: MemberParts): 
     throw error
   }
   takeHandOvers(member)
-  let published: Promise<void> = Promise.resolve()
   return {
     fence: member.fence,
     start: (host, founds) => member.start(host, founds),
@@ -95,7 +94,7 @@ export async function openMember(options: FailoverOptions, parts: MemberParts): 
     promote: (asked) => promote(member, asked),
     switchover: (asked) => switchover(member, asked),
     pause: (paused) => pauseFailover(member, paused),
-    publish: (change) => (published = published.catch(() => {}).then(() => publish(member, change))),
+    publish: (change) => member.publish(change),
     close: () => member.close(),
   }
 }

@@ -12,6 +12,7 @@ export function fenceOf(me: Member): Fence {
       if (!vote.granted) throw notFollowed(leader, vote)
     },
     mayLead: () => me.reign?.may() === true,
+    publishRules: (acks) => me.publish({ acks }),
     heard: (leader) => {
       // Records come by the thousand; as heartbeats they are as good as one an interval.
       if (me.now - fedAtMs < me.settings.heartbeatMs) return

@@ -10,7 +10,7 @@
  */
 import type { Lsn, UnderstudyError } from '@understudy/contracts'
 import type { PromoteAction } from '../decide/decision.ts'
-import type { MemberReport, Promised } from '../decide/observations.ts'
+import type { MemberReport, Promised, Rules } from '../decide/observations.ts'
 
 /** Who leads, and where it is reached. */
 export interface LeaderPlace {
@@ -75,6 +75,11 @@ export interface Fence {
   admit(leader: Promised): Promise<void>
   /** Leader: may anything be shown: a commit made visible, an answer sent, a read that asks for the leader. */
   mayLead(): boolean
+  /**
+   * Leader: these rules of acks are published when it resolves; only then may they be in force. At once where there is no coordinator. Rejects as
+   * `ClusterMember.publish`.
+   */
+  publishRules(rules: Rules): Promise<void>
   /** The leader of this epoch was heard on the replication connection: records or a heartbeat. */
   heard(leader: string): void
   /** The connection to it ended: refused by its machine, or lost. */

@@ -27,6 +27,7 @@ import type { Fence, Host, LeaderPlace } from './host.ts'
 import { Links } from './links.ts'
 import type { FailoverSettings } from './options.ts'
 import { carryOut } from './promoting.ts'
+import { publish, type Change } from './publishing.ts'
 import type { Reign } from './reign.ts'
 import { Sight } from './sight.ts'
 import { Standing } from './standing.ts'
@@ -58,6 +59,7 @@ export class Member {
   #lastView = ''
   #queue: Promise<unknown> = Promise.resolve()
   #isClosed = false
+  #published: Promise<void> = Promise.resolve()
   #isProbing = false
   /** What this node was last promoted by. */
   promotedBy: Decision | undefined
@@ -327,6 +329,13 @@ export class Member {
         },
       ),
     })
+  }
+
+  /** One publication after another: see `publishing`. */
+  publish(change: Change): Promise<void> {
+    const done = this.#published.then(() => publish(this, change))
+    this.#published = done.catch(() => {})
+    return done
   }
 
   // What others say
