@@ -112,7 +112,7 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
   #closed: { promise: Promise<void>; resolve: () => void } | undefined
 
   constructor(options: CommitPipelineOptions<C, T>) {
-    const { storage, log, format, clock, acks, acksBefore, node, onAckRule } = options
+    const { storage, log, format, clock, acks, acksBefore, node } = options
     this.#options = options
     this.#limits = pipelineLimits(options.limits)
     this.#defer = options.defer ?? setImmediate
@@ -137,15 +137,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
       arrived: () => this.#startGroup(),
     })
     const { enqueue } = this.#intake
-    const asked = {
-      gate: this.#gate,
-      clock,
-      onAckRule,
-      lower: () => this.#degrade(),
-      enqueue,
-      publish: options.publishRules,
-    }
-    this.#policies = new PolicyChanges<T>(asked, acksBefore?.ruleAt)
+    const around = { gate: this.#gate, lower: () => this.#degrade(), enqueue, options }
+    this.#policies = new PolicyChanges<T>(around, acksBefore?.ruleAt)
     this.#turns = { recording, policies: this.#policies, transactions: this.#transactions }
     const hidden = (): LogPoint | undefined => (this.#awaiting?.recovery?.isHidden ? log.end : undefined)
     this.#keyed = keyedWrites(options, this.#limits, this.#gate, this, hidden)

@@ -12,7 +12,7 @@ import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from '
 import { changeNotAcked } from './failures.ts'
 import type { KeyRequest } from './keyed-writes.ts'
 import type { ChangeAcksOptions, CommitPipelineOptions, WriteOptions } from './pipeline-api.ts'
-import { PublishedRules, type PublishRules } from './published-rules.ts'
+import { PublishedRules } from './published-rules.ts'
 import { RAISE, REPEAT, isAcks, isOwn, isRule, type Body, type PendingWrite } from './write-queue.ts'
 
 /** What goes with a request into the queue; without `asks` it needs nobody's acks. */
@@ -26,12 +26,10 @@ export interface Enqueued {
 
 interface Around<T> {
   readonly gate: AckGate<T>
-  readonly clock: Clock
   readonly enqueue: (body: Body<T>, enqueued: Enqueued) => Promise<unknown>
   /** What waits now is not waited for any more, after a record says so. */
   readonly lower: () => void
-  readonly onAckRule: CommitPipelineOptions<never>['onAckRule']
-  readonly publish: PublishRules | undefined
+  readonly options: Pick<CommitPipelineOptions<never>, 'clock' | 'onAckRule' | 'publishRules'>
 }
 
 export class PolicyChanges<T> {
@@ -44,7 +42,7 @@ export class PolicyChanges<T> {
   constructor(around: Around<T>, ruleAt: Lsn | undefined) {
     this.#around = around
     this.#ruleAt = ruleAt
-    this.#published = new PublishedRules(around.publish, around.clock, () => around.gate)
+    this.#published = new PublishedRules(around.options.publishRules, around.options.clock, () => around.gate)
   }
 
   /** `now`: what a policy of the same rule resolves with. */
@@ -68,10 +66,10 @@ export class PolicyChanges<T> {
 
   /** What the records of a group that waits for acks get. */
   records(group: readonly PendingWrite<T>[]): GroupRecords {
-    const { gate, clock } = this.#around
+    const { gate, options } = this.#around
     const { flags, own } = gate.asksOf(group)
     const whose = isOwn(group[0]?.body) ? FLAG_OWN : 0
-    return { flags: flags | whose, own: own === undefined ? undefined : groupRulesDraft(clock, own) }
+    return { flags: flags | whose, own: own === undefined ? undefined : groupRulesDraft(options.clock, own) }
   }
 
   /** What waits is not waited for any more, as a record says: the rule is lowered, and a change given up, which a person accepted. */
@@ -90,12 +88,12 @@ export class PolicyChanges<T> {
 
   /** Records of a group that says something of the rule: that it is raised once the set has it, still the same, or to be another one. */
   drafts(body: Body<T>): RecordDraft[] | undefined {
-    const { gate, clock } = this.#around
-    const said = (): RecordDraft => ackRuleDraft(clock, gate.ruleText())
+    const { gate, options } = this.#around
+    const said = (): RecordDraft => ackRuleDraft(options.clock, gate.ruleText())
     if (body === RAISE) return [said()]
     // While the rule is lowered, that is repeated, too.
-    if (body === REPEAT) return gate.isDegraded ? [said(), loweredDraft(clock, gate.unmet)] : [said()]
-    return isAcks(body) ? gate.changeTexts(body).map((text) => ackRuleDraft(clock, text)) : undefined
+    if (body === REPEAT) return gate.isDegraded ? [said(), loweredDraft(options.clock, gate.unmet)] : [said()]
+    return isAcks(body) ? gate.changeTexts(body).map((text) => ackRuleDraft(options.clock, text)) : undefined
   }
 
   /** The group that begins with this is durable. */
@@ -127,8 +125,8 @@ export class PolicyChanges<T> {
   }
 
   tell(): void {
-    const { gate, onAckRule } = this.#around
-    onAckRule?.({ effective: gate.effective, degraded: gate.isDegraded })
+    const { gate, options } = this.#around
+    options.onAckRule?.({ effective: gate.effective, degraded: gate.isDegraded })
     this.#published.settle()
   }
 
