@@ -228,6 +228,28 @@ test('a former leader keeps what it alone had, undoes it in place, and follows',
   expect(lost.code).toBe('POSITION_LOST')
 })
 
+test('a former leader that comes back too late for the log keeps what it alone had, and takes a snapshot', async () => {
+  const cluster = new HostCluster()
+  const [a, b] = await cluster.begin(['b'], undefined, { segmentBytes: 8192, rewindBytesMax: 0 })
+  await put(a, 1)
+  await caughtUp(a, b)
+  await b.host.freeze()
+  await put(a, 2, 'lost')
+  const leader = await cluster.promote(b)
+  for (let id = 3; id <= 20; id++) await put(b, id, 'x'.repeat(2000))
+  b.node.dropSlot('a')
+  await b.node.checkpoint()
+  const bootstrapped = a.events.until('bootstrapped')
+  await a.host.follow(leader)
+  await bootstrapped
+  await caughtUp(b, a)
+  expect(await notes(a)).toEqual(await notes(b))
+  const [tail] = listLostTails(nodeFiles(), lostTailDirectory(cluster.directory('a')))
+  expect(readLostTail(nodeFiles(), tail?.path ?? '', [cluster.format]).transactions).toHaveLength(1)
+  expect(a.node.failure).toBeUndefined()
+  expect(led(cluster, 'a')).toBe(false)
+})
+
 test('a group that waits for acks when the node stops is unknown to its writer, and shown to nobody', async () => {
   const cluster = new HostCluster()
   const [a, b, c] = await cluster.begin(['b', 'c'], SEMI_SYNC)

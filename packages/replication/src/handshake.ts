@@ -272,6 +272,25 @@ export function findHistoryFault(
   return undefined
 }
 
+/** One log, as its history tells it. */
+export interface LogView {
+  readonly history: EpochHistory
+  readonly end: Lsn
+}
+
+/** The last LSN that both logs hold the same record at, as far as their histories tell; `undefined` when they parted longer ago. */
+export function commonEnd(own: LogView, other: LogView): Lsn | undefined {
+  const shared = own.history.findLastIndex((entry) => sameNumber(other.history, entry)?.runId === entry.runId)
+  const last = own.history[shared]
+  if (last === undefined) return (own.history[0]?.firstLsn ?? 1) > 1 ? undefined : 0
+  const ownNext = own.history[shared + 1]
+  const otherNext = other.history.find(({ number }) => number > last.number)
+  return Math.min(
+    ownNext === undefined ? own.end : ownNext.firstLsn - 1,
+    otherNext === undefined ? other.end : otherNext.firstLsn - 1,
+  )
+}
+
 /** Whether a position stands in a history: its epoch wrote that LSN. `undefined`: the history does not reach there yet. */
 export function holdsPosition(
   history: EpochHistory,

@@ -26,7 +26,7 @@ import type { Heartbeat, Message, SlotPosition, Welcome } from '@understudy/prot
 import { Backoff } from './backoff.ts'
 import { CommitAges } from './commit-ages.ts'
 import { DIVERGENCES } from './failures.ts'
-import { findHistoryFault } from './handshake.ts'
+import { commonEnd, findHistoryFault } from './handshake.ts'
 import { ageFields, type Lag } from './lag.ts'
 import { IdsPromise } from './ids-promise.ts'
 import type { BackoffLimits, LinkLimits } from './limits.ts'
@@ -72,6 +72,8 @@ export type ReceiverEvent =
   | { readonly kind: 'appendFailed'; readonly error: UnderstudyError }
   | { readonly kind: 'applyFailed'; readonly error: UnderstudyError }
   | { readonly kind: 'undone'; readonly applied: Lsn }
+  /** What was to be kept before a snapshot replaces the log is. */
+  | { readonly kind: 'lost'; readonly reason: string }
   /** `SNAPSHOT_REQUIRED`: it needs pages. */
   | { readonly kind: 'undoFailed'; readonly error: UnderstudyError }
   /** The log or the storage can take no more. */
@@ -81,6 +83,8 @@ export type ReceiverAction =
   | { readonly kind: 'dial'; readonly delayMs: number }
   /** Cuts off what is not applied. */
   | { readonly kind: 'truncate'; readonly after: Lsn }
+  /** What is above, if anything, goes with the log, see `onLosing`; ends in `lost` or `failed`. */
+  | { readonly kind: 'lose'; readonly after: Lsn; readonly reason: string }
   /** Undoes what is applied above, and cuts it off; ends in `undone` or `undoFailed`. */
   | { readonly kind: 'undo'; readonly after: Lsn }
   /** `isAwaited`: the leader does nothing else until it is told of it. */
@@ -244,6 +248,8 @@ export class ReceiverMachine {
         this.#phase = 'dialling'
         this.#applied = event.applied
         return [{ kind: 'dial', delayMs: 0 }]
+      case 'lost':
+        return this.#requireSnapshot(event.reason)
       case 'undoFailed':
         if (event.error.code === 'SNAPSHOT_REQUIRED')
           return this.#requireSnapshot(event.error.message, 'FOLLOWER_AHEAD')
@@ -289,7 +295,7 @@ export class ReceiverMachine {
     }
     this.#leader = welcome.node
     const { verdict } = welcome
-    if (verdict.kind === 'snapshot') return this.#requireSnapshot(verdict.reason)
+    if (verdict.kind === 'snapshot') return this.#onSnapshot(verdict.reason, welcome)
     if (verdict.kind === 'truncate') return this.#onTruncate(verdict.after)
     return this.#onContinue(verdict.from, welcome, nowMs)
   }
@@ -340,6 +346,18 @@ export class ReceiverMachine {
       ...this.#enterStreaming(),
       this.#ownHeartbeat(nowMs),
       ...this.#ack(),
+    ]
+  }
+
+  /** What this node alone has goes with its log: that is said first. */
+  #onSnapshot(reason: string, { history, end }: Welcome): ReceiverAction[] {
+    const own = { history: this.#history, end: this.#received }
+    const after = commonEnd(own, { history, end: end.lsn })
+    if (after === undefined) return this.#requireSnapshot(reason)
+    this.#phase = 'undoing'
+    return [
+      { kind: 'close', error: undefined },
+      { kind: 'lose', after, reason },
     ]
   }
 

@@ -91,7 +91,8 @@ export interface FollowOptions<C, T> {
   /**
    * Records of this node above `common`, through `end`, are about to go, because the leader's history does not have them: applied
    * ones are undone, or the node must bootstrap. Whatever is to be kept of them must be durable when it returns; what it
-   * throws stops the node, with everything as it was. It may come again for the same records after a crash.
+   * throws stops the node, with everything as it was. It may come again for the same records after a crash. With `common` at the end
+   * nothing is lost: the log as a whole is to be replaced, and holds nothing that the leader's history does not have.
    */
   readonly onLosing?: (common: LogPoint, end: LogPoint) => void
   /** Of the same records, when they hold statements and were undone: what a format of rows says of each, by LSN, as far as that can be told. Likewise. */
@@ -252,6 +253,8 @@ class ReceiverDriver<C, T> implements Following {
         return
       case 'truncate':
         return this.#truncate(action.after)
+      case 'lose':
+        return this.#lose(action.after, action.reason)
       case 'undo':
         return this.#track(this.#undo(action.after))
       case 'sync':
@@ -514,9 +517,21 @@ class ReceiverDriver<C, T> implements Following {
     }
   }
 
-  #losing(after: Lsn): void {
+  #lose(after: Lsn, reason: string): void {
+    try {
+      this.#losing(after, true)
+    } catch (error) {
+      return this.#step({
+        kind: 'failed',
+        error: asFailure(error, 'LOG_FAILED', 'A lost tail could not be kept'),
+      })
+    }
+    this.#step({ kind: 'lost', reason })
+  }
+
+  #losing(after: Lsn, isAlways: boolean = false): void {
     const { log, onLosing } = this.#options
-    if (onLosing === undefined || log.end.lsn <= after) return
+    if (onLosing === undefined || (log.end.lsn <= after && !isAlways)) return
     const { common, end } = this.#tailAfter(after)
     onLosing(common, end)
   }

@@ -97,6 +97,8 @@ function eventOf(command: Command): ReceiverEvent {
       return { kind: name }
     case 'undone':
       return { kind: 'undone', applied: command.number('applied') }
+    case 'lost':
+      return { kind: 'lost', reason: 'as it said' }
     case 'dialFailed':
     case 'undoFailed':
     case 'appendFailed':
