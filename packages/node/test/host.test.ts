@@ -49,7 +49,7 @@ test('handed over, the leader follows, and what waited for its turn is told who 
   const last = put(a, 21)
   while (a.node.status().log.end === formatPosition(end)) await turn()
   const drained = a.host.drain('b', 5000)
-  const held = put(a, 22)
+  const held = refusal(put(a, 22))
   await drained
   // What ran already is answered before the log is at rest.
   await last
@@ -58,7 +58,7 @@ test('handed over, the leader follows, and what waited for its turn is told who 
   const leader = await cluster.promote(b)
   await a.host.follow(leader)
   await c.host.follow(leader)
-  const error = await refusal(held)
+  const error = await held
   expect(error.code).toBe('NOT_WRITTEN')
   expect(error.details).toMatchObject({ reason: 'notLeader', leader: 'memory://b' })
   const refused = await refusal(put(a, 23))
@@ -255,13 +255,13 @@ test('a group that waits for acks when the node stops is unknown to its writer, 
   const [a, b, c] = await cluster.begin(['b', 'c'], SEMI_SYNC)
   await b.host.freeze()
   await c.host.freeze()
-  const waiting = put(a, 1)
+  const waiting = refusal(put(a, 1))
   while (a.node.status().acks?.pending === undefined) await turn()
-  const queued = put(a, 2)
+  const queued = refusal(put(a, 2))
   const leader = await cluster.promote(b)
   await a.host.follow(leader)
-  expect((await refusal(waiting)).code).toBe('OUTCOME_UNKNOWN')
-  expect((await refusal(queued)).code).toBe('NOT_WRITTEN')
+  expect((await waiting).code).toBe('OUTCOME_UNKNOWN')
+  expect((await queued).code).toBe('NOT_WRITTEN')
   await caughtUp(b, a)
   expect(await notes(a)).toEqual([])
 })
@@ -283,9 +283,9 @@ for (const [nth, when, code] of [
     a.fence.onAsk = () => {
       if (++asked === nth) a.fence.leads = false
     }
-    const writing = put(a, 2)
+    const writing = refusal(put(a, 2))
     const next = put(a, 3).catch((error: UnderstudyError) => error.code)
-    expect((await refusal(writing)).code).toBe(code)
+    expect((await writing).code).toBe(code)
     expect(await next).toBe(code)
     expect(a.host.report().end.lsn).toBe(nth === 1 ? end.lsn : end.lsn + 1)
     expect(await notes(a)).toEqual(nth === 3 ? [1, 2, 3] : [1])
