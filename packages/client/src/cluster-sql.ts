@@ -79,7 +79,12 @@ export class ClusterSql {
     }
     const [reply, node] = await this.#unlessLost(token, () =>
       asks.readOnly === true
-        ? this.#begunOnce(prefer, findMs, signal, (found) => begin(found, findMs))
+        ? router.read((found, { waitMs: leftMs }) => begin(found, leftMs), {
+            timeoutMs: findMs,
+            signal,
+            prefer,
+            hasBegun: () => hasBegun,
+          })
         : router.onLeader((found, { timeoutMs }) => begin(found, timeoutMs), {
             timeoutMs: findMs,
             signal,
@@ -125,9 +130,9 @@ export class ClusterSql {
       ...(signal && { signal }),
     })
     const token = highest(after)
-    const of = { ...asks, waitMs: timeoutMs, ...(signal && { signal }), ...(token && { after: token }) }
-    const open = async (node: NodeClient): Promise<Opened> => {
-      const stream = node.iterateArrays(sql, params, of)
+    const of = { ...asks, ...(signal && { signal }), ...(token && { after: token }) }
+    const open = async (node: NodeClient, leftMs: number): Promise<Opened> => {
+      const stream = node.iterateArrays(sql, params, { ...of, waitMs: Math.floor(leftMs) })
       const batches = stream.batches()[Symbol.asyncIterator]()
       const first = await batches.next()
       try {
@@ -138,7 +143,16 @@ export class ClusterSql {
       }
       return { stream, batches, first }
     }
-    const opened = await this.#unlessLost(token, () => this.#begunOnce(prefer, timeoutMs, signal, open))
+    const { router } = this.#parts
+    const opened = await this.#unlessLost(token, () =>
+      // A read that is refused did nothing: the next node may begin it.
+      router.read((node, { waitMs: leftMs }) => open(node, leftMs), {
+        timeoutMs,
+        signal,
+        prefer,
+        hasBegun: () => false,
+      }),
+    )
     const { stream, batches } = opened
     try {
       started(stream)
@@ -148,16 +162,6 @@ export class ClusterSql {
     } finally {
       await batches.return?.(undefined)
     }
-  }
-
-  /** On the nodes in turn, until one has begun it: a read that is refused did nothing. */
-  #begunOnce<R>(
-    prefer: Parameters<Router['nodeFor']>[0],
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    run: (node: NodeClient) => Promise<R>,
-  ): Promise<R> {
-    return this.#parts.router.nodeFor(prefer, timeoutMs, signal).then(run)
   }
 
   async #unlessLost<R>(token: Token | undefined, run: () => Promise<R>): Promise<R> {

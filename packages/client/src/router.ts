@@ -53,6 +53,8 @@ export interface ReadCall {
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
   readonly prefer: Preference
+  /** It runs on one node at a time, and once this says that it has begun, on no other one. Default: it may run beside itself. */
+  readonly hasBegun?: () => boolean
 }
 
 /** Nodes that one call is sent on to, one after the other, before it pauses. */
@@ -60,6 +62,8 @@ const HOPS_MAX = 8
 /** What is left of a call's time is not enough for another try: a share of the whole, and at most so much. */
 const SPARE_SHARE = 0.2
 const SPARE_MS_MAX = 250
+/** Longer than any call. */
+const NEVER_MS = 2 ** 31 - 1
 /** Longest wait for all nodes to say who leads. */
 const ASK_MS = 5_000
 /** How long the first node that is connected is waited for alone. */
@@ -129,6 +133,7 @@ export class Router {
     const deadlineMs = clock.monotonic() + asked.timeoutMs
     const signal = this.#signal(asked.signal)
     const tries = new Tries('read')
+    const isFinal = (error: unknown): boolean => asked.hasBegun?.() === true || isFinalForRead(error, signal)
     if (asked.prefer === 'nearest') this.#measure()
     for (let rounds = 1; ; rounds += 1) {
       const nowMs = clock.monotonic()
@@ -138,9 +143,10 @@ export class Router {
       try {
         return await inTurn(routes.forRead(asked.prefer, nowMs), {
           clock,
-          hedgeMs: hedgeAfterMs,
+          // One that must not run beside itself is given the time that a node may wait for, and the others come after it.
+          hedgeMs: asked.hasBegun === undefined ? hedgeAfterMs : NEVER_MS,
           signal,
-          isFinal: (error) => isFinalForRead(error, signal),
+          isFinal,
           start: (address, both, isLast) =>
             this.#readFrom(address, run, {
               timeoutMs: leftMs,
@@ -154,7 +160,7 @@ export class Router {
         })
       } catch (error) {
         if (signal.aborted) continue
-        if (isFinalForRead(error, signal) || tries.isHopeless(routes.addresses)) throw unwrapped(error)
+        if (isFinal(error) || tries.isHopeless(routes.addresses)) throw unwrapped(error)
       }
       void this.#options.pool.askAll()
       const pauseMs = Math.min(routes.pauseMs(clock.monotonic(), rounds), deadlineMs - clock.monotonic())

@@ -3,6 +3,7 @@
  */
 import { cpSync } from 'node:fs'
 import { connect, type ClusterClient, type ClusterOptions } from '@understudy/client'
+import { UnderstudyError } from '@understudy/contracts'
 import { nodeFiles } from '@understudy/log'
 import {
   readNodeState,
@@ -99,6 +100,38 @@ describe('050 finding the leader', () => {
       code: 'TOO_STALE',
     })
   })
+})
+
+test('050 streams and transactions that read begin on the next node when one is behind', async () => {
+  const cluster = new TcpCluster()
+  const leader = await cluster.leader()
+  await fill(leader, 1)
+  await (await cluster.follower('b')).close()
+  const behind = await cluster.follower('b', { leader: 'tcp://127.0.0.1:1' })
+  const client = await clientOf([behind, leader], { prefer: 'follower', hedgeAfterMs: 100 })
+  expect((await client.read(COUNT)).node).toBe('b')
+  await client.write(insert('b does not have it'))
+  const seen = []
+  for await (const row of client.iterateArrays(COUNT)) seen.push(row)
+  let begun = 0
+  const { node, value } = await client.transaction(
+    async (tx) => {
+      begun += 1
+      return (await tx.all(COUNT))[0]?.['n']
+    },
+    { readOnly: true },
+  )
+  expect([seen, node, value, begun]).toEqual([[[2]], 'a', 2, 1])
+  // What has begun is not begun anew, whatever it fails with.
+  const failing = client.transaction(
+    () => {
+      begun += 1
+      return Promise.reject(new UnderstudyError('CONNECTION_LOST', 'mine'))
+    },
+    { readOnly: true },
+  )
+  await expect(failing).rejects.toThrow('mine')
+  expect(begun).toBe(2)
 })
 
 describe('050 a failover', () => {
