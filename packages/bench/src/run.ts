@@ -6,7 +6,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { describeMachine, type Machine } from './machine.ts'
-import type { Reporter, Scenario, SharedMeasurements } from './scenario.ts'
+import type { Reporter, Scenario } from './scenario.ts'
 
 export interface RunSettings<N extends string> {
   /** What runs, in order. */
@@ -32,11 +32,10 @@ export async function runScenarios<S extends RunSettings<N>, N extends string, F
     const machine = await describeMachine(directory)
     const measured: Partial<Record<F, number>> = {}
     const details: Partial<Record<N, Readonly<Record<string, unknown>>>> = {}
-    const shared: SharedMeasurements = {}
     for (const name of settings.scenarios) {
       const folder = path.join(directory, name)
       await mkdir(folder)
-      const result = await scenarios[name]({ settings, directory: folder, reporter, shared })
+      const result = await scenarios[name]({ settings, directory: folder, reporter })
       await rm(folder, { recursive: true, force: true })
       Object.assign(measured, result.figures)
       details[name] = result.details

@@ -17,13 +17,6 @@ export interface ScenarioContext<S = CoreSettings> {
   /** An empty folder of this scenario; the caller removes it. */
   readonly directory: string
   readonly reporter: Reporter
-  /** What earlier scenarios of this run measured. */
-  readonly shared: SharedMeasurements
-}
-
-export interface SharedMeasurements {
-  /** Commits per second with 64 writers. */
-  commits64PerSecond?: number
 }
 
 export interface ScenarioResult<F extends string = FigureName> {

@@ -1,11 +1,10 @@
 import { expect, test } from 'vitest'
 import { ACK_FIGURES, ACK_FIGURE_NAMES, ACK_SCENARIO_NAMES, POLICY_NAMES } from '../src/index.ts'
-import type { Measured } from '../src/acks/cluster.ts'
 import { DelayLine } from '../src/acks/delay-line.ts'
 import { allAckFigures } from '../src/acks/figures.ts'
 import { resolveAckOptions, scenarioOf } from '../src/acks/options.ts'
 import { FOLLOWER_NAMES, policyOf, type PolicyName, type Writers } from '../src/acks/policies.ts'
-import { PolicySamples } from '../src/acks/rates.ts'
+import { PolicySamples, type Measured } from '../src/acks/rates.ts'
 import { policyFigures } from '../src/scenarios/ack-policies.ts'
 
 const KEYS = [

@@ -33,10 +33,7 @@ test(
     expect(delayed?.policies.durable?.['64']?.p50Ms.median).toBeGreaterThan(20)
     expect(delayed?.policies.async?.['64']?.p50Ms.median).toBeLessThan(20)
     expect(delayed?.heldMs['durable']?.p50).toBeGreaterThan(9.9)
-    expect(steps.filter((step) => step.startsWith('round 1') && step.includes('commits/s'))).toHaveLength(
-      2 * 3 + 2 * 2 * 2,
-    )
-    expect(steps.filter((step) => step.endsWith('all nodes are equal'))).toHaveLength(2 * 3)
+    expect(steps.filter((step) => step.includes('round 1: '))).toHaveLength(2 * 3 + 2 * 2 * 2)
     expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest'
 import { FIGURES, FIGURE_NAMES, SCENARIOS, SCENARIO_NAMES, meets, targetText } from '../src/index.ts'
 import { allFigures } from '../src/figures.ts'
 import { resolveCoreOptions } from '../src/options.ts'
-import { lagsOf } from '../src/scenarios/lag.ts'
 
 const KEYS = [
   'commitsVsFull1',
@@ -56,15 +55,4 @@ test('a figure brings its whole scenario, and an unknown name is refused', () =>
 test('numbers that make no sense are refused', () => {
   for (const options of [{ rounds: 0 }, { rounds: 1.5 }, { seconds: Number.NaN }, { stopSeconds: -1 }])
     expect(() => resolveCoreOptions(options)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
-})
-
-test('the lag of a row ends with the first sighting of it or of a later one', () => {
-  const sent = { ids: Float64Array.of(2, 1, 3, 4), repliedAtMs: Float64Array.of(11, 10, 12, 20) }
-  const seen = { ids: Float64Array.of(0, 2, 3, 9), seenAtMs: Float64Array.of(5, 13, 11.5, 24) }
-  expect(lagsOf(sent, seen)).toEqual([3, 2, 0, 4])
-})
-
-test('a row that was never seen is an error, not a small lag', () => {
-  const sent = { ids: Float64Array.of(1, 2), repliedAtMs: Float64Array.of(10, 11) }
-  expect(() => lagsOf(sent, { ids: Float64Array.of(1), seenAtMs: Float64Array.of(12) })).toThrow(RangeError)
 })

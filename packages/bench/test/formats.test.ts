@@ -51,8 +51,10 @@ test('formats are chosen by name, in one order, and an unknown one is refused', 
 
 function samplesOf({ full, off, ...formats }: Readonly<Record<string, readonly number[]>>): Samples {
   const samples = new Samples()
-  for (const value of full ?? []) samples.push('bare full', value)
-  for (const value of off ?? []) samples.push('bare off', value)
+  for (const writers of [1, 64, 256]) {
+    for (const value of full ?? []) samples.push(`bare full ${writers}`, value)
+    for (const value of off ?? []) samples.push(`bare off ${writers}`, value)
+  }
   for (const [name, values] of Object.entries(formats)) {
     samples.push(`${name} lag`, 5)
     samples.push(`${name} catchup`, 1000)

@@ -19,27 +19,26 @@ export const POLICY_TITLES: Readonly<Record<PolicyName, string>> = {
 }
 
 export function policyOf(name: PolicyName): AckPolicy {
-  switch (name) {
-    case 'async':
-      return async()
-    case 'received':
-      return semiSync(FOLLOWER_NAMES, { level: 'received' })
-    case 'durable':
-      return semiSync(FOLLOWER_NAMES)
-    case 'any1':
-      return { level: 'durable', of: any(1, FOLLOWER_NAMES) }
-    case 'sync':
-      return sync(FOLLOWER_NAMES)
-    case 'applied':
-      return sync(FOLLOWER_NAMES, { level: 'applied' })
-  }
+  return policyFor(ACK_OF[name], FOLLOWER_NAMES)
 }
 
+/** What the matrix calls them. */
+export const ACK_OF: Readonly<Record<PolicyName, AckName>> = {
+  async: 'async',
+  received: 'received',
+  durable: 'semi-sync',
+  any1: 'any1',
+  sync: 'sync',
+  applied: 'sync-applied',
+}
+
+/** As the matrix names them: what is measured when nothing else is said comes first. */
+export const ACK_NAMES = ['async', 'semi-sync', 'sync', 'sync-applied', 'received', 'any1'] as const
+export const ACKS_DEFAULT = ['async', 'semi-sync', 'sync', 'sync-applied'] as const
+export type AckName = (typeof ACK_NAMES)[number]
+
 /** The policy of a name of the matrix, for followers of these names. Without followers nobody can be waited for. */
-export function policyFor(
-  name: 'async' | 'semi-sync' | 'sync' | 'sync-applied' | 'received' | 'any1',
-  followers: readonly string[],
-): AckPolicy {
+export function policyFor(name: AckName, followers: readonly string[]): AckPolicy {
   if (followers.length === 0) return async()
   switch (name) {
     case 'async':

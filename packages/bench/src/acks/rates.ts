@@ -1,8 +1,14 @@
 /** What is kept of each measurement of a policy, and what comes of it. Leaves to others: measuring. */
 import { Samples } from '../rounds.ts'
 import { median, ratios, summarize, type Summary } from '../statistics.ts'
-import type { Measured } from './cluster.ts'
+import type { LoadResult } from '../processes/load.ts'
 import type { PolicyName, Writers } from './policies.ts'
+
+export interface Measured extends Pick<LoadResult, 'commits' | 'perSecond' | 'latency'> {
+  /** Processor time for each commit in microseconds: of the leader with its callers, and of both followers together. */
+  readonly leaderUs: number
+  readonly followersUs: number
+}
 
 /** One policy under one load: the rounds. Latencies are those of a caller, from its call to its reply. */
 export interface PolicyRates {
@@ -75,11 +81,6 @@ export class PolicySamples {
       followersUs: summary('followersUs'),
     }
   }
-}
-
-/** A line for people. */
-export function noteOf({ perSecond, latency, leaderUs, followersUs }: Measured): string {
-  return `${Math.round(perSecond)} commits/s, p50 ${latency.p50.toFixed(2)} ms, p99 ${latency.p99.toFixed(2)} ms, ${leaderUs.toFixed(1)} + ${followersUs.toFixed(1)} µs each`
 }
 
 function keyOf(policy: PolicyName, writers: Writers, quantity: Quantity): string {

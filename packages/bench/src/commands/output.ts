@@ -69,3 +69,10 @@ export function counts(list: string, before: readonly number[] = []): number[] {
     throw new InvalidArgumentError('give positive whole numbers, by commas.')
   return [...before, ...found]
 }
+
+/** Numbers from 0 by commas. */
+export function numbers(list: string, before: readonly number[] = []): number[] {
+  const found = list.split(',').map(Number)
+  if (found.some((value) => !(value >= 0))) throw new InvalidArgumentError('give numbers from 0, by commas.')
+  return [...before, ...found]
+}

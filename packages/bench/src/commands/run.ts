@@ -8,9 +8,10 @@ import { MEASURES, type MatrixOptions } from '../matrix/options.ts'
 import { readResults, writeResults, type Results } from '../matrix/results.ts'
 import { runMatrix } from '../matrix/runner.ts'
 import { PEER_NAMES } from '../subjects/registry.ts'
-import { ACK_NAMES, CALLER_NAMES, WIRE_NAMES } from '../subjects/understudy.ts'
+import { ACK_NAMES } from '../acks/policies.ts'
+import { CALLER_NAMES, WIRE_NAMES } from '../subjects/understudy.ts'
 import { WORKLOAD_NAMES } from '../workloads/registry.ts'
-import { counts, names, type BenchContext } from './output.ts'
+import { counts, names, numbers, type BenchContext } from './output.ts'
 import { progress } from './progress.ts'
 import { writeReport } from './report.ts'
 import { showMachine } from './shown.ts'
@@ -68,6 +69,8 @@ function addMatrixOptions(command: Command): void {
     .option('--database <file>', 'a SQLite database to begin with; it is only read')
     .option('--rows <number>', "rows to begin with, in place of the workload's own number", Number)
     .option('--rate <number>', 'operations per second that arrive: an open loop', Number)
+    .option('--round-trip <ms>', 'added between the leader and its followers, by commas (default 0)', numbers)
+    .option('--exclusive', 'nothing else runs while something is measured (Linux, root)')
     .option('--measure <names>', `beside rates and latencies (${list(MEASURES)})`, names)
     .option(
       '--kill-leader',

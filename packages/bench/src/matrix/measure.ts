@@ -11,6 +11,7 @@
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
+import { exclusively } from '../acks/exclusive.ts'
 import { encode } from '../load/histogram.ts'
 import type { Acknowledged, LoadHost, LoadSample } from '../load/load-calls.ts'
 import type { Counters, Instance, Survivors } from '../subjects/subject.ts'
@@ -28,7 +29,7 @@ export interface Running {
   readonly isLoadApart: boolean
 }
 
-export type MeasureSettings = Pick<MatrixSettings, 'measures' | 'seconds' | 'warmUpSeconds'>
+export type MeasureSettings = Pick<MatrixSettings, 'measures' | 'seconds' | 'warmUpSeconds' | 'exclusive'>
 
 const LAG_SECONDS_MIN = 0.3
 
@@ -40,13 +41,17 @@ export async function measureRound(
 ): Promise<RoundSample> {
   const { instance, host } = running
   const before = await state(running, settings)
-  const sample = await host.call('run', {
-    writers: cell.writers,
-    seconds: settings.seconds,
-    // Code is not compiled yet, files have no space yet.
-    warmUpSeconds: round === 1 ? Math.max(settings.warmUpSeconds, settings.seconds) : settings.warmUpSeconds,
-    ...(cell.rate !== undefined && { rate: cell.rate }),
-  })
+  const load = (): Promise<LoadSample> =>
+    host.call('run', {
+      writers: cell.writers,
+      seconds: settings.seconds,
+      // Code is not compiled yet, files have no space yet.
+      warmUpSeconds:
+        round === 1 ? Math.max(settings.warmUpSeconds, settings.seconds) : settings.warmUpSeconds,
+      ...(cell.rate !== undefined && { rate: cell.rate }),
+    })
+  const pids = nodesOf(running).map(({ pid }) => pid)
+  const sample = settings.exclusive ? await exclusively(pids, load) : await load()
   const settleMs = await settled(instance)
   const after = await state(running, settings)
   await instance.rest?.()

@@ -3,7 +3,8 @@ import os from 'node:os'
 import { UnderstudyError } from '@understudy/contracts'
 import { chosen, positive } from '../choices.ts'
 import { FORMAT_KIND, FORMAT_NAMES } from '../formats.ts'
-import { ACKS_DEFAULT, ACK_NAMES, CALLER_NAMES, WIRE_NAMES } from '../subjects/understudy.ts'
+import { ACKS_DEFAULT, ACK_NAMES } from '../acks/policies.ts'
+import { CALLER_NAMES, WIRE_NAMES } from '../subjects/understudy.ts'
 import { WORKLOAD_NAMES } from '../workloads/registry.ts'
 
 export const MEASURES = ['bytes', 'resources', 'lag', 'staleness', 'bootstrap', 'catchup'] as const
@@ -32,6 +33,10 @@ export interface MatrixOptions {
   readonly rows?: number
   /** Operations per second that arrive, in an open loop. Default: none, a closed loop. */
   readonly rate?: number
+  /** Milliseconds that a relay adds to each round trip between the leader and its followers. Default 0: none, and no relay. */
+  readonly roundTrip?: readonly number[]
+  /** While something is measured nothing else runs on this machine (Linux, with the right to real-time scheduling). Keep `seconds` short. Default false. */
+  readonly exclusive?: boolean
   /** What is measured beside rates and latencies. Default `bytes` and `resources`, with `lag` beside them in a `quick` run. */
   readonly measure?: readonly string[]
   /** The leader is killed under load, and what was acknowledged is looked for. Default false. */
@@ -65,6 +70,8 @@ export interface MatrixSettings {
   readonly database: string | undefined
   readonly rows: number | undefined
   readonly rate: number | undefined
+  readonly roundTripsMs: readonly number[]
+  readonly exclusive: boolean
   readonly measures: readonly Measure[]
   readonly killLeader: boolean
   readonly rounds: number
@@ -104,6 +111,8 @@ export function resolveMatrixOptions(options: MatrixOptions = {}): MatrixSetting
     database: options.database,
     rows: options.rows === undefined ? undefined : positive('rows', options.rows, true),
     rate: options.rate === undefined ? undefined : positive('rate', options.rate),
+    roundTripsMs: roundTripsOf(options.roundTrip),
+    exclusive: options.exclusive === true,
     measures: chosen(
       or(options.measure, ['bytes', 'resources', 'lag'], ['bytes', 'resources']),
       MEASURES,
@@ -129,4 +138,12 @@ function peersOf(given: readonly string[] | undefined): readonly string[] {
 function followersOf(count: number): number {
   if (Number.isInteger(count) && count >= 0 && count <= 8) return count
   throw new UnderstudyError('INVALID_ARGUMENT', `followers is ${count}; give 0 to 8. Nothing was measured.`)
+}
+
+function roundTripsOf(given: readonly number[] = [0]): readonly number[] {
+  if (given.length > 0 && given.every((each) => each >= 0 && Number.isFinite(each))) return given
+  throw new UnderstudyError(
+    'INVALID_ARGUMENT',
+    `roundTrip is ${given.join(', ')}; give milliseconds from 0. Nothing was measured.`,
+  )
 }

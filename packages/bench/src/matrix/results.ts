@@ -8,6 +8,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { UnderstudyError } from '@understudy/contracts'
 import type { EncodedHistogram } from '../load/histogram.ts'
 import type { Machine } from '../machine.ts'
+import type { Latency } from '../processes/load.ts'
 import type { Cell } from './cell.ts'
 
 export const RESULTS_FORMAT = 'understudy-bench'
@@ -55,6 +56,8 @@ export interface CellResult {
   readonly bootstrap?: readonly TransferSample[]
   readonly catchUp?: readonly CatchUpSample[]
   readonly kill?: KillSample
+  /** How long the relay held bytes in one direction, in milliseconds: half of the round trip, and what it was late. */
+  readonly heldMs?: Latency
 }
 
 export interface RoundSample {

@@ -262,6 +262,7 @@ class MatrixRun {
     reporter.note(`${name}: comparing all nodes, and what is measured once`)
     await instance.verify?.()
     await this.#holds(started, cell)
+    const heldMs = await instance.held?.()
     const bootstrap = measures.includes('bootstrap') ? await measureBootstrap(instance) : undefined
     const catchUp = measures.includes('catchup') ? await measureCatchUp(started, cell, settings) : undefined
     const kill =
@@ -269,6 +270,7 @@ class MatrixRun {
         ? await measureKill(started, cell, settings)
         : undefined
     return {
+      ...(heldMs && { heldMs }),
       ...(bootstrap && { bootstrap: [bootstrap] }),
       ...(catchUp && { catchUp: [catchUp] }),
       ...(kill && { kill }),

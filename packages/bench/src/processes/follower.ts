@@ -1,7 +1,7 @@
 /** The process with the follower. */
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
-import { UnderstudyError, isUnderstudyError, type Position } from '@understudy/contracts'
+import type { Position } from '@understudy/contracts'
 import { createNode, type UnderstudyNode } from '@understudy/node'
 import { formatOf, type FormatName } from '../formats.ts'
 import { dialAccess, type Wire } from '../wire.ts'
@@ -10,19 +10,12 @@ import { serve } from './serve.ts'
 import { SocketBytes } from './socket-bytes.ts'
 import { ReplicaWatch, type ReplicaNotes } from './replica-watch.ts'
 
-/** When a commit of the probe became visible: everything up to `ids[i]` at `seenAtMs[i]` of the monotonic clock. */
-export interface Sightings {
-  readonly ids: Float64Array
-  readonly seenAtMs: Float64Array
-}
-
 interface State {
   node: UnderstudyNode | undefined
   replicaWatch: ReplicaWatch | undefined
-  watching: { stopped: boolean; readonly result: Promise<Sightings> } | undefined
 }
 
-const state: State = { node: undefined, replicaWatch: undefined, watching: undefined }
+const state: State = { node: undefined, replicaWatch: undefined }
 /** Resident memory before the node was created, and the highest seen since, in bytes. */
 const memory = { before: 0, peak: 0 }
 const sockets = new SocketBytes('client')
@@ -79,18 +72,6 @@ const calls = {
     return opened().digest(at, { timeoutMs: 120_000 })
   },
 
-  /** Notes from now on what is visible after each batch. */
-  watch(): void {
-    const run = { stopped: false }
-    state.watching = Object.assign(run, { result: watch(run) })
-  },
-
-  async sightings(): Promise<Sightings> {
-    if (state.watching === undefined) throw new TypeError('watch comes first')
-    state.watching.stopped = true
-    return state.watching.result
-  },
-
   /** Readers begin to note what they see, and when. */
   observe(): void {
     state.replicaWatch = new ReplicaWatch(opened())
@@ -133,26 +114,6 @@ export type FollowerCalls = typeof calls
 function opened(): UnderstudyNode {
   if (state.node === undefined) throw new TypeError('open comes first')
   return state.node
-}
-
-/** Waits for the next record to be visible, reads the newest row, notes the time; again. */
-async function watch(run: { readonly stopped: boolean }): Promise<Sightings> {
-  const ids: number[] = []
-  const seenAtMs: number[] = []
-  while (!run.stopped) {
-    const { epoch, lsn } = opened().applied
-    try {
-      const newest = await opened().read((tx) => tx.get('select id, k from kv order by id desc limit 1'), {
-        after: { epoch, lsn: lsn + 1 },
-        timeoutMs: 1000,
-      })
-      seenAtMs.push(Number(process.hrtime.bigint()) / 1e6)
-      ids.push(Number(newest?.['id'] ?? 0))
-    } catch (error) {
-      if (!(error instanceof UnderstudyError) || !isUnderstudyError(error, 'TIMEOUT')) throw error
-    }
-  }
-  return { ids: Float64Array.from(ids), seenAtMs: Float64Array.from(seenAtMs) }
 }
 
 serve(calls)

@@ -149,10 +149,7 @@ const calls = {
   start({ writers, perSecond }: { readonly writers: number; readonly perSecond?: number }): void {
     const stop = new AbortController()
     const options = { writers, signal: stop.signal, write: writeRow }
-    const result =
-      perSecond === undefined
-        ? runLoad(options)
-        : runPaced({ ...options, perSecond }).then((reached) => pacedResult(reached))
+    const result = perSecond === undefined ? runLoad(options) : runPaced({ ...options, perSecond })
     state.background = { stop, result }
   },
 
@@ -162,28 +159,6 @@ const calls = {
     const result = await state.background.result
     state.background = undefined
     return result
-  },
-
-  /** Paced writes, and for each the id that it got and when its reply was there, in milliseconds of the monotonic clock. */
-  async probe({
-    writers,
-    perSecond,
-    seconds,
-  }: {
-    readonly writers: number
-    readonly perSecond: number
-    readonly seconds: number
-  }): Promise<{ ids: Float64Array; repliedAtMs: Float64Array; perSecond: number }> {
-    const ids: number[] = []
-    const repliedAtMs: number[] = []
-    const write = async (): Promise<void> => {
-      const { value } = await writeRow()
-      repliedAtMs.push(monotonicMs())
-      ids.push(Number(value))
-    }
-    const signal = AbortSignal.timeout(seconds * 1000)
-    const reached = await runPaced({ writers, signal, write, perSecond })
-    return { ids: Float64Array.from(ids), repliedAtMs: Float64Array.from(repliedAtMs), perSecond: reached }
   },
 
   /** The position of the last visible commit. */
@@ -244,15 +219,6 @@ function opened(): UnderstudyNode {
 
 function writeRow(): Promise<{ readonly value: number | bigint }> {
   return opened().write((tx) => tx.run(INSERT, rows.next()).lastInsertRowid)
-}
-
-function pacedResult(perSecond: number): LoadResult {
-  return { commits: 0, seconds: 0, perSecond, latency: { p50: 0, p99: 0, max: 0 } }
-}
-
-/** CLOCK_MONOTONIC, which is one clock for all processes of a machine. */
-function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6
 }
 
 serve(calls)

@@ -1,10 +1,7 @@
-/**
- * Callers in a closed loop: each writes one row, waits until it is durable and visible, writes the next.
- *
- * Decides: when a caller writes. Leaves to others: where to, what with.
- */
-import { performance } from 'node:perf_hooks'
+/** Callers of the scenarios that need no more than one write after another, until they are stopped: the loop is that of every load. */
+import { systemClock } from '@understudy/contracts'
 import { build, type Histogram } from 'hdr-histogram-js'
+import { runLoop, type LoopOptions, type LoopResult } from '../load/loop.ts'
 
 /** Latencies in milliseconds. */
 export interface Latency {
@@ -43,20 +40,7 @@ export interface LoadOptions {
 
 /** Runs the callers until the signal. */
 export async function runLoad({ writers, signal, write }: LoadOptions): Promise<LoadResult> {
-  const histogram = latencyHistogram()
-  let commits = 0
-  const startMs = performance.now()
-  const caller = async (): Promise<void> => {
-    while (!signal.aborted) {
-      const beganMs = performance.now()
-      await write()
-      histogram.recordValue((performance.now() - beganMs) * 1000)
-      commits++
-    }
-  }
-  await Promise.all(Array.from({ length: writers }, caller))
-  const seconds = (performance.now() - startMs) / 1000
-  return { commits, seconds, perSecond: commits / seconds, latency: latencyOf(histogram) }
+  return loadResult(await runLoop({ ...loopOptions(signal, write), writers }))
 }
 
 export interface PacedOptions extends LoadOptions {
@@ -64,33 +48,26 @@ export interface PacedOptions extends LoadOptions {
   readonly perSecond: number
 }
 
-/**
- * The same callers, each with times of its own at which it begins its next write. One that is late begins at once, so
- * that the rate holds. The times are looked at every millisecond.
- */
-export async function runPaced({ writers, signal, write, perSecond }: PacedOptions): Promise<number> {
-  const intervalMs = (1000 * writers) / perSecond
-  const startMs = performance.now()
-  const due: { atMs: number; resolve: () => void }[] = []
-  const timer = setInterval(() => {
-    const nowMs = performance.now()
-    for (let index = due.length - 1; index >= 0; index--) {
-      const next = due[index]
-      if (next === undefined || (next.atMs > nowMs && !signal.aborted)) continue
-      due.splice(index, 1)
-      next.resolve()
-    }
-  }, 1)
-  let commits = 0
-  const caller = async (index: number): Promise<void> => {
-    for (let atMs = startMs + (intervalMs * index) / writers; ; atMs += intervalMs) {
-      if (atMs > performance.now()) await new Promise<void>((resolve) => due.push({ atMs, resolve }))
-      if (signal.aborted) return
-      await write()
-      commits++
-    }
+/** The same in an open loop, until the signal: latencies count from when a write was to begin. */
+export async function runPaced({ writers, signal, write, perSecond }: PacedOptions): Promise<LoadResult> {
+  return loadResult(await runLoop({ ...loopOptions(signal, write), writers, rate: perSecond }))
+}
+
+function loopOptions(
+  signal: AbortSignal,
+  write: () => Promise<unknown>,
+): Omit<LoopOptions<{ readonly name: string }>, 'writers'> {
+  const operation = { name: 'write' }
+  return {
+    clock: systemClock(),
+    durationMs: Number.POSITIVE_INFINITY,
+    signal,
+    next: () => operation,
+    run: () => write(),
   }
-  await Promise.all(Array.from({ length: writers }, (_, index) => caller(index)))
-  clearInterval(timer)
-  return commits / ((performance.now() - startMs) / 1000)
+}
+
+function loadResult({ operations, durationMs, latency }: LoopResult): LoadResult {
+  const seconds = durationMs / 1000
+  return { commits: operations, seconds, perSecond: operations / seconds, latency: latencyOf(latency) }
 }

@@ -2,21 +2,19 @@
  * What each ack policy costs on a fast network: commits/s, latency and processor time with 1, 64 and 256 callers, a leader and two
  * followers over loopback, each policy on a cluster of its own.
  */
-import { AckClusters } from '../acks/clusters.ts'
 import { ACK_FIGURE_NAMES, type AckFigureName } from '../acks/figures.ts'
+import { measurePolicies } from '../acks/measure.ts'
 import { POLICY_NAMES, WRITERS } from '../acks/policies.ts'
 import type { PolicySamples } from '../acks/rates.ts'
 import type { AckScenario } from '../acks/run.ts'
 import { median } from '../statistics.ts'
 
 export const ackPolicies: AckScenario = async (context) => {
-  const { settings, directory, reporter } = context
-  const { policies, rounds } = settings
-  reporter.begin('policies', AckClusters.steps(policies, WRITERS, rounds))
-  await using clusters = await AckClusters.start(directory, settings)
-  const samples = await clusters.measure(WRITERS, context)
-  reporter.end()
-  return { figures: policyFigures(samples), details: { policies: samples.rates(policies, WRITERS) } }
+  const { samples } = await measurePolicies('policies', WRITERS, context)
+  return {
+    figures: policyFigures(samples),
+    details: { policies: samples.rates(context.settings.policies, WRITERS) },
+  }
 }
 
 /** Medians of the ratios of each round. */

@@ -8,8 +8,6 @@
  * 2. Bytes are those of the follower's connection in both directions, from before the load until the follower shows all of it.
  */
 import type { Pair } from '../pair.ts'
-import { latencyHistogram, latencyOf } from '../processes/load.ts'
-import { lagsOf } from './lag.ts'
 
 /** Rows that the one UPDATE touches, where there are so many. */
 export const UPDATED_ROWS = 100_000
@@ -25,16 +23,6 @@ export async function measureLoad(
   const bytes = ((await pair.leader.call('wireBytes')) - before) / result.commits
   await pair.leader.call('checkpoint')
   return { perSecond: result.perSecond, bytes }
-}
-
-/** The 99th percentile in milliseconds. */
-export async function measureLag(pair: Pair, perSecond: number, seconds: number): Promise<number> {
-  await pair.follower.call('watch')
-  const sent = await pair.leader.call('probe', { writers: 64, perSecond, seconds })
-  await pair.equal()
-  const histogram = latencyHistogram()
-  for (const lagMs of lagsOf(sent, await pair.follower.call('sightings'))) histogram.recordValue(lagMs * 1000)
-  return latencyOf(histogram).p99
 }
 
 /** Rows per second of a follower that was down while `count` rows were written, one per write. */

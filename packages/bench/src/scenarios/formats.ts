@@ -1,22 +1,28 @@
 /**
- * The same workloads on each log format, one pair of processes each, beside bare SQLite, in one run.
+ * The same workloads on each log format beside bare SQLite, in one run.
  *
- * Decides: the figures of a format. Leaves to others: one measurement, and whose turn it is (format-rounds.ts, rounds.ts).
+ * Decides: the figures of a format. Leaves to others: loads (a part of the matrix), and what is measured once (format-rounds.ts).
  * Ratios are taken within a round.
  */
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
 import type { FormatName } from '../formats.ts'
 import type { FigureName } from '../figures.ts'
+import { runPreset } from '../matrix/preset.ts'
+import { Pair } from '../pair.ts'
 import { inTurns, Samples } from '../rounds.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { median, ratios } from '../statistics.ts'
-import { FormatPairs } from './format-pairs.ts'
-import { measureCatchup, measureLag, measureLoad, measureUpdate, UPDATED_ROWS } from './format-rounds.ts'
+import type { Settings } from '../subjects/subject.ts'
+import { BARE_FULL, BARE_OFF } from './commits.ts'
+import { measureCatchup, measureUpdate, UPDATED_ROWS } from './format-rounds.ts'
+import { lagMs } from './lag.ts'
 
 const WRITERS = [1, 64, 256] as const
 type Writers = (typeof WRITERS)[number]
 /** Each measurement is made three times as often as in the other scenarios: shorter, so that a whole run takes 12 to 13 minutes. */
 const SECONDS_MAX = 2
-const WARM_UP_SECONDS_MAX = 1
+const LAG_WRITERS = 64
 /** Rows that wait for a follower that was down. */
 const CATCHUP_ROWS_MAX = 300_000
 const CATCHUP_ROUNDS_MAX = 2
@@ -44,72 +50,86 @@ export interface FormatFigures {
 }
 
 export const formats: Scenario = async (context) => {
-  const { settings, directory, reporter } = context
-  const names = settings.formats
-  const catchupRounds = Math.min(settings.rounds, CATCHUP_ROUNDS_MAX)
-  await using pairs = await FormatPairs.start(directory, names)
-  const loads = names.length * WRITERS.length + 2
-  reporter.begin(
-    'formats',
-    loads * (settings.rounds + 1) + names.length * (settings.rounds + catchupRounds + 1),
-  )
+  const { settings } = context
   const samples = new Samples()
-  await measureLoads(pairs, samples, context)
-  await inTurns(settings.rounds, names, async (name, round) => {
-    const perSecond = median(samples.of(rateOf(name, 64))) / 2
-    const p99Ms = await measureLag(pairs.get(name), perSecond, Math.min(settings.seconds, SECONDS_MAX))
-    samples.push(`${name} lag`, p99Ms)
-    reporter.step(
-      `round ${round} ${name}: lag p99 ${p99Ms.toFixed(2)} ms at ${Math.round(perSecond)} commits/s`,
-    )
-  })
-  const count = Math.min(settings.catchupRows, CATCHUP_ROWS_MAX)
-  await inTurns(catchupRounds, names, async (name, round) => {
-    const rowsPerSecond = await measureCatchup(pairs.get(name), count)
-    samples.push(`${name} catchup`, rowsPerSecond)
-    reporter.step(`round ${round} ${name}: catch-up ${Math.round(rowsPerSecond)} rows/s`)
-  })
+  await measureLoads(samples, context)
+  const bytes = await measureRest(samples, context)
   const byFormat: Partial<Record<FormatName, FormatFigures>> = {}
-  for (const name of names) {
-    const { rows, bytes } = await measureUpdate(pairs.get(name))
-    reporter.step(`${name}: one UPDATE of ${rows} rows ${bytes} B`)
-    byFormat[name] = summarizeFormat(name, samples, rows === UPDATED_ROWS ? bytes : null)
-    await pairs.get(name).verify()
-  }
-  reporter.end()
+  for (const name of settings.formats) byFormat[name] = summarizeFormat(name, samples, bytes[name] ?? null)
   return { figures: figuresOf(byFormat), details: { byFormat, rounds: samples.all() } }
 }
 
-/** Commits per second and bytes under each load, and bare SQLite, in each round. The first round warms up and is not counted. */
+/** Commits per second, bytes and lag under each load, and bare SQLite, in each round: a part of the matrix. */
 async function measureLoads(
-  pairs: FormatPairs,
   samples: Samples,
-  { settings, reporter }: ScenarioContext,
+  { settings, directory, reporter }: ScenarioContext,
 ): Promise<void> {
-  const seconds = Math.min(settings.seconds, SECONDS_MAX)
-  const sides = [
-    ...(['full', 'off'] as const).map((synchronous) => ({ synchronous })),
-    ...WRITERS.flatMap((writers) => settings.formats.map((name) => ({ name, writers }))),
-  ]
-  await inTurns(settings.rounds + 1, sides, async (side, turn) => {
-    const isWarmUp = turn === 1
-    const length = isWarmUp ? Math.min(seconds, WARM_UP_SECONDS_MAX) : seconds
-    const note = isWarmUp ? 'warm-up' : `round ${turn - 1}`
-    if ('synchronous' in side) {
-      const perSecond = await pairs.bare(side.synchronous, length)
-      reporter.step(`${note} bare ${side.synchronous}: ${Math.round(perSecond)} commits/s`)
-      if (!isWarmUp) samples.push(`bare ${side.synchronous}`, perSecond)
-      return
-    }
-    const { name, writers } = side
-    const { perSecond, bytes } = await measureLoad(pairs.get(name), writers, length)
-    reporter.step(
-      `${note} ${name} ${writers}: ${Math.round(perSecond)} commits/s, ${bytes.toFixed(1)} B each`,
-    )
-    if (isWarmUp) return
-    samples.push(rateOf(name, writers), perSecond)
-    samples.push(`${name} ${writers} bytes`, bytes)
+  const preset = await runPreset('formats', reporter, {
+    format: settings.formats,
+    writers: WRITERS,
+    followers: 1,
+    measure: ['bytes', 'lag'],
+    rounds: settings.rounds,
+    seconds: Math.min(settings.seconds, SECONDS_MAX),
+    directory,
   })
+  const rates = (of: Settings, writers: Writers): readonly number[] =>
+    preset.rounds(of, writers).map(({ commitsPerSecond }) => commitsPerSecond)
+  const push = (key: string, values: readonly number[]): void =>
+    values.forEach((value) => samples.push(key, value))
+  for (const writers of WRITERS) {
+    push(bareOf('full', writers), rates(BARE_FULL, writers))
+    push(bareOf('off', writers), rates(BARE_OFF, writers))
+    for (const format of settings.formats) {
+      const rounds = preset.rounds({ format }, writers)
+      push(rateOf(format, writers), rates({ format }, writers))
+      push(
+        `${format} ${writers} bytes`,
+        rounds.flatMap(({ wireBytesPerCommit }) => wireBytesPerCommit ?? []),
+      )
+      if (writers === LAG_WRITERS)
+        push(
+          `${format} lag`,
+          rounds.flatMap(({ lag }) => (lag === undefined ? [] : [lagMs(lag, 99)])),
+        )
+    }
+  }
+}
+
+/** Catching up, and the bytes of one UPDATE by format, for those whose table has enough rows. */
+async function measureRest(
+  samples: Samples,
+  { settings, directory, reporter }: ScenarioContext,
+): Promise<Partial<Record<FormatName, number>>> {
+  const names = settings.formats
+  const rounds = Math.min(settings.rounds, CATCHUP_ROUNDS_MAX)
+  await using ended = new AsyncDisposableStack()
+  const pairs = new Map<FormatName, Pair>()
+  for (const format of names) {
+    const folder = path.join(directory, format)
+    await mkdir(folder)
+    pairs.set(format, ended.use(await Pair.start(folder, { format })))
+  }
+  reporter.begin('formats', names.length * (rounds + 1))
+  const count = Math.min(settings.catchupRows, CATCHUP_ROWS_MAX)
+  await inTurns(rounds, names, async (name, round) => {
+    const rowsPerSecond = await measureCatchup(pairs.get(name) as Pair, count)
+    samples.push(`${name} catchup`, rowsPerSecond)
+    reporter.step(`round ${round} ${name}: catch-up ${Math.round(rowsPerSecond)} rows/s`)
+  })
+  const updates: Partial<Record<FormatName, number>> = {}
+  for (const [name, pair] of pairs) {
+    const { rows, bytes } = await measureUpdate(pair)
+    reporter.step(`${name}: one UPDATE of ${rows} rows ${bytes} B`)
+    if (rows === UPDATED_ROWS) updates[name] = bytes
+    await pair.verify()
+  }
+  reporter.end()
+  return updates
+}
+
+function bareOf(synchronous: 'full' | 'off', writers: Writers): string {
+  return `bare ${synchronous} ${writers}`
 }
 
 function rateOf(name: FormatName, writers: Writers): string {
@@ -125,7 +145,7 @@ export function summarizeFormat(
   const rates = (writers: Writers): readonly number[] => samples.of(rateOf(name, writers))
   const bytes = (writers: Writers): number => median(samples.of(`${name} ${writers} bytes`))
   const against = (synchronous: 'full' | 'off', writers: Writers): number =>
-    median(ratios(rates(writers), samples.of(`bare ${synchronous}`)))
+    median(ratios(rates(writers), samples.of(bareOf(synchronous, writers))))
   const againstRow = (writers: Writers): number | null => {
     const row = samples.of(rateOf('row', writers))
     return row.length === 0 ? null : median(ratios(rates(writers), row))

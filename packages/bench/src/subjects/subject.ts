@@ -9,6 +9,7 @@
  * 2. A write step is answered when it is as durable as `facts` say; what is not durable then must be said there.
  * 3. Both halves of a subject are in one module, because the process of the load imports it by its URL and gets `endpoint` as a structured clone.
  */
+import type { Latency } from '../processes/load.ts'
 import type { LoadHost } from '../load/load-calls.ts'
 import type { Step, WorkloadSpec } from '../workloads/workload.ts'
 
@@ -84,6 +85,8 @@ export interface Instance extends AsyncDisposable {
   rest?(): Promise<void>
   /** Compares all nodes, and throws `DIVERGED`. */
   verify?(): Promise<void>
+  /** How long a relay between the nodes held bytes in one direction; `undefined` without one. */
+  held?(): Promise<Latency | undefined>
   /** The first column of the rows of a query on the leader, as text; for what a workload keeps true. */
   column?(sql: string): Promise<readonly string[]>
   /** Readers on the replicas begin to note what they see, and when. Needs `run` of the connections to resolve with a number that grows. */

@@ -11,14 +11,15 @@ import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { UnderstudyError } from '@understudy/contracts'
 import type { AckPolicy } from '@understudy/node'
-import { policyFor } from '../acks/policies.ts'
+import { policyFor, type AckName } from '../acks/policies.ts'
 import type { FormatName } from '../formats.ts'
 import type { LoadHost } from '../load/load-calls.ts'
 import { Child } from '../processes/child.ts'
 import type { FollowerCalls } from '../processes/follower.ts'
 import type { LeaderCalls } from '../processes/leader.ts'
+import type { Latency } from '../processes/load.ts'
+import type { RelayCalls } from '../processes/relay.ts'
 import type { WireName } from '../wire.ts'
-import type { AckName } from './understudy.ts'
 import type {
   Counters,
   Instance,
@@ -61,7 +62,12 @@ class UnderstudyInstance implements Instance {
   readonly #transport: WireName
   readonly #ack: AckName
   #leader: Child<LeaderCalls> | undefined
+  /** Of the leader, for its clients. */
   #address = ''
+  /** Of the relay, or of the leader where there is none. */
+  #dialled = ''
+  #relay: Child<RelayCalls> | undefined
+  readonly #roundTripMs: number
   #newcomers = 0
   readonly load?: LoadHost
 
@@ -71,6 +77,7 @@ class UnderstudyInstance implements Instance {
     this.#format = (variant['format'] ?? 'row') as FormatName
     this.#transport = (variant['transport'] ?? 'tcp') as WireName
     this.#ack = (variant['ack'] ?? 'async') as AckName
+    this.#roundTripMs = Number.parseFloat(variant['roundTrip'] ?? '0')
     if (variant['callers'] === 'embedded') {
       this.#leader = this.#ended.use(new Child<LeaderCalls>('leader'))
       this.load = this.#leader
@@ -101,8 +108,9 @@ class UnderstudyInstance implements Instance {
   }
 
   nodes(): readonly InstanceNode[] {
-    const processes = [
+    const processes: { readonly name: string; readonly child: { readonly pid: number | undefined } }[] = [
       { name: 'leader', child: this.#running },
+      ...(this.#relay === undefined ? [] : [{ name: 'relay', child: this.#relay }]),
       ...this.#followers.map((child, index) => ({ name: `follower-${FOLLOWERS[index]}`, child })),
     ]
     return processes.flatMap(({ name, child }) => (child.pid === undefined ? [] : [{ name, pid: child.pid }]))
@@ -140,6 +148,10 @@ class UnderstudyInstance implements Instance {
 
   column(sql: string): Promise<readonly string[]> {
     return this.#running.call('column', sql)
+  }
+
+  async held(): Promise<Latency | undefined> {
+    return this.#relay?.call('held')
   }
 
   async watch(): Promise<void> {
@@ -221,13 +233,19 @@ class UnderstudyInstance implements Instance {
       acks: this.#policy,
       ...(importFrom !== undefined && { importFrom }),
     })
+    this.#dialled = this.#address
+    if (this.#roundTripMs === 0) return
+    await this.#relay?.[Symbol.asyncDispose]()
+    const relay = (this.#relay = this.#ended.use(new Child<RelayCalls>('relay')))
+    const options = { target: this.#address, roundTripMs: this.#roundTripMs }
+    this.#dialled = addressOf(this.#transport, await relay.call('open', options))
   }
 
   #followerOptions(name: string): Parameters<FollowerCalls['open']>[0] {
     return {
       name,
       directory: path.join(this.#options.directory, name),
-      leader: this.#address,
+      leader: this.#dialled,
       format: this.#format,
       wire: { transport: this.#transport },
     }
@@ -255,6 +273,11 @@ class UnderstudyInstance implements Instance {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#ended.disposeAsync()
   }
+}
+
+/** The relay says where it listens as an address of tcp; what it hands on is whatever the nodes speak. */
+function addressOf(transport: WireName, relay: string): string {
+  return `${transport}://${new URL(relay).host}`
 }
 
 /** LSN of the end of a follower's durable log once its leader is gone and nothing comes any more. */

@@ -5,16 +5,13 @@
  * Decides: the variants, and how a client's operations travel. Leaves to understudy-instance.ts starting and ending the nodes.
  */
 import { connect, type Client, type ClientStatement } from '@understudy/client'
+import { ACKS_DEFAULT } from '../acks/policies.ts'
 import { FORMAT_NAMES } from '../formats.ts'
 import type { Statement, Step } from '../workloads/workload.ts'
 import { dialAccess, type WireName } from '../wire.ts'
 import type { Connections, Settings, Subject } from './subject.ts'
 import { startUnderstudy, type UnderstudyEndpoint } from './understudy-instance.ts'
 
-export const ACK_NAMES = ['async', 'semi-sync', 'sync', 'sync-applied', 'received', 'any1'] as const
-/** What is measured when nothing else is said. */
-export const ACKS_DEFAULT = ['async', 'semi-sync', 'sync', 'sync-applied'] as const
-export type AckName = (typeof ACK_NAMES)[number]
 export const WIRE_NAMES: readonly WireName[] = ['tcp', 'ws']
 /** `client`: a process of their own that connects to the leader. `embedded`: in the leader's process. */
 export const CALLER_NAMES = ['client', 'embedded'] as const
@@ -28,6 +25,8 @@ export interface Axes {
   readonly transports?: readonly string[]
   readonly acks?: readonly string[]
   readonly callers?: readonly string[]
+  /** Milliseconds that are added to each round trip between the leader and its followers; 0: none, and no relay. */
+  readonly roundTripsMs?: readonly number[]
 }
 
 /** Every combination. The format changes fastest, so that formats are measured beside each other. */
@@ -36,11 +35,20 @@ export function understudyVariants({
   transports = WIRE_NAMES,
   acks = ACKS_DEFAULT,
   callers = ['client'],
+  roundTripsMs = [0],
 }: Axes = {}): readonly Settings[] {
-  return callers.flatMap((caller) =>
-    acks.flatMap((ack) =>
-      transports.flatMap((transport) =>
-        formats.map((format) => ({ format, transport, ack, callers: caller })),
+  return roundTripsMs.flatMap((roundTripMs) =>
+    callers.flatMap((caller) =>
+      acks.flatMap((ack) =>
+        transports.flatMap((transport) =>
+          formats.map((format) => ({
+            format,
+            transport,
+            ack,
+            callers: caller,
+            ...(roundTripMs > 0 && { roundTrip: `${roundTripMs}ms` }),
+          })),
+        ),
       ),
     ),
   )
