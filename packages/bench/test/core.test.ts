@@ -27,7 +27,8 @@ test(
     expect(figures.lagP99Ms).toBeNull()
     expect(machine.overwriteSyncsPerSecond).toBeGreaterThan(0)
     expect(details.commits).toHaveProperty('commitsPerSecond.leader64.median')
-    expect(steps).toHaveLength(10)
+    // Bare SQLite in two ways and the leader, with three numbers of callers.
+    expect(steps).toHaveLength(9)
     expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
@@ -77,7 +78,8 @@ test(
     // The table has fewer rows than the figure's name says.
     expect(formats?.['row']?.update100kWireBytes).toBeNull()
     expect(formats?.['row']?.lagP99Ms).toBeGreaterThan(0)
-    expect(steps.filter((step) => step.startsWith('round 1'))).toHaveLength(12)
+    expect(steps.filter((step) => step.includes('round 1: '))).toHaveLength((2 + 2) * 3)
+    expect(steps.filter((step) => step.includes('catch-up'))).toHaveLength(2)
     expect(await readdir(folder.path)).toEqual([])
   },
   TIMEOUT_MS,
