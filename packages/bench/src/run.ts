@@ -35,7 +35,7 @@ export async function runScenarios<S extends RunSettings<N>, N extends string, F
     for (const name of settings.scenarios) {
       const folder = path.join(directory, name)
       await mkdir(folder)
-      const result = await scenarios[name]({ settings, directory: folder, reporter })
+      const result = await scenarios[name]({ settings, directory: folder, reporter, machine })
       await rm(folder, { recursive: true, force: true })
       Object.assign(measured, result.figures)
       details[name] = result.details

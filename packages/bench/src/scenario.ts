@@ -1,5 +1,6 @@
 /** What a scenario gets and gives. */
 import type { FigureName } from './figures.ts'
+import type { Machine } from './machine.ts'
 import type { CoreSettings } from './options.ts'
 
 /** Told while a benchmark runs, for people. */
@@ -17,6 +18,8 @@ export interface ScenarioContext<S = CoreSettings> {
   /** An empty folder of this scenario; the caller removes it. */
   readonly directory: string
   readonly reporter: Reporter
+  /** What the run is measured on. */
+  readonly machine: Machine
 }
 
 export interface ScenarioResult<F extends string = FigureName> {

@@ -17,7 +17,10 @@ describe('a comparison of rounds', () => {
   })
 
   test('sees no difference in noise', () => {
-    expect(rates([100, 140, 90, 120, 80], [105, 95, 130, 85, 125]).text).toBe('no difference seen')
+    const { verdict, text, ratio } = rates([100, 140, 90, 120, 80], [115, 105, 140, 95, 135])
+    expect([verdict, text]).toEqual(['same', 'no difference seen'])
+    // It would matter, if it were one.
+    expect(ratio).toBeGreaterThan(1.05)
   })
 
   test('says that a difference is too small to matter', () => {

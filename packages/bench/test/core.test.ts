@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { runCore, type Reporter } from '../src/index.ts'
 import { testFolder } from './folder.ts'
 
-const TIMEOUT_MS = 120_000
+const TIMEOUT_MS = 240_000
 const SILENT: Reporter = { begin: () => undefined, step: () => undefined, end: () => undefined }
 
 const folder = testFolder()

@@ -78,6 +78,13 @@ describe('a closed loop', () => {
     expect(counted.filter((each) => !each)).toHaveLength(5)
   })
 
+  test('measures one operation at least, without the time that the warm-up still took', async () => {
+    const { operations, durationMs, latency } = await simulated({ warmUpMs: 100, serviceMs: () => 3000 })
+    expect(operations).toBe(1)
+    expect(durationMs).toBeCloseTo(3000, 0)
+    expect(percentileMs(latency, 100)).toBeCloseTo(3000, -1)
+  })
+
   test('ends after so many operations', async () => {
     const { operations } = await simulated({ writers: 2, operationsMax: 3, serviceMs: () => 1 })
     expect(operations).toBe(3)

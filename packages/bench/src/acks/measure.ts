@@ -16,11 +16,11 @@ export interface MeasuredPolicies {
 export async function measurePolicies(
   scenario: string,
   loads: readonly Writers[],
-  { settings, directory, reporter }: ScenarioContext<AckSettings>,
+  context: ScenarioContext<AckSettings>,
   roundTripMs = 0,
 ): Promise<MeasuredPolicies> {
-  const { policies, rounds, seconds, exclusive } = settings
-  const preset = await runPreset(scenario, reporter, {
+  const { policies, rounds, seconds, exclusive } = context.settings
+  const preset = await runPreset(scenario, context, {
     ack: policies.map((policy) => ACK_OF[policy]),
     writers: loads,
     followers: FOLLOWER_NAMES.length,
@@ -30,7 +30,6 @@ export async function measurePolicies(
     rounds,
     seconds,
     exclusive,
-    directory,
   })
   const samples = new PolicySamples()
   const heldMs: Partial<Record<PolicyName, Latency>> = {}

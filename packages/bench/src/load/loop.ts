@@ -9,7 +9,7 @@
  * 1. In an open loop a latency counts from the moment at which the operation was to begin, so that a subject which stalls is charged with
  *    every operation that had to wait for it (no coordinated omission; Tene, "How NOT to Measure Latency").
  * 2. Operations that arrived before the end and found no writer are carried out and counted, or the slowest would be missing.
- * 3. Warm-up is not recorded, and ends without a pause.
+ * 3. Warm-up is not recorded, and ends without a pause. A closed loop measures one operation at least, however long it takes.
  */
 import type { Clock } from '@understudy/contracts'
 import { histogram, recordMs, type Histogram } from './histogram.ts'
@@ -61,6 +61,7 @@ class Loop<O extends { readonly name: string }> {
   #begun = 0
   #operations = 0
   #lastAnswerMs: number
+  #firstMs: number
   #lateMsMax = 0
 
   constructor(options: LoopOptions<O>) {
@@ -70,13 +71,14 @@ class Loop<O extends { readonly name: string }> {
     this.#countFromMs = this.#startMs + (options.warmUpMs ?? 0)
     this.#endMs = this.#countFromMs + options.durationMs
     this.#lastAnswerMs = this.#countFromMs
+    this.#firstMs = this.#intervalMs === 0 ? Number.POSITIVE_INFINITY : this.#countFromMs
   }
 
   async write(writer: number): Promise<void> {
     const { clock, next, run } = this.#options
     for (;;) {
       const beginMs = this.#intervalMs === 0 ? clock.monotonic() : await this.#arrival()
-      if (beginMs >= this.#endMs || this.#isOver(beginMs)) return
+      if (this.#isOver(beginMs)) return
       const operation = next(writer)
       const answer = run(operation, writer)
       if (answer !== undefined) await answer
@@ -97,10 +99,16 @@ class Loop<O extends { readonly name: string }> {
   }
 
   #isOver(beginMs: number): boolean {
-    const { operationsMax, signal } = this.#options
+    const { operationsMax = Number.POSITIVE_INFINITY, signal } = this.#options
     if (signal?.aborted === true) return true
-    if (operationsMax === undefined || beginMs < this.#countFromMs) return false
-    return ++this.#begun > operationsMax
+    if (beginMs < this.#countFromMs) return false
+    // Operations that take longer than the measurement: one is measured all the same.
+    if (beginMs >= this.#endMs && (this.#begun > 0 || this.#intervalMs > 0)) return true
+    if (this.#begun >= operationsMax) return true
+    this.#begun++
+    // The rest of the warm-up, of operations that are long, is no part of the time.
+    if (this.#intervalMs === 0) this.#firstMs = Math.min(this.#firstMs, beginMs)
+    return false
   }
 
   #count(operation: O, beginMs: number): void {
@@ -121,7 +129,7 @@ class Loop<O extends { readonly name: string }> {
     for (const named of this.#byName.values()) latency.add(named)
     return {
       operations: this.#operations,
-      durationMs: this.#lastAnswerMs - this.#countFromMs,
+      durationMs: Math.max(0, this.#lastAnswerMs - this.#firstMs),
       latency,
       byName: this.#byName,
       lateMsMax: this.#lateMsMax,

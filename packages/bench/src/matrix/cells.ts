@@ -36,7 +36,7 @@ export async function chooseCells(settings: MatrixSettings): Promise<Chosen> {
     if ('missing' in found) continue
     subjects.set(subject.name, module)
     for (const cell of cellsOf(subject, workloads, settings)) {
-      const why = subject.refuses?.({ workload: cell.workload, rows: cell.rows }, cell.variant)
+      const why = subject.refuses?.(workloads.get(cell.workload) as Workload, cell.variant)
       if (why === undefined) cells.push(cell)
       else refused.push({ cell, why })
     }

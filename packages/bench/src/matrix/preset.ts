@@ -5,7 +5,7 @@
  */
 import { UnderstudyError } from '@understudy/contracts'
 import { decode, percentileMs } from '../load/histogram.ts'
-import type { Reporter } from '../scenario.ts'
+import type { Reporter, ScenarioContext } from '../scenario.ts'
 import type { Settings } from '../subjects/subject.ts'
 import type { MatrixOptions } from './options.ts'
 import type { CellResult, Results, RoundSample } from './results.ts'
@@ -25,7 +25,7 @@ export interface PresetResult {
 /** Callers in the leader's process, single-row inserts, unless the options say otherwise. Rejects as `runMatrix`, and with `REQUEST_FAILED` for a cell. */
 export async function runPreset(
   scenario: string,
-  reporter: Reporter,
+  { reporter, machine, directory }: Pick<ScenarioContext, 'reporter' | 'machine' | 'directory'>,
   options: MatrixOptions & { readonly seconds: number },
 ): Promise<PresetResult> {
   const results = await runMatrix(matrixReporter(scenario, reporter), {
@@ -36,6 +36,8 @@ export async function runPreset(
     workload: ['inserts'],
     warmUpSeconds: Math.min(options.seconds / 4, WARM_UP_SECONDS_MAX),
     together: TOGETHER,
+    machine,
+    directory,
     ...options,
   })
   failOnSkipped(results)

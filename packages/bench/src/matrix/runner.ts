@@ -15,7 +15,7 @@ import { UnderstudyError, isUnderstudyError } from '@understudy/contracts'
 import { Child } from '../processes/child.ts'
 import type { LeaderCalls } from '../processes/leader.ts'
 import type { SubjectLoadCalls } from '../processes/load-of-subject.ts'
-import { describeMachine } from '../machine.ts'
+import { describeMachine, type Machine } from '../machine.ts'
 import type { LoadHost } from '../load/load-calls.ts'
 import type { Instance } from '../subjects/subject.ts'
 import { cellKey, subjectName, variantName, type Cell } from './cell.ts'
@@ -48,6 +48,8 @@ export interface RunMatrixOptions extends MatrixOptions {
   readonly command?: string
   /** Results of a run that was interrupted: its cells that are done are not measured again. */
   readonly resume?: Results
+  /** What it is measured on, where that is known. Default: it is looked at, and its disk measured. */
+  readonly machine?: Machine
   /** Called whenever a cell is done, with all results so far. */
   readonly keep?: (results: Results) => Promise<void>
   /** Ends the run after the measurement that it is at; what is done was kept. */
@@ -62,7 +64,7 @@ export async function runMatrix(reporter: MatrixReporter, options: RunMatrixOpti
   await mkdir(settings.directory, { recursive: true })
   const directory = await mkdtemp(path.join(settings.directory, 'understudy-bench-'))
   try {
-    const machine = options.resume?.machine ?? (await describeMachine(directory))
+    const machine = options.machine ?? options.resume?.machine ?? (await describeMachine(directory))
     const run = new MatrixRun({ directory, settings, chosen, reporter, options, machine })
     return await run.run()
   } finally {
@@ -309,7 +311,8 @@ class MatrixRun {
         directory: folder,
         variant: cell.variant,
         followers: settings.followers,
-        workload: spec,
+        workload,
+        rows: cell.rows,
         database: () => this.#databases.of(workload, cell.rows),
       }),
     )

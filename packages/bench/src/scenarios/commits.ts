@@ -14,15 +14,14 @@ const LEADER: Settings = { subject: 'understudy' }
 export const BARE_FULL: Settings = { subject: 'sqlite', synchronous: 'full' }
 export const BARE_OFF: Settings = { subject: 'sqlite', synchronous: 'off' }
 
-export const commits: Scenario = async ({ settings, directory, reporter }) => {
-  const { rounds, seconds } = settings
-  const preset = await runPreset('commits', reporter, {
+export const commits: Scenario = async (context) => {
+  const { rounds, seconds } = context.settings
+  const preset = await runPreset('commits', context, {
     writers: WRITERS,
     followers: 1,
     measure: ['bytes'],
     rounds,
     seconds,
-    directory,
   })
   const rates = (of: Settings, writers: Writers): readonly number[] =>
     preset.rounds(of, writers).map(({ commitsPerSecond }) => commitsPerSecond)

@@ -60,18 +60,15 @@ export const formats: Scenario = async (context) => {
 }
 
 /** Commits per second, bytes and lag under each load, and bare SQLite, in each round: a part of the matrix. */
-async function measureLoads(
-  samples: Samples,
-  { settings, directory, reporter }: ScenarioContext,
-): Promise<void> {
-  const preset = await runPreset('formats', reporter, {
+async function measureLoads(samples: Samples, context: ScenarioContext): Promise<void> {
+  const { settings } = context
+  const preset = await runPreset('formats', context, {
     format: settings.formats,
     writers: WRITERS,
     followers: 1,
     measure: ['bytes', 'lag'],
     rounds: settings.rounds,
     seconds: Math.min(settings.seconds, SECONDS_MAX),
-    directory,
   })
   const rates = (of: Settings, writers: Writers): readonly number[] =>
     preset.rounds(of, writers).map(({ commitsPerSecond }) => commitsPerSecond)

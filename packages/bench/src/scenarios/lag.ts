@@ -10,16 +10,15 @@ import { median, summarize } from '../statistics.ts'
 
 const WRITERS = 64
 
-export const lag: Scenario = async ({ settings, directory, reporter }) => {
-  const { rounds, seconds } = settings
-  const preset = await runPreset('lag', reporter, {
+export const lag: Scenario = async (context) => {
+  const { rounds, seconds } = context.settings
+  const preset = await runPreset('lag', context, {
     writers: [WRITERS],
     followers: 1,
     peers: ['none'],
     measure: ['lag'],
     rounds,
     seconds,
-    directory,
   })
   const lags = preset.rounds({ subject: 'understudy' }, WRITERS).flatMap((round) => round.lag ?? [])
   const p99 = lags.map((sample) => lagMs(sample, 99))

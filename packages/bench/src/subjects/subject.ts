@@ -11,7 +11,7 @@
  */
 import type { Latency } from '../processes/load.ts'
 import type { LoadHost } from '../load/load-calls.ts'
-import type { Step, WorkloadSpec } from '../workloads/workload.ts'
+import type { Step, Workload } from '../workloads/workload.ts'
 
 /** Name and value of what tells the variants of a subject apart, such as `ack: async`. Values are short: they are part of names. */
 export type Settings = Readonly<Record<string, string>>
@@ -27,7 +27,7 @@ export interface Subject {
   /** Whether it can be started here; what is missing otherwise, in words. */
   find(): Promise<Found>
   /** Why it cannot run a workload, in words; `undefined` where it can. */
-  refuses?(workload: WorkloadSpec, variant: Settings): string | undefined
+  refuses?(workload: Workload, variant: Settings): string | undefined
   /** A private instance with the workload's tables and rows, and its replicas streaming. */
   start(options: StartOptions): Promise<Instance>
   /** In the process of the load. */
@@ -39,7 +39,10 @@ export interface StartOptions {
   readonly directory: string
   readonly variant: Settings
   readonly followers: number
-  readonly workload: WorkloadSpec
+  /** `schema` of a dialect and `rows` are what an instance has before it is measured. */
+  readonly workload: Workload
+  /** Rows to begin with. */
+  readonly rows: number
   /** A SQLite file with the tables and the rows, made once for all that can start from one. Read it only. */
   readonly database: () => Promise<string>
 }
