@@ -4,13 +4,14 @@ import type { NodeOptions } from '@understudy/node'
 import { grants, verifierOf, type Credential } from '@understudy/protocol'
 import { tcp } from '@understudy/transport-tcp'
 import { webSocket } from '@understudy/transport-ws'
+import { exportedFactory, isPath } from './own-modules.ts'
 
 export type WireName = 'tcp' | 'ws'
 
 /** Without a secret nobody authenticates. */
 export interface Wire {
-  /** Default `tcp`. */
-  readonly transport?: WireName
+  /** A name, or the path of a module that exports `transport`, a function that makes one. Default `tcp`. */
+  readonly transport?: string
   /** Of the follower and of clients: 32 random bytes. */
   readonly secret?: Uint8Array
   readonly compression?: boolean
@@ -18,15 +19,22 @@ export interface Wire {
   readonly connections?: NonNullable<NodeOptions['connections']>
 }
 
+interface DialAccess {
+  readonly transport: Transport
+  readonly credential?: Credential
+  readonly compression?: boolean
+}
+
 type LeaderAccess = Pick<NodeOptions, 'transport' | 'listen' | 'credentials' | 'compression' | 'connections'>
 
 /** Options of the leader. It lets in a credential `follower` and one `client`, which may read. */
-export function leaderAccess(wire: Wire = {}): LeaderAccess {
-  const { transport = 'tcp', secret, compression, connections } = wire
+export async function leaderAccess(wire: Wire = {}): Promise<LeaderAccess> {
+  const { secret, compression, connections } = wire
+  const transport = await transportFrom(wire)
   const verifier = secret && verifierOf(secret)
   return {
-    transport: transportOf(wire),
-    listen: `${transport}://127.0.0.1:0`,
+    transport,
+    listen: `${transport.schemes[0] ?? 'tcp'}://127.0.0.1:0`,
     ...(verifier && {
       credentials: grants([
         { name: 'follower', roles: ['replicate', 'snapshot'], verifier },
@@ -39,18 +47,19 @@ export function leaderAccess(wire: Wire = {}): LeaderAccess {
 }
 
 /** Options of whoever connects to the leader. */
-export function dialAccess(
+export async function dialAccess(
   wire: Wire = {},
   name: 'follower' | 'client' = 'follower',
-): { readonly transport: Transport; readonly credential?: Credential; readonly compression?: boolean } {
+): Promise<DialAccess> {
   const { secret, compression } = wire
   return {
-    transport: transportOf(wire),
+    transport: await transportFrom(wire),
     ...(secret && { credential: { name, secret } }),
     ...(compression !== undefined && { compression }),
   }
 }
 
-function transportOf({ transport = 'tcp' }: Wire): Transport {
-  return transport === 'tcp' ? tcp() : webSocket()
+async function transportFrom({ transport = 'tcp' }: Wire): Promise<Transport> {
+  if (isPath(transport)) return (await exportedFactory(transport, 'transport'))() as Transport
+  return transport === 'ws' ? webSocket() : tcp()
 }

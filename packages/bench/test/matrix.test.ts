@@ -2,7 +2,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
-import { decode } from '../src/load/histogram.ts'
+import { decode, percentileMs } from '../src/load/histogram.ts'
 import type { Results } from '../src/matrix/results.ts'
 import { runMatrix, type MatrixReporter } from '../src/matrix/runner.ts'
 import { rowsOf } from '../src/report/rows.ts'
@@ -209,6 +209,44 @@ test(
     }
     expect(results.subjects['absent']?.missing).toBe('its program is not on the PATH')
     expect(results.subjects['mine']?.version).toBe('1')
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'a log format, a transport and an ack policy of the user are variants like those of the package, on a network that is slow',
+  async () => {
+    const own = path.join(import.meta.dirname, 'own-parts.ts')
+    const results = await runMatrix(collecting([]), {
+      ...TINY,
+      rounds: 1,
+      seconds: 0.3,
+      directory: folder.path,
+      format: [own],
+      transport: [own],
+      ack: [own],
+      roundTrip: [10],
+      writers: [2],
+      workload: ['inserts'],
+      peers: ['none'],
+    })
+    const [cell] = results.cells
+    expect(cell?.skipped).toBeUndefined()
+    expect(cell?.rounds[0]?.operations).toBeGreaterThan(0)
+    // Each commit waits for the follower, at the other end of the relay, which is never early.
+    expect(percentileMs(decode(cell?.rounds[0]?.latency ?? ''), 0)).toBeGreaterThan(9.9)
+    expect(cell?.heldMs?.p50).toBeGreaterThan(4.9)
+    await expect(
+      runMatrix(collecting([]), {
+        ...TINY,
+        format: ['./no-format.ts'],
+        writers: [1],
+        workload: ['inserts'],
+        peers: ['none'],
+      }),
+    ).resolves.toMatchObject({
+      cells: [{ rounds: [], skipped: expect.stringMatching(/cannot be loaded/) as string }],
+    })
   },
   TIMEOUT_MS,
 )

@@ -1,5 +1,6 @@
 /** The ack policies that are compared, by name: a leader and two followers, `b` and `c`. */
 import { any, async, semiSync, sync, type AckPolicy } from '@understudy/node'
+import { exportedFactory, isPath } from '../own-modules.ts'
 
 export const FOLLOWER_NAMES = ['b', 'c'] as const
 export type FollowerName = (typeof FOLLOWER_NAMES)[number]
@@ -54,6 +55,12 @@ export function policyFor(name: AckName, followers: readonly string[]): AckPolic
     case 'any1':
       return { level: 'durable', of: any(1, followers) }
   }
+}
+
+/** The same, or that of a module of the user's own: it exports `acks`, a function that gets the names of the followers. Throws `INVALID_ARGUMENT`. */
+export async function policyFrom(name: string, followers: readonly string[]): Promise<AckPolicy> {
+  if (!isPath(name)) return policyFor(name as AckName, followers)
+  return (await exportedFactory(name, 'acks'))(followers) as AckPolicy
 }
 
 /** Callers at once. */

@@ -3,6 +3,7 @@ import os from 'node:os'
 import { UnderstudyError } from '@understudy/contracts'
 import { chosen, positive } from '../choices.ts'
 import { FORMAT_KIND, FORMAT_NAMES } from '../formats.ts'
+import { isPath } from '../own-modules.ts'
 import { ACKS_DEFAULT, ACK_NAMES } from '../acks/policies.ts'
 import { CALLER_NAMES, WIRE_NAMES } from '../subjects/understudy.ts'
 import { WORKLOAD_NAMES } from '../workloads/registry.ts'
@@ -11,7 +12,7 @@ export const MEASURES = ['bytes', 'resources', 'lag', 'staleness', 'bootstrap', 
 export type Measure = (typeof MEASURES)[number]
 
 export interface MatrixOptions {
-  /** Log formats. Default all. */
+  /** Log formats; of this and the next two, names or paths of modules that export `format`, `transport` or `acks`: functions that make one. Default all. */
   readonly format?: readonly string[]
   /** `tcp`, `ws`. Default both; `tcp` with `quick`. */
   readonly transport?: readonly string[]
@@ -98,9 +99,9 @@ export function resolveMatrixOptions(options: MatrixOptions = {}): MatrixSetting
   const or = <T>(given: readonly T[] | undefined, quickly: readonly T[], fully: readonly T[]): readonly T[] =>
     given !== undefined && given.length > 0 ? given : quick ? quickly : fully
   return {
-    formats: chosen(options.format, FORMAT_NAMES, FORMAT_KIND),
-    transports: chosen(or(options.transport, ['tcp'], WIRE_NAMES), WIRE_NAMES, ONE.transport),
-    acks: chosen(or(options.ack, ['async', 'semi-sync'], ACKS_DEFAULT), ACK_NAMES, ONE.ack),
+    formats: namesOrOwn(options.format ?? FORMAT_NAMES, FORMAT_NAMES, FORMAT_KIND),
+    transports: namesOrOwn(or(options.transport, ['tcp'], WIRE_NAMES), WIRE_NAMES, ONE.transport),
+    acks: namesOrOwn(or(options.ack, ['async', 'semi-sync'], ACKS_DEFAULT), ACK_NAMES, ONE.ack),
     callers: chosen(or(options.callers, ['client'], ['client']), CALLER_NAMES, CALLERS),
     writers: or(options.writers, [1, 64], [1, 16, 64, 256]).map((writers) =>
       positive('writers', writers, true),
@@ -128,6 +129,17 @@ export function resolveMatrixOptions(options: MatrixOptions = {}): MatrixSetting
     quick,
     directory: options.directory ?? os.tmpdir(),
   }
+}
+
+/** Known names in their order, then paths of modules of the user's own. */
+function namesOrOwn(
+  given: readonly string[],
+  known: readonly string[],
+  kind: { readonly one: string; readonly many: string },
+): readonly string[] {
+  const own = given.filter(isPath)
+  const names = given.filter((name) => !isPath(name))
+  return names.length === 0 && own.length > 0 ? own : [...chosen(names, known, kind), ...own]
 }
 
 function peersOf(given: readonly string[] | undefined): readonly string[] {

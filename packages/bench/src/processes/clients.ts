@@ -24,7 +24,7 @@ const calls = {
     readonly wire: Wire
     readonly count: number
   }): Promise<void> {
-    const access = dialAccess(wire, 'client')
+    const access = await dialAccess(wire, 'client')
     let begun = 0
     const lane = async (): Promise<void> => {
       while (begun < count) {

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Position } from '@understudy/contracts'
 import { createNode, type UnderstudyNode } from '@understudy/node'
-import { formatOf, type FormatName } from '../formats.ts'
+import { formatFrom } from '../formats.ts'
 import { dialAccess, type Wire } from '../wire.ts'
 import { cpuSeconds } from './processor-time.ts'
 import { serve } from './serve.ts'
@@ -31,7 +31,7 @@ const calls = {
   }: {
     readonly name?: string
     readonly directory: string
-    readonly format?: FormatName
+    readonly format?: string
     readonly leader: string
     readonly wire?: Wire
   }): Promise<number> {
@@ -47,8 +47,8 @@ const calls = {
       directory,
       role: 'follower',
       leader,
-      format: formatOf(format),
-      ...dialAccess(wire),
+      format: await formatFrom(format),
+      ...(await dialAccess(wire)),
     })
     const openMs = performance.now() - startMs
     clearInterval(sampler)

@@ -12,7 +12,7 @@ import {
   type LoadRunOptions,
   type LoadSample,
 } from '../load/load-calls.ts'
-import { formatOf, type FormatName } from '../formats.ts'
+import { formatFrom } from '../formats.ts'
 import { CREATE_TABLE, INSERT, Rows } from '../table.ts'
 import { leaderAccess, type Wire } from '../wire.ts'
 import { CountedFiles } from './counted-files.ts'
@@ -59,7 +59,7 @@ const calls = {
   }: {
     readonly name?: string
     readonly directory: string
-    readonly format?: FormatName
+    readonly format?: string
     readonly importFrom?: string
     /** Given: `createTable` follows once there are followers, without whom nothing may be acknowledged. */
     readonly acks?: AckPolicy
@@ -70,8 +70,8 @@ const calls = {
       directory,
       role: 'leader',
       files: counted.files,
-      format: formatOf(format),
-      ...leaderAccess(wire),
+      format: await formatFrom(format),
+      ...(await leaderAccess(wire)),
       ...(importFrom !== undefined && { importFrom }),
       ...(acks && { acks }),
     })

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { UnderstudyError } from '@understudy/contracts'
-import { exported } from '../workloads/registry.ts'
+import { exported } from '../own-modules.ts'
 import { subject as sqlite } from './sqlite.ts'
 import { subject as understudy } from './understudy.ts'
 import type { Subject } from './subject.ts'

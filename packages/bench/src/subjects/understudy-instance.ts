@@ -10,16 +10,13 @@
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { UnderstudyError } from '@understudy/contracts'
-import type { AckPolicy } from '@understudy/node'
-import { policyFor, type AckName } from '../acks/policies.ts'
-import type { FormatName } from '../formats.ts'
+import { policyFrom } from '../acks/policies.ts'
 import type { LoadHost } from '../load/load-calls.ts'
 import { Child } from '../processes/child.ts'
 import type { FollowerCalls } from '../processes/follower.ts'
 import type { LeaderCalls } from '../processes/leader.ts'
 import type { Latency } from '../processes/load.ts'
 import type { RelayCalls } from '../processes/relay.ts'
-import type { WireName } from '../wire.ts'
 import type {
   Counters,
   Instance,
@@ -32,7 +29,7 @@ import type {
 
 export interface UnderstudyEndpoint {
   readonly address: string
-  readonly transport: WireName
+  readonly transport: string
 }
 
 const STREAMING_TIMEOUT_MS = 60_000
@@ -58,9 +55,9 @@ class UnderstudyInstance implements Instance {
   readonly #ended = new AsyncDisposableStack()
   readonly #followers: Child<FollowerCalls>[] = []
   readonly #options: StartOptions
-  readonly #format: FormatName
-  readonly #transport: WireName
-  readonly #ack: AckName
+  readonly #format: string
+  readonly #transport: string
+  readonly #ack: string
   #leader: Child<LeaderCalls> | undefined
   /** Of the leader, for its clients. */
   #address = ''
@@ -74,9 +71,9 @@ class UnderstudyInstance implements Instance {
   constructor(options: StartOptions) {
     const { variant } = options
     this.#options = options
-    this.#format = (variant['format'] ?? 'row') as FormatName
-    this.#transport = (variant['transport'] ?? 'tcp') as WireName
-    this.#ack = (variant['ack'] ?? 'async') as AckName
+    this.#format = variant['format'] ?? 'row'
+    this.#transport = variant['transport'] ?? 'tcp'
+    this.#ack = variant['ack'] ?? 'async'
     this.#roundTripMs = Number.parseFloat(variant['roundTrip'] ?? '0')
     if (variant['callers'] === 'embedded') {
       this.#leader = this.#ended.use(new Child<LeaderCalls>('leader'))
@@ -219,10 +216,6 @@ class UnderstudyInstance implements Instance {
     return this.#leader
   }
 
-  get #policy(): AckPolicy {
-    return policyFor(this.#ack, FOLLOWERS.slice(0, this.#options.followers))
-  }
-
   async #startLeader(importFrom?: string): Promise<void> {
     if (this.#leader === undefined || importFrom === undefined)
       this.#leader = this.#ended.use(new Child<LeaderCalls>('leader'))
@@ -230,7 +223,7 @@ class UnderstudyInstance implements Instance {
       directory: path.join(this.#options.directory, 'leader'),
       format: this.#format,
       wire: { transport: this.#transport },
-      acks: this.#policy,
+      acks: await policyFrom(this.#ack, FOLLOWERS.slice(0, this.#options.followers)),
       ...(importFrom !== undefined && { importFrom }),
     })
     this.#dialled = this.#address
@@ -238,7 +231,7 @@ class UnderstudyInstance implements Instance {
     await this.#relay?.[Symbol.asyncDispose]()
     const relay = (this.#relay = this.#ended.use(new Child<RelayCalls>('relay')))
     const options = { target: this.#address, roundTripMs: this.#roundTripMs }
-    this.#dialled = addressOf(this.#transport, await relay.call('open', options))
+    this.#dialled = addressOf(this.#address, await relay.call('open', options))
   }
 
   #followerOptions(name: string): Parameters<FollowerCalls['open']>[0] {
@@ -276,8 +269,8 @@ class UnderstudyInstance implements Instance {
 }
 
 /** The relay says where it listens as an address of tcp; what it hands on is whatever the nodes speak. */
-function addressOf(transport: WireName, relay: string): string {
-  return `${transport}://${new URL(relay).host}`
+function addressOf(leader: string, relay: string): string {
+  return `${leader.slice(0, leader.indexOf(':'))}://${new URL(relay).host}`
 }
 
 /** LSN of the end of a follower's durable log once its leader is gone and nothing comes any more. */

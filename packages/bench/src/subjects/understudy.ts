@@ -65,7 +65,11 @@ export const subject: Subject = {
   start: startUnderstudy,
   connect: async (endpoint) => {
     const { address, transport } = endpoint as UnderstudyEndpoint
-    const client = await connect({ ...dialAccess({ transport }, 'client'), address, timeoutMs: 120_000 })
+    const client = await connect({
+      ...(await dialAccess({ transport }, 'client')),
+      address,
+      timeoutMs: 120_000,
+    })
     return new ClientConnections(client)
   },
 }

@@ -1,7 +1,6 @@
 /** The workloads by name, and those of the user's own by the path of their module. */
-import { pathToFileURL } from 'node:url'
-import path from 'node:path'
 import { UnderstudyError } from '@understudy/contracts'
+import { exported, isPath } from '../own-modules.ts'
 import { blobs } from './blobs.ts'
 import { inserts } from './inserts.ts'
 import { transaction, updateMany } from './large.ts'
@@ -40,30 +39,5 @@ export async function workloadOf(name: string): Promise<Workload> {
   throw new UnderstudyError(
     'INVALID_ARGUMENT',
     `'workload' of ${name} is no workload: it needs name, title, schema, rows and start. Nothing was measured.`,
-  )
-}
-
-/** Whether a name means a module of the user's own. */
-export function isPath(name: string): boolean {
-  return /[/\\]|\.[cm]?[jt]s$/.test(name)
-}
-
-/** What a module of the user's own exports. Throws `INVALID_ARGUMENT`. */
-export async function exported(file: string, name: string): Promise<object> {
-  let module: Readonly<Record<string, unknown>>
-  try {
-    module = (await import(pathToFileURL(path.resolve(file)).href)) as Readonly<Record<string, unknown>>
-  } catch (error) {
-    throw new UnderstudyError(
-      'INVALID_ARGUMENT',
-      `${file} cannot be loaded: ${error instanceof Error ? error.message : String(error)} Nothing was measured.`,
-      { cause: error },
-    )
-  }
-  const found = module[name]
-  if (typeof found === 'object' && found !== null) return found
-  throw new UnderstudyError(
-    'INVALID_ARGUMENT',
-    `${file} exports no '${name}'; nothing was measured. Export it by that name.`,
   )
 }
