@@ -1,4 +1,5 @@
 /** What commands print: tables and lines for people, one JSON value per line for machines. Errors without stack traces. */
+import { once } from 'node:events'
 import Table from 'cli-table3'
 import pc from 'picocolors'
 import { formatPosition, isUnderstudyError } from '@understudy/contracts'
@@ -7,6 +8,8 @@ import { formatPosition, isUnderstudyError } from '@understudy/contracts'
 export interface Output {
   out(line: string): void
   error(line: string): void
+  /** Resolves when what was written is taken, so that a reader that is slow holds back who writes. */
+  taken?(): Promise<void>
   /** Where lines may move; missing when the output is a file or a pipe. */
   readonly terminal?: NodeJS.WritableStream
 }
@@ -14,6 +17,9 @@ export interface Output {
 export const processOutput: Output = {
   ...(process.stdout.isTTY && { terminal: process.stdout }),
   out: (line) => void process.stdout.write(`${printable(line)}\n`),
+  taken: async () => {
+    if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain')
+  },
   error: (line) => void process.stderr.write(`${printable(line)}\n`),
 }
 

@@ -81,7 +81,7 @@ export async function runCommandLine(argv: readonly string[], output: Output): P
     return context.exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    if (argv.includes('--json')) output.out(errorJson(error))
+    if (argv.includes('--json') || argv.includes('--json-lines')) output.out(errorJson(error))
     else output.error(describeError(error))
     return 1
   }

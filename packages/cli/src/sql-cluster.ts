@@ -19,14 +19,12 @@ export interface ClusterSqlOptions {
 
 export type ClusterAnswer = ClusterWriteReply
 
-/** One statement that may only read goes where it is wanted; anything else is one write, on whoever leads. */
-export async function runOnCluster(
-  statements: readonly string[],
+/** Runs `work` with a client of the cluster, and closes it. */
+export async function withCluster<R>(
   options: ClusterSqlOptions,
-  asks: WriteOptions | undefined,
-  mayOnlyRead: boolean,
   access: Access,
-): Promise<ClusterAnswer> {
+  work: (client: ClusterClient) => Promise<R>,
+): Promise<R> {
   const { prefer, maxStalenessMs, after } = options
   if (after !== undefined && parsePosition(after) !== undefined)
     throw new UnderstudyError(
@@ -42,10 +40,21 @@ export async function runOnCluster(
     ...(after !== undefined && { token: after }),
   })
   try {
-    return await answerOf(client, statements, asks, mayOnlyRead)
+    return await work(client)
   } finally {
     await client.close()
   }
+}
+
+/** One statement that may only read goes where it is wanted; anything else is one write, on whoever leads. */
+export async function runOnCluster(
+  statements: readonly string[],
+  options: ClusterSqlOptions,
+  asks: WriteOptions | undefined,
+  mayOnlyRead: boolean,
+  access: Access,
+): Promise<ClusterAnswer> {
+  return withCluster(options, access, (client) => answerOf(client, statements, asks, mayOnlyRead))
 }
 
 async function answerOf(

@@ -16,20 +16,23 @@ import {
   PREFERENCES,
   type Client,
   type Preference,
+  type RowStream,
   type WriteOptions,
   type WriteReply,
 } from '@understudy/client'
-import type { Value } from '@understudy/protocol'
 import { parseRule } from '@understudy/replication'
 import { accessOf, addAccessOptions, ADDRESSES, type Access, type AccessOptions } from '../access.ts'
 import { names, positive } from '../arguments.ts'
 import { assertNotWeaker, connectTo, withClients } from '../connections.ts'
 import { json, table } from '../output.ts'
 import type { CommandContext } from '../program.ts'
-import { runOnCluster } from '../sql-cluster.ts'
+import { runOnCluster, withCluster } from '../sql-cluster.ts'
+import { cellsOf, endLine, printStream, resultLines } from '../sql-stream.ts'
 
 /** As the policy of a leader has it, unless it says otherwise. */
 const ACK_TIMEOUT_MS = 10_000
+/** How long a result may take to be read: as long as a node allows. */
+const STREAM_MS = 600_000
 
 interface SqlOptions extends AccessOptions {
   readonly connect?: readonly string[]
@@ -41,6 +44,7 @@ interface SqlOptions extends AccessOptions {
   readonly ackTimeoutMs?: number
   readonly key?: string
   readonly json?: boolean
+  readonly jsonLines?: boolean
 }
 
 const EXAMPLES = `
@@ -48,6 +52,7 @@ Examples:
   $ understudy sql tcp://127.0.0.1:7401 "create table note (id integer primary key autoincrement, body text)"
   $ understudy sql tcp://127.0.0.1:7402 "insert into note (body) values ('written through a follower')"
   $ understudy sql tcp://127.0.0.1:7402 "select * from note" --after 1/3 --json
+  $ understudy sql tcp://127.0.0.1:7402 "select * from note" --json-lines | head -100
   $ understudy sql tcp://127.0.0.1:7401 "delete from note" --ack durable --of 'any 1 (b, c)'
   $ understudy sql tcp://127.0.0.1:7401 "insert into note (body) values ('once')" --key order-17
   $ understudy sql --connect tcp://127.0.0.1:7401,tcp://127.0.0.1:7402 "insert into note (body) values ('wherever the leader is')"
@@ -85,16 +90,88 @@ export function addSqlCommand(program: Command, context: CommandContext): void {
     .option('--of <set>', "a write: on which followers, such as 'any 1 (b, c)' or 'first 1 (b, c)'")
     .option('--ack-timeout-ms <ms>', 'a write: how long to wait for them', positive)
     .option('--key <key>', 'a write: done once, however often it is sent with this key')
-    .option('--json', 'one JSON object')
+    .addOption(
+      new Option('--json', 'one JSON object, of a result that fits into one answer').conflicts('jsonLines'),
+    )
+    .option(
+      '--json-lines',
+      'a JSON line for the columns, one for each row, and one at the end: a result of any size, as it comes',
+    )
     .addHelpText('after', EXAMPLES + ADDRESSES)
-    .action(async (first: string | undefined, others: string[], options: SqlOptions) => {
+    .action(async (first: string | undefined, others: string[], options: SqlOptions, command: Command) => {
+      if (options.json !== true && statementsOf(first, others, options).length === 0)
+        command.error('error: give the address of a node, or --connect, and at least one statement')
+      if (await streamed(first, others, options, context)) return
       const answer = await answerOf(first, others, options)
-      if (options.json === true)
+      if (options.jsonLines === true) {
+        const { results, position, ...said } = answer
+        for (const line of results.flatMap(resultLines)) context.output.out(line)
+        context.output.out(endLine(position, said))
+      } else if (options.json === true)
         context.output.out(
           json({ ok: true, ...answer, position: answer.position && formatPosition(answer.position) }),
         )
       else show(answer, context)
     })
+}
+
+/** The statements, wherever they stand on the command line. */
+function statementsOf(
+  first: string | undefined,
+  others: readonly string[],
+  { connect }: SqlOptions,
+): readonly string[] {
+  if (connect === undefined) return others
+  return first === undefined ? [] : [first, ...others]
+}
+
+/**
+ * A single statement that may only read is printed as it comes. Whether it was: not for one object of JSON, and not when it turns out
+ * to write, of which nothing was done then.
+ */
+async function streamed(
+  first: string | undefined,
+  others: readonly string[],
+  options: SqlOptions,
+  { output }: CommandContext,
+): Promise<boolean> {
+  const { connect, json: asObject, jsonLines, maxStalenessMs } = options
+  const [sql = '', ...more] = statementsOf(first, others, options)
+  const mayStream = asObject !== true && maxStalenessMs === undefined && more.length === 0
+  if (!mayStream || first === undefined || asksOf(options) !== undefined || !mayOnlyRead(sql) || sql === '')
+    return false
+  const access = accessOf(options)
+  const as = jsonLines === true ? 'json-lines' : 'table'
+  const end = (
+    { position }: RowStream<unknown>,
+    rows: number,
+    more: { node?: string; token?: string } = {},
+  ): void =>
+    output.out(
+      as === 'json-lines'
+        ? endLine(position, { rows, ...more })
+        : `${rows} ${rows === 1 ? 'row' : 'rows'}${position === undefined ? '' : `, position ${formatPosition(position)}`}`,
+    )
+  try {
+    if (connect === undefined)
+      await withClients([first], access, async ([client]) => {
+        const after = options.after === undefined ? undefined : readPosition(options.after)
+        const stream = (client as Client).iterateArrays(sql, [], { after, timeoutMs: STREAM_MS })
+        end(stream, await printStream(stream, as, output))
+      })
+    else
+      await withCluster({ ...options, connect }, access, async (client) => {
+        const stream = client.iterateArrays(sql, [], { timeoutMs: STREAM_MS })
+        const rows = await printStream(stream, as, output)
+        end(stream, rows, client.token === undefined ? {} : { token: client.token })
+        if (as === 'table' && client.token !== undefined) output.out(`token ${client.token}`)
+      })
+    return true
+  } catch (error) {
+    // A statement that is refused because it would write did nothing yet.
+    if (isUnderstudyError(error, 'WRITE_FORBIDDEN')) return false
+    throw error
+  }
 }
 
 /** Of a node, or of a cluster. */
@@ -104,7 +181,7 @@ function answerOf(
   options: SqlOptions,
 ): Promise<WriteReply> {
   const { connect, prefer, maxStalenessMs } = options
-  const statements = connect === undefined ? others : first === undefined ? [] : [first, ...others]
+  const statements = statementsOf(first, others, options)
   if (connect === undefined && (prefer !== undefined || maxStalenessMs !== undefined))
     throw invalid('--prefer and --max-staleness-ms choose among nodes; give their addresses with --connect')
   if (connect === undefined && first === undefined) throw invalid('give the address of a node, or --connect')
@@ -202,13 +279,7 @@ function show(
 ): void {
   if (replayed) output.out(`done before under this key${valueKept ? '' : '; its results were not kept'}`)
   for (const { columns, rows, changes } of results) {
-    if (columns.length > 0)
-      output.out(
-        table(
-          columns,
-          rows.map((row) => row.map(cell)),
-        ),
-      )
+    if (columns.length > 0) output.out(table(columns, rows.map(cellsOf)))
     else output.out(`${changes} ${changes === 1 ? 'row' : 'rows'} changed`)
   }
   if (position !== undefined)
@@ -223,11 +294,4 @@ function acksOf(receipt: Receipt | undefined): string {
   const { asked, reached, members, degraded } = receipt
   const by = members.length === 0 ? '' : ` by ${members.map(({ name }) => name).join(', ')}`
   return `, ${reached}${by}${degraded ? ` (${asked} was asked for)` : ''}`
-}
-
-function cell(value: Value): string {
-  if (value === null) return 'NULL'
-  if (value instanceof Uint8Array)
-    return `x'${Buffer.from(value.subarray(0, 32)).toString('hex')}${value.length > 32 ? '…' : ''}'`
-  return String(value)
 }
