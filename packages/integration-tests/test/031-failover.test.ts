@@ -27,7 +27,11 @@ test.each(Object.keys(FORMATS))(
     const ids: number[] = []
     const insert = async (count: number): Promise<void> => {
       for (let n = 0; n < count; n++)
-        ids.push(Number(await cluster.write((tx) => tx.run('insert into t (v) values (?)', [`${n}`]).lastInsertRowid)))
+        ids.push(
+          Number(
+            await cluster.write((tx) => tx.run('insert into t (v) values (?)', [`${n}`]).lastInsertRowid),
+          ),
+        )
     }
     await insert(20)
     await cluster.close('a')

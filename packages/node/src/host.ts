@@ -189,6 +189,7 @@ export class NodeHost implements Host {
       raiseIds,
       mayLead: () => this.#fence.mayLead(),
       publishRules: (rules) => this.#fence.publishRules(rules),
+      ceilings: this.#fence.ceilings(),
       stopped: (error) => this.stopLeading(error),
       sawEpoch: (seen, of) => this.#fence.sawEpoch(seen, of),
     }).catch((error: unknown) => {

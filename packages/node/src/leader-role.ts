@@ -22,6 +22,7 @@ import {
   type CommitPipeline,
   type FollowerEvent,
   type FollowerStatus,
+  type LeaderIds,
   type LinkLimits,
 } from '@understudy/replication'
 import type { NodeEvent } from './events.ts'
@@ -103,7 +104,7 @@ export async function startLeading(
       publishRules: term.publishRules,
       saysIfLowered: true,
     }),
-    ...(term?.raiseIds === true && { ids: { ...settings.ids, raise: true } }),
+    ...(term && { ids: idsOf(term, settings) }),
     onFailed: ended,
     onProgress: (applied, upTo) =>
       tellRedo({ kind: 'redo', applied, upTo }, settings, followers !== undefined),
@@ -189,6 +190,11 @@ function roleOf(parts: LeaderParts, epoch: number, leading: NodeEvent): LeaderRo
       await snapshots.close()
     },
   }
+}
+
+/** Where this leader's ids start, and who confirms its ceilings. */
+function idsOf({ raiseIds, ceilings }: LeadingTerm, { ids }: Settings): LeaderIds {
+  return { ...ids, ...(ceilings && { ceilings }), ...(raiseIds && { raise: true }) }
 }
 
 /** A throw between two batches ends redo; what was applied is kept. */

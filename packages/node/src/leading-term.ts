@@ -11,6 +11,8 @@ export interface LeadingTerm {
   readonly mayLead: () => boolean
   /** It may not, and shows nothing any more. */
   readonly stopped: (error: UnderstudyError) => void
+  /** Ceilings of ids that a coordinator holds. */
+  readonly ceilings?: ReadonlyMap<string, bigint> | undefined
   /** Rules of acks are published before they are in force. Rejects when they cannot be. */
   readonly publishRules: PublishRules
   /** A peer said that a higher epoch exists. */

@@ -20,7 +20,7 @@ const FOUND_MS_MAX = 10_000
 /** Rejects as `createNode` does; nothing stays open then. */
 export async function createMember(options: NodeOptions): Promise<ComposedNode> {
   const joined: { member?: ClusterMember } = {}
-  const node = hostedNode(options, fenceOf(joined))
+  const node = hostedNode(withIds(options, joined), fenceOf(joined))
   const led = Promise.withResolvers<void>()
   try {
     const member = await openMember(
@@ -40,6 +40,14 @@ export async function createMember(options: NodeOptions): Promise<ComposedNode> 
     await node.close().catch(() => {})
     throw error
   }
+}
+
+/** A coordinator has each ceiling of ids before it is used; without one the members confirm it. */
+function withIds(options: NodeOptions, joined: { readonly member?: ClusterMember }): NodeOptions {
+  if (options.failover?.coordinator === undefined) return options
+  const publish = async (ceilings: ReadonlyMap<string, bigint>): Promise<void> =>
+    joined.member?.publish({ ceilings })
+  return { ...options, ids: { ...options.ids, publish } }
 }
 
 function partsOf(settings: Settings, heard: (event: MemberEvent) => void): Parameters<typeof openMember>[1] {
@@ -64,6 +72,7 @@ function fenceOf(joined: { readonly member?: ClusterMember }): Fence {
     mayAck: (epoch, runId) => joined.member?.fence.mayAck(epoch, runId) === true,
     admit: async (leader) => joined.member?.fence.admit(leader),
     mayLead: () => joined.member?.fence.mayLead() === true,
+    ceilings: () => joined.member?.fence.ceilings(),
     publishRules: async (rules) => joined.member?.fence.publishRules(rules),
     heard: (leader) => joined.member?.fence.heard(leader),
     lost: (leader, how) => joined.member?.fence.lost(leader, how),

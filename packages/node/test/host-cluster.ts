@@ -37,6 +37,10 @@ export class TestFence implements Fence {
   /** Rejects a publication while it is there. */
   refusal: UnderstudyError | undefined
 
+  ceilings(): undefined {
+    return undefined
+  }
+
   async publishRules(rules: unknown): Promise<void> {
     if (this.refusal !== undefined) throw this.refusal
     this.published.push(rules)

@@ -272,7 +272,6 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     this.#transactions.end(() => failure)
     this.#giveUp()
     this.#keyed.waits.stop(failure)
-    this.#policies.close()
   }
 
   /** Whether anything may be shown, kept or answered: asked right before it is. */
@@ -459,9 +458,8 @@ class GroupCommitPipeline<C, T> implements CommitPipeline<T, C> {
     if (!this.#policies.mayLower()) return this.#gate.postpone()
     const draft = loweredDraft(this.#context.clock, this.#gate.unmet)
     const later = (): void => this.#gate.postpone()
-    this.#settleWith(awaiting, draft, later, (record) => {
-      this.#policies.lowered(this.#group, awaiting.point, record)
-    })
+    const { point } = awaiting
+    this.#settleWith(awaiting, draft, later, (to) => this.#policies.lowered(this.#group, point, to))
   }
 
   /** The record of a change satisfied both rules: one of the new rule alone ends it. */

@@ -5,7 +5,7 @@
  * log lets go of it. Leaves to others: which rules hold meanwhile (ack-gate), groups and their order (commit-pipeline), what the
  * records mean (ack-change).
  */
-import { FLAG_OWN, type Clock, type LogPoint, type Lsn, type RecordDraft } from '@understudy/contracts'
+import { FLAG_OWN, type LogPoint, type Lsn, type RecordDraft } from '@understudy/contracts'
 import type { AckGate, Ask } from './ack-gate.ts'
 import type { AckPolicy, AckRule } from './ack-rule.ts'
 import { ackRuleDraft, groupRulesDraft, loweredDraft, type GroupRecords } from './commit-group.ts'
@@ -29,7 +29,7 @@ interface Around<T> {
   readonly enqueue: (body: Body<T>, enqueued: Enqueued) => Promise<unknown>
   /** What waits now is not waited for any more, after a record says so. */
   readonly lower: () => void
-  readonly options: Pick<CommitPipelineOptions<never>, 'clock' | 'onAckRule' | 'publishRules'>
+  readonly options: Pick<CommitPipelineOptions<never>, 'clock' | 'onAckRule' | 'publishRules' | 'mayLead'>
 }
 
 export class PolicyChanges<T> {
@@ -42,7 +42,7 @@ export class PolicyChanges<T> {
   constructor(around: Around<T>, ruleAt: Lsn | undefined) {
     this.#around = around
     this.#ruleAt = ruleAt
-    this.#published = new PublishedRules(around.options.publishRules, around.options.clock, () => around.gate)
+    this.#published = new PublishedRules(around.options, () => around.gate)
   }
 
   /** `now`: what a policy of the same rule resolves with. */
@@ -133,11 +133,6 @@ export class PolicyChanges<T> {
   /** Whether the rule may be lowered now; else it is asked again soon. */
   mayLower(): boolean {
     return this.#published.mayLower()
-  }
-
-  /** It leads no more. */
-  close(): void {
-    this.#published.close()
   }
 
   keepsFrom(lsn: Lsn): Lsn {

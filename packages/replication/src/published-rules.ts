@@ -20,6 +20,13 @@ export interface RulesToPublish {
 
 export type PublishRules = (rules: RulesToPublish) => Promise<void>
 
+export interface PublishedRulesOptions {
+  readonly publishRules?: PublishRules
+  readonly clock: Clock
+  /** One that leads no more publishes nothing. */
+  readonly mayLead?: () => boolean
+}
+
 /** What the gate says of the rule now. */
 interface InForce {
   readonly rule: AckRule
@@ -35,17 +42,18 @@ const IN_VAIN_MS = 10_000
 export class PublishedRules {
   readonly #publish: PublishRules | undefined
   readonly #clock: Clock
+  readonly #leads: () => boolean
   readonly #inForce: () => InForce
   /** What is known to be published; `undefined`: one of several. */
   #known: string | undefined
   /** The newest wish; a try of an older one is not repeated. */
   #wish = 0
   #isLowering = false
-  #isOver = false
 
-  constructor(publish: PublishRules | undefined, clock: Clock, inForce: () => InForce) {
-    this.#publish = publish
+  constructor({ publishRules, clock, mayLead }: PublishedRulesOptions, inForce: () => InForce) {
+    this.#publish = publishRules
     this.#clock = clock
+    this.#leads = () => mayLead?.() !== false
     this.#inForce = inForce
   }
 
@@ -84,19 +92,14 @@ export class PublishedRules {
 
   /** The rule became another one, or is as it was: what is not needed any more is taken back. */
   settle(): void {
-    if (this.#publish === undefined || this.#isOver) return
+    if (this.#publish === undefined || !this.#leads()) return
     const wanted = this.#wanted()
     if (this.#known === textOf(wanted)) return
     const wish = ++this.#wish
     this.#put(wanted).catch(() => {
-      if (wish !== this.#wish || this.#isOver) return
+      if (wish !== this.#wish) return
       this.#clock.schedule(AGAIN_MS, () => wish === this.#wish && this.settle())
     })
-  }
-
-  /** It leads no more. */
-  close(): void {
-    this.#isOver = true
   }
 
   #wanted(): RulesToPublish {

@@ -142,7 +142,7 @@ function goOn(standing: Standing, attempt: AttemptView): Decision {
   const verdict = permitted(standing, proof, held)
   if ('refused' in verdict) return verdict.refused
   const common = { actor: chosen.name, rejected: passedOver(standing, chosen), proof, ...verdict.loss }
-  const action = compared(standing, chosen, held, attempt)
+  const action = compared(standing, chosen, { held, isProven: proof.isProven }, attempt)
   const promised = `${held.map((member) => member.name).join(', ')} promised the epoch ${attempt.epoch}`
   return { ...common, reasons: [...verdict.reasons, promised, action.reason], action: action.action }
 }
@@ -151,7 +151,7 @@ function goOn(standing: Standing, attempt: AttemptView): Decision {
 function compared(
   standing: Standing,
   chosen: Reporting,
-  held: readonly Reporting[],
+  { held, isProven }: { readonly held: readonly Reporting[]; readonly isProven: boolean },
   attempt: AttemptView,
 ): { action: Action; reason: string } {
   const { observations, inForce } = standing
@@ -180,9 +180,14 @@ function compared(
     backlog: Math.max(0, end.lsn - chosen.report.appliedLsn),
     ...(inForce.acks && { acks: rulesAfter(inForce.acks, chosen.name, observations.leader) }),
     ...(coordinator.kind === 'reachable' && { expectedRevision: coordinator.revision }),
-    raiseIds: !chosen.report.idsProven,
+    raiseIds: !chosen.report.idsProven || losesCeilings(observations, chosen, isProven),
   }
   return { action: promote, reason: `nobody that is held is ahead of ${chosen.name}` }
+}
+
+/** A loss takes ceilings of ids with it, unless the coordinator has them. A first leader has none. */
+function losesCeilings({ coordinator }: Observations, { report }: Reporting, isProven: boolean): boolean {
+  return !isProven && coordinator.kind !== 'reachable' && report.end.lsn > 0
 }
 
 /** Whether it may go on without losing anything, or with a loss that was accepted; what was refused otherwise. */

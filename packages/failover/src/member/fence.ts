@@ -13,6 +13,7 @@ export function fenceOf(me: Member): Fence {
     },
     mayLead: () => me.reign?.may() === true,
     publishRules: (acks) => me.publish({ acks }),
+    ceilings: () => me.sight.held?.state?.ceilings,
     heard: (leader) => {
       // Records come by the thousand; as heartbeats they are as good as one an interval.
       if (me.now - fedAtMs < me.settings.heartbeatMs) return

@@ -80,6 +80,8 @@ export interface Fence {
    * `ClusterMember.publish`.
    */
   publishRules(rules: Rules): Promise<void>
+  /** Highest ids that may have been given by any leader, by table, as they are published; absent where there is no coordinator. */
+  ceilings(): ReadonlyMap<string, bigint> | undefined
   /** The leader of this epoch was heard on the replication connection: records or a heartbeat. */
   heard(leader: string): void
   /** The connection to it ended: refused by its machine, or lost. */

@@ -168,7 +168,13 @@ export class Member {
   report(): MemberReport {
     const said = (this.host as Host).report()
     const { promised } = this.ballot
-    return { ...said, history: said.history.slice(-EPOCHS_TOLD), ...(promised && { promised }) }
+    return {
+      ...said,
+      history: said.history.slice(-EPOCHS_TOLD),
+      // Whoever is promoted gets the ceilings from the coordinator, which had them before they were used.
+      idsProven: said.idsProven || this.settings.coordinator !== undefined,
+      ...(promised && { promised }),
+    }
   }
 
   get own(): { readonly report: MemberReport; readonly leads: boolean; readonly intent: Intent } {

@@ -304,7 +304,7 @@ describe('what a person asks', () => {
   })
 
   test('switchover to one that may not lead is refused with the reason, long before its time is over', async () => {
-    const cluster = await running()
+    const cluster = await running({ manual: true })
     const { host } = cluster.node('b')
     if (host !== undefined) host.idsProven = false
     const changed = cluster.node('a').member?.switchover({ target: 'b', timeoutMs: 20_000 })
