@@ -14,8 +14,6 @@
 import {
   FLAG_ASKS_RECEIVED,
   FLAG_AWAITS_ACKS,
-  epochAt,
-  isUnderstudyError,
   type Clock,
   type Log,
   type LogFormat,
@@ -64,7 +62,7 @@ import { aheadOfLog } from './physical.ts'
 import { checkLogMatchesStorage } from './redo.ts'
 import type { Link } from './sender.ts'
 import { Ticker } from './ticker.ts'
-import { planUndo, undoByRewind, undoTail, type UndoPlan } from './undo.ts'
+import { planOrReason, tailAfter, undoByRewind, undoTail } from './undo.ts'
 import { formatVersion } from './format-versions.ts'
 import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 
@@ -490,13 +488,13 @@ class ReceiverDriver<C, T> implements Following {
     const { log, storage } = this.#options
     const { onLostRows } = this.#options
     const { transactionBytesMax } = this.#applyLimits
-    const { common, end } = this.#tailAfter(after)
+    const { common, end } = tailAfter(log, after)
     const onRows = onLostRows && ((rows: ReadonlyMap<Lsn, unknown>): void => onLostRows(common, end, rows))
     const context = { ...this.#options, transactionBytesMax, ...(onRows && { onRows }) }
     try {
       this.#losing(after)
       this.#applyUpTo = Math.min(this.#applyUpTo, after)
-      const plan = this.#planUndo(context, after)
+      const plan = planOrReason(context, after)
       if ('spans' in plan) await undoTail(context, this.#loop, plan, after)
       else if (!(await undoByRewind(context, this.#loop, after))) throw plan
     } catch (error) {
@@ -505,16 +503,6 @@ class ReceiverDriver<C, T> implements Following {
     }
     this.#waiters.notify()
     this.#step({ kind: 'undone', applied: storage.applied.lsn })
-  }
-
-  /** The plan, or why there is none. */
-  #planUndo(context: Parameters<typeof planUndo<C, T>>[0], after: Lsn): UndoPlan | UnderstudyError {
-    try {
-      return planUndo(context, after)
-    } catch (error) {
-      if (isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) return error
-      throw error
-    }
   }
 
   #lose(after: Lsn, reason: string): void {
@@ -532,14 +520,8 @@ class ReceiverDriver<C, T> implements Following {
   #losing(after: Lsn, isAlways: boolean = false): void {
     const { log, onLosing } = this.#options
     if (onLosing === undefined || (log.end.lsn <= after && !isAlways)) return
-    const { common, end } = this.#tailAfter(after)
+    const { common, end } = tailAfter(log, after)
     onLosing(common, end)
-  }
-
-  #tailAfter(after: Lsn): { readonly common: LogPoint; readonly end: LogPoint } {
-    const { log } = this.#options
-    const epoch = epochAt(log.history, after)?.number ?? 0
-    return { common: { epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, end: log.end }
   }
 
   #truncate(after: Lsn): void {
