@@ -110,6 +110,13 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^200 writes, 0 failed$/,
     /^notes, and different ones: 200,200$/,
   ],
+  '15-sql-over-a-connection.ts': [
+    /^transfer of 60: done, and again: not enough$/,
+    /^sum after the transaction: 160$/,
+    /^1 parameter; id INTEGER, body BLOB$/,
+    /^150000 rows$/,
+    /^bigint 9007199254740993, bigint 1, number 1$/,
+  ],
 }
 
 test('every program is listed in the README, and has its lines here', () => {

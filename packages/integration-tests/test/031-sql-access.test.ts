@@ -23,7 +23,7 @@ async function rowsOf(client: Client, sql: string): Promise<readonly (readonly V
   return (await client.read(sql)).rows
 }
 
-async function bank(client: Client): Promise<void> {
+async function bank(client: Pick<Client, 'write'>): Promise<void> {
   await client.write([{ sql: ACCOUNTS }, { sql: "insert into account values (1, 'a', 100), (2, 'b', 0)" }])
 }
 
@@ -258,6 +258,48 @@ describe('031 a large result', () => {
     const begun = performance.now()
     await expect(loop()).rejects.toMatchObject({ code: 'CONNECTION_LOST' })
     expect(performance.now() - begun).toBeLessThan(20_000)
+  })
+})
+
+describe('031 a client of a cluster', () => {
+  test('begins transactions on the leader, streams from a follower, and sees what it wrote', async () => {
+    const cluster = new TcpCluster()
+    const leader = await cluster.leader()
+    const follower = await cluster.follower('b')
+    const client = await connect(follower.address ?? '', { transports: [tcp()], prefer: 'follower' })
+    onTestFinished(() => client.close())
+    await bank(client)
+    const { value, node, token } = await client.transaction(async (tx) => {
+      await tx.run('update account set balance = 70 where id = 1')
+      return tx.get('select sum(balance) as sum from account')
+    })
+    expect([value, node, token === client.token]).toEqual([{ sum: 70 }, 'a', true])
+    // Each waits for what this session wrote a moment ago, on a node that gets it from another one.
+    const balances: Value[] = []
+    for await (const { balance } of client.iterate('select balance from account order by id'))
+      balances.push(balance as Value)
+    expect(balances).toEqual([70, 0])
+    const seen = await client.transaction((tx) => tx.get('select balance from account'), { readOnly: true })
+    expect([seen.value, seen.node]).toEqual([{ balance: 70 }, 'b'])
+    await using statement = await client.prepare(
+      'update account set balance = ? where id = 2 returning balance',
+    )
+    expect((await statement.run([5])).results).toMatchObject([{ rows: [[5]], changes: 1 }])
+    const { results } = await client.batch([
+      { sql: 'delete from account where id = 9' },
+      { sql: 'delete from account', when: { changed: 0 } },
+    ])
+    expect(results[1]).toMatchObject({ skipped: true })
+    // What has begun is not begun anew: its callback runs once, whatever it meets.
+    let runs = 0
+    const refused = client.transaction(async () => {
+      runs++
+      const direct = await cluster.client(follower)
+      await direct.write([{ sql: 'delete from account' }])
+    })
+    await expect(refused).rejects.toMatchObject({ code: 'NOT_LEADER' })
+    expect(runs).toBe(1)
+    expect(await rowsOf(await cluster.client(leader), 'select count(*) from account')).toEqual([[2]])
   })
 })
 

@@ -1,6 +1,6 @@
 /** Storage suite: each write of a group stands or falls alone, and its recorder is told. */
 import { expect, test } from 'vitest'
-import { UnderstudyError } from '@understudy/contracts'
+import { UnderstudyError, type OpenWrite } from '@understudy/contracts'
 import { HookRecorder, pointAt, type StorageBench } from './storage-bench.ts'
 
 export function writeTests<C, T>(bench: StorageBench<C, T>): void {
@@ -183,5 +183,89 @@ export function writeTests<C, T>(bench: StorageBench<C, T>): void {
     bench.put('c', 'kept')
     bench.storage.commit()
     expect(['a', 'b', 'c'].map((key) => bench.under.read(key))).toEqual(['kept', undefined, 'kept'])
+  })
+}
+
+/** Of a storage that can keep a write open across turns. */
+export function openWriteTests<C, T>(bench: StorageBench<C, T>): void {
+  const open = (
+    used: () => void = () => {},
+  ): { readonly recorder: HookRecorder; readonly write: OpenWrite<T> } => {
+    const recorder = new HookRecorder()
+    bench.storage.begin()
+    const write = bench.storage.openWrite?.(recorder, used)
+    return { recorder, write: write as OpenWrite<T> }
+  }
+
+  test('a write may be open across turns, and is between the hooks of the recorder', async ({ skip }) => {
+    if (bench.storage.openWrite === undefined) skip()
+    let uses = 0
+    const { recorder, write } = open(() => uses++)
+    bench.under.put(write.tx, 'a', 'first')
+    await new Promise<void>((resolve) => void setImmediate(resolve))
+    expect(bench.under.get(write.tx, 'a')).toBe('first')
+    expect(bench.under.read('a')).toBeUndefined()
+    bench.under.put(write.tx, 'a', 'second')
+    expect(uses).toBeGreaterThanOrEqual(3)
+    write.end((tx) => {
+      bench.under.put(tx, 'b', 'last')
+      recorder.calls.push('last')
+    })
+    bench.storage.commit()
+    expect(['a', 'b'].map((key) => bench.under.read(key))).toEqual(['second', 'last'])
+    expect(recorder.calls).toEqual(['beginWrite', 'last', 'endWrite'])
+    expect(() => bench.under.put(write.tx, 'a', 'late')).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  })
+
+  test('one that is abandoned leaves nothing, and tells its users why', ({ skip }) => {
+    if (bench.storage.openWrite === undefined) skip()
+    const { recorder, write } = open()
+    bench.under.put(write.tx, 'a', 'gone')
+    const reason = new UnderstudyError('NOT_WRITTEN', 'too long')
+    write.abandon(reason)
+    bench.storage.rollback()
+    expect(() => bench.under.put(write.tx, 'a', 'late')).toThrow(reason)
+    expect(recorder.calls).toEqual(['beginWrite', 'abandonWrite'])
+    bench.storage.begin()
+    bench.put('b', 'next')
+    bench.storage.commit()
+    expect(['a', 'b'].map((key) => bench.under.read(key))).toEqual([undefined, 'next'])
+  })
+
+  test('one whose last part throws is undone', ({ skip }) => {
+    if (bench.storage.openWrite === undefined) skip()
+    const { recorder, write } = open()
+    bench.under.put(write.tx, 'a', 'gone')
+    const boom = new Error('boom')
+    expect(() =>
+      write.end(() => {
+        throw boom
+      }),
+    ).toThrow(boom)
+    bench.storage.rollback()
+    expect(bench.under.read('a')).toBeUndefined()
+    expect(recorder.calls).toEqual(['beginWrite', 'abandonWrite'])
+  })
+
+  test('one that the engine ended is TRANSACTION_LOST at its end', ({ skip }) => {
+    const { loseTransaction } = bench.under
+    if (bench.storage.openWrite === undefined || loseTransaction === undefined) return skip()
+    const { write } = open()
+    bench.under.put(write.tx, 'a', 'gone')
+    expect(() => loseTransaction(write.tx)).toThrow()
+    expect(() => write.end(() => {})).toThrow(expect.objectContaining({ code: 'TRANSACTION_LOST' }))
+    bench.storage.rollback()
+    expect(bench.under.read('a')).toBeUndefined()
+  })
+
+  test('one that leaves a deferred constraint violated fails at its end', ({ skip }) => {
+    const { violateDeferred } = bench.under
+    if (bench.storage.openWrite === undefined || violateDeferred === undefined) return skip()
+    const { write } = open()
+    bench.under.put(write.tx, 'a', 'gone')
+    violateDeferred(write.tx)
+    expect(() => write.end(() => {})).toThrow(expect.objectContaining({ code: 'NOT_WRITTEN' }))
+    bench.storage.rollback()
+    expect(bench.under.read('a')).toBeUndefined()
   })
 }

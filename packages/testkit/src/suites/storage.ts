@@ -10,7 +10,7 @@ import { StorageBench } from './storage-bench.ts'
 import { durabilityTests, snapshotTests } from './storage-durability.ts'
 import { physicalDurabilityTests, physicalSnapshotTests, physicalTests } from './storage-physical.ts'
 import { transactionTests } from './storage-transactions.ts'
-import { writeTests } from './storage-writes.ts'
+import { openWriteTests, writeTests } from './storage-writes.ts'
 
 export interface StorageSuiteOptions<C, T> {
   readonly name: string
@@ -49,6 +49,7 @@ export function storageSuite<C, T>(options: StorageSuiteOptions<C, T>): void {
 
     describe('transactions', () => transactionTests(bench))
     describe('writes', () => writeTests(bench))
+    describe('writes that stay open', () => openWriteTests(bench))
     describe('durability', () => durabilityTests(bench))
     describe('snapshots', () => snapshotTests(bench))
     describe('physical transactions', () => {
