@@ -94,22 +94,6 @@ export function planUndo<C, T>(context: UndoContext<C, T>, after: Lsn): UndoPlan
   return { to, spans }
 }
 
-/** The plan, or why there is none. */
-export function planOrReason<C, T>(context: UndoContext<C, T>, after: Lsn): UndoPlan | UnderstudyError {
-  try {
-    return planUndo(context, after)
-  } catch (error) {
-    if (isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) return error
-    throw error
-  }
-}
-
-/** What a log has above a common point. */
-export function tailAfter(log: Log, after: Lsn): { readonly common: LogPoint; readonly end: LogPoint } {
-  const epoch = epochAt(log.history, after)?.number ?? 0
-  return { common: { epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, end: log.end }
-}
-
 /** Undoes a plan and cuts the log after `after`; resolves once both are durable. A crash at any time leaves a storage and a log that fit. */
 export async function undoTail<C, T>(
   context: UndoContext<C, T>,
