@@ -273,3 +273,22 @@ function needsPages(why: string, position: { readonly epoch: number; readonly ls
     { position: { epoch: position.epoch, lsn: position.lsn }, why },
   )
 }
+
+/** The plan, or `SNAPSHOT_REQUIRED`: why there is none. Throws everything else. */
+export function planOrReason<C, T>(
+  context: Parameters<typeof planUndo<C, T>>[0],
+  after: Lsn,
+): UndoPlan | UnderstudyError {
+  try {
+    return planUndo(context, after)
+  } catch (error) {
+    if (isUnderstudyError(error, 'SNAPSHOT_REQUIRED')) return error
+    throw error
+  }
+}
+
+/** What a log holds above `after`: from where, and up to where. */
+export function tailAfter(log: Log, after: Lsn): { readonly common: LogPoint; readonly end: LogPoint } {
+  const epoch = epochAt(log.history, after)?.number ?? 0
+  return { common: { epoch, lsn: after, crc: log.crcAt(after) ?? 0 }, end: log.end }
+}
