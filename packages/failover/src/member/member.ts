@@ -20,6 +20,7 @@ import { Promotion, type PromotionEvent } from '../promotion/promotion.ts'
 import { supersedes } from '../promotion/voter.ts'
 import { Ballot, reasonOf } from './ballot.ts'
 import { Beginning } from './beginning.ts'
+import { Company } from './company.ts'
 import { DecisionFile } from './decision-file.ts'
 import type { MemberParts } from './cluster-member.ts'
 import { fenceOf } from './fence.ts'
@@ -61,6 +62,7 @@ export class Member {
   #isClosed = false
   #published: Promise<void> = Promise.resolve()
   #isProbing = false
+  readonly #company: Company = new Company(this)
   /** What this node was last promoted by. */
   promotedBy: Decision | undefined
   readonly #watchers = new Set<() => void>()
@@ -240,6 +242,7 @@ export class Member {
     this.#expectLeader()
     const view = this.sight.view(own)
     if (viewText({ view, leader: this.sight.leader(own).name }) !== this.#lastView) this.tell()
+    if (this.#waitsForOthers(own)) return
     // One that hears the leader itself has nothing to decide.
     if (this.promotion.phase === 'idle' && own.intent.kind === 'automatic' && view.hears) {
       this.sight.alive()
@@ -247,6 +250,14 @@ export class Member {
       return
     }
     this.step({ kind: 'observed', observations: this.sight.observations(own) })
+  }
+
+  /** The leader of the last epoch, whom too many have left: they may be choosing another one. */
+  #waitsForOthers(own: Member['own']): boolean {
+    const { coordinator, self } = this.settings
+    if (coordinator === undefined || this.promotion.phase !== 'idle' || own.intent.kind !== 'automatic')
+      return false
+    return this.sight.leader(own).name === self && this.#company.left().length > 0
   }
 
   step(event: PromotionEvent): void {
@@ -271,6 +282,8 @@ export class Member {
     const leadership = reign.leadership()
     if (!leadership.may) return this.stepDown(this.fenced(leadership.reason))
     if (lease === undefined) return
+    const left = this.#company.leftFor(leaseMs)
+    if (left !== undefined) return this.stepDown(this.fenced(left))
     // It was led by the word of the followers; now that the coordinator is back, a new lease takes a new epoch.
     if (!lease.isValid()) this.#probe(reign)
     if (lease.validForMs() < leaseMs / 2)

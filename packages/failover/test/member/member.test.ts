@@ -91,14 +91,41 @@ describe('with a coordinator', () => {
     expect(cluster.node('a').disk.lost).toBeGreaterThan(0)
   })
 
-  test('a leader that its followers do not hear, and that has its lease, is not replaced', async () => {
+  test('a leader that is cut off from its followers alone gives its lease back, within four seconds', async () => {
     const cluster = await running()
     cluster.network.partition(['a'], ['b', 'c'])
+    const sinceMs = cluster.clock.monotonic()
+    await replaced(cluster, 'a')
+    expect(cluster.clock.monotonic() - sinceMs).toBeLessThan(4000)
+    await writesGoOn(cluster)
+    cluster.network.healAll()
+    await cluster.untilWhole()
+    expect(cluster.lost()).toEqual([])
+  })
+
+  test('a leader that lost one of two goes on', async () => {
+    const cluster = await running()
+    cluster.network.partition(['a'], ['b'])
     await cluster.clock.advance(10_000)
     expect(cluster.leaders).toEqual(['a'])
     cluster.network.healAll()
     await writesGoOn(cluster)
     expect(epochsOf(cluster, 'a')).toBe(1)
+  })
+
+  test('a leader that nobody answers waits for one of them, and begins no epoch after the other meanwhile', async () => {
+    const cluster = await running()
+    cluster.kill('b')
+    cluster.kill('c')
+    await cluster.until('it gave up', () => cluster.leaders.length === 0)
+    await cluster.clock.advance(20_000)
+    expect(cluster.leaders).toEqual([])
+    await cluster.start('b')
+    await cluster.until('one leads', () => cluster.leaders.length === 1)
+    await writesGoOn(cluster)
+    await cluster.start('c')
+    await cluster.untilWhole()
+    expect(cluster.node(cluster.leaders[0] ?? '').disk.log.at(-1)?.epoch).toBe(2)
     expect(cluster.lost()).toEqual([])
   })
 
