@@ -56,15 +56,15 @@ class Connection {
       timeoutMs,
       name: `${name}-${this.#at}`,
     })
-    try {
-      return await call(this.#client)
-    } catch (error) {
-      const isHere =
-        isUnderstudyError(error) &&
-        ['NOT_WRITTEN', 'WRITTEN_NOT_ACKED', 'SQL_FAILED', 'OVERLOADED'].includes(error.code)
-      if (!isHere || addresses.length > 1) await this.next()
-      throw error
-    }
+    return call(this.#client)
+  }
+
+  /** To the next address, unless it was the call alone that failed. */
+  async failed(error: unknown): Promise<void> {
+    const isHere =
+      isUnderstudyError(error) &&
+      ['NOT_WRITTEN', 'WRITTEN_NOT_ACKED', 'SQL_FAILED', 'OVERLOADED'].includes(error.code)
+    if (!isHere || addresses.length > 1) await this.next()
   }
 
   async next(): Promise<void> {
@@ -86,7 +86,7 @@ async function loop(
       if (pauseMs > 0) await pause(pauseMs)
     } catch (error) {
       say(isUnderstudyError(error) ? error.code : String(error))
-      await connection.next()
+      await connection.failed(error)
       await pause(BACK_OFF_MS)
     }
   }

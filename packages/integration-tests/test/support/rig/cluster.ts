@@ -6,7 +6,9 @@
  * 3. At the end all faults are healed, and all nodes must come to the same state before anything is judged.
  * 4. How a node is started is one function, `StartNode`.
  */
+import { execFile } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { connect, verifyCluster, type Client } from '@understudy/client'
@@ -43,34 +45,52 @@ export interface StartContext {
   readonly network: FaultNetwork
   /** Who leads, as far as the test knows; the node itself at the first start of it. */
   readonly leader: string
+  /** 1 the first time that it is started. */
+  readonly life: number
 }
 
-/** The arguments of `understudy start` after the name, the directory and the address. */
+/** The program of a node, and its arguments. It prints its events as JSON, and ends when its input does. */
 export type StartNode = (context: StartContext) => readonly string[]
 
+const MAIN = join(import.meta.dirname, '../../../../cli/src/main.ts')
+
+/** By the command line. */
+export function understudyStart(context: StartContext, ...rest: string[]): string[] {
+  const { name, directory, network } = context
+  const own = ['--name', name, '--directory', directory, '--json', '--until-input-ends']
+  return [MAIN, 'start', ...own, '--listen', network.listenAddress(name), '--insecure', ...rest]
+}
+
 /** One leader for good, whose writes one of the others has before they are answered. */
-export const fixedLeader: StartNode = ({ name, names, network, leader }) =>
-  name === leader
-    ? [
-        '--acks',
-        `any 1 (${names.filter((each) => each !== leader).join(', ')}) durable`,
-        '--ack-timeout',
-        '60000',
-      ]
-    : ['--leader', network.address(name, leader)]
+export const fixedLeader: StartNode = (context) => {
+  const { name, names, network, leader } = context
+  const others = names.filter((each) => each !== leader).join(', ')
+  return name === leader
+    ? understudyStart(context, '--acks', `any 1 (${others}) durable`, '--ack-timeout', '60000')
+    : understudyStart(context, '--leader', network.address(name, leader))
+}
 
 export interface ClusterOptions {
   readonly kind: FaultNetwork['kind']
   /** Of nodes; the first one leads first. Default: a, b, c. */
   readonly names?: readonly string[]
+  /** Those that are started at once. Default: all. */
+  readonly first?: readonly string[]
   /** Other places of the network, beside that of the clients. */
   readonly more?: readonly string[]
   readonly start?: StartNode
+  /** Whether ids of notes are never given twice. Default true. */
+  readonly autoincrement?: boolean
+  /** What must be there before the first node starts, such as a coordinator at a place of the network. */
+  readonly before?: (network: FaultNetwork, folder: string) => Promise<AsyncDisposable | undefined>
 }
 
 const CLIENTS = 'clients'
+const LINES_SHOWN = 16
+const LINE_MAX = 1000
+/** What a node tells each time that it dials in vain. */
+const REPEATED = /"state":"disconnected"|"kind":"followerChanged"/
 const SETTLE_MS = 60_000
-const MAIN = join(import.meta.dirname, '../../../../cli/src/main.ts')
 
 export class ProcessCluster {
   readonly folder: string
@@ -80,10 +100,13 @@ export class ProcessCluster {
   leader: string
   readonly #start: StartNode
   readonly #nodes = new Map<string, NodeProcess>()
+  readonly #lives = new Map<string, number>()
   readonly #loads: Load[] = []
   readonly #clients = new Map<string, Client>()
   readonly #notes: { atMs: number; text: string }[] = []
   readonly #clock = sharedClock()
+  #beside: AsyncDisposable | undefined
+  #failovers = 0
 
   private constructor(folder: string, network: FaultNetwork, names: readonly string[], start: StartNode) {
     this.folder = folder
@@ -95,7 +118,15 @@ export class ProcessCluster {
 
   /** All nodes, started, and following; with the tables of the load. Ended with the test. */
   static async open(options: ClusterOptions): Promise<ProcessCluster> {
-    const { kind, names = ['a', 'b', 'c'], more = [], start = fixedLeader } = options
+    const {
+      kind,
+      names = ['a', 'b', 'c'],
+      first = names,
+      more = [],
+      start = fixedLeader,
+      before,
+      autoincrement = true,
+    } = options
     const folder = newFolder()
     const places = [...names, CLIENTS, ...more]
     const network =
@@ -104,12 +135,13 @@ export class ProcessCluster {
         : await Proxies.open(places)
     const cluster = new ProcessCluster(folder, network, names, start)
     onTestFinished(() => cluster.#end())
-    for (const name of names) {
+    if (before !== undefined) cluster.#beside = await before(network, folder)
+    for (const name of first) {
       const node = cluster.start(name)
-      if (name === names[0]) await cluster.#isReady(node)
+      if (name === first[0]) await cluster.#isReady(node)
     }
-    await Promise.all(names.slice(1).map((name) => cluster.#isReady(cluster.node(name))))
-    await cluster.#makeTables()
+    await Promise.all(first.slice(1).map((name) => cluster.#isReady(cluster.node(name))))
+    await cluster.#makeTables(autoincrement)
     return cluster
   }
 
@@ -117,15 +149,25 @@ export class ProcessCluster {
     this.network.listens(node.name, await node.ready())
   }
 
-  async #makeTables(): Promise<void> {
+  async #makeTables(autoincrement: boolean): Promise<void> {
+    const ids = autoincrement ? 'primary key autoincrement' : 'primary key'
     const client = await this.client(await this.untilLeader())
     await client.write([
-      { sql: 'create table note (id integer primary key autoincrement, value text not null unique)' },
+      { sql: `create table note (id integer ${ids}, value text not null unique)` },
       { sql: 'create table register (key text primary key, value text, reads integer not null default 0)' },
       {
         sql: `insert into register (key) values ${Array.from({ length: KEYS }, (_, n) => `('k${n}')`).join(', ')}`,
       },
     ])
+  }
+
+  /** How often another one was found leading than before. */
+  get failovers(): number {
+    return this.#failovers
+  }
+
+  others(name: string): string[] {
+    return this.names.filter((each) => each !== name)
   }
 
   node(name: string): NodeProcess {
@@ -140,18 +182,21 @@ export class ProcessCluster {
 
   /** Starts a node, the first time or again. */
   start(name: string): NodeProcess {
-    const own = ['start', '--name', name, '--directory', this.directory(name), '--json', '--until-input-ends']
-    const listen = ['--listen', this.network.listenAddress(name), '--insecure']
-    const rest = this.#start({
+    const life = (this.#lives.get(name) ?? 0) + 1
+    this.#lives.set(name, life)
+    const [program = '', ...args] = this.#start({
       name,
       names: this.names,
       directory: this.directory(name),
       folder: this.folder,
       network: this.network,
       leader: this.leader,
+      life,
     })
-    const program = [process.execPath, ...FLAGS, MAIN, ...own, ...listen, ...rest]
-    const node = new NodeProcess(name, this.network.command(name, program))
+    const node = new NodeProcess(
+      name,
+      this.network.command(name, [process.execPath, ...FLAGS, program, ...args]),
+    )
     this.#nodes.set(name, node)
     this.note(`start ${name}`)
     return node
@@ -167,19 +212,24 @@ export class ProcessCluster {
   /** Clients at a place, by default one of their own; at the place of a node they share its side of each cut. */
   load(options: Partial<LoadOptions> & { readonly place?: string } = {}): Load {
     const { place = CLIENTS, ...rest } = options
-    const load = new Load(this.network, place, {
-      name: `c${this.#loads.length + 1}`,
-      folder: this.folder,
-      addresses: this.names.map((name) =>
-        name === place ? this.network.listenAddress(name) : this.network.address(place, name),
-      ),
-      writers: 4,
-      registers: { clients: 4, keys: KEYS },
-      seed: this.#loads.length + 1,
-      timeoutMs: 2000,
-      pauseMs: 0,
-      ...rest,
-    })
+    const load = new Load(
+      this.network,
+      place,
+      {
+        name: `c${this.#loads.length + 1}`,
+        folder: this.folder,
+        addresses: this.names.map((name) =>
+          name === place ? this.network.listenAddress(name) : this.network.address(place, name),
+        ),
+        writers: 4,
+        registers: { clients: 4, keys: KEYS },
+        seed: this.#loads.length + 1,
+        timeoutMs: 2000,
+        pauseMs: 0,
+        ...rest,
+      },
+      () => this.#explain(),
+    )
     this.#loads.push(load)
     return load
   }
@@ -220,7 +270,10 @@ export class ProcessCluster {
       }
       return undefined
     })
-    if (name !== this.leader) this.note(`${name} leads`)
+    if (name !== this.leader) {
+      this.note(`${name} leads`)
+      this.#failovers++
+    }
     this.leader = name
     return name
   }
@@ -241,11 +294,19 @@ export class ProcessCluster {
     try {
       return await eventually(what, check, timeoutMs)
     } catch (error) {
-      const said = [...this.#nodes.values()].map(
-        (node) => `${node.name} said last:\n${node.lines.slice(-12).join('\n')}`,
-      )
-      throw new Error(`${String(error)}\n${said.join('\n')}`, { cause: error })
+      throw new Error(`${String(error)}\n${await this.#explain()}`, { cause: error })
     }
+  }
+
+  /** The last that every node told, as far as it is of interest, and what it says now. */
+  async #explain(): Promise<string> {
+    const all = [...this.#nodes.values()].map(async ({ name, lines }) => {
+      const view = await this.view(name)
+      const last = lines.filter((line) => !REPEATED.test(line)).slice(-LINES_SHOWN)
+      const told = last.map((line) => line.slice(0, LINE_MAX)).join('\n')
+      return `${name} said last:\n${told}\nand of itself now: ${JSON.stringify(view)?.slice(0, 4 * LINE_MAX)}`
+    })
+    return (await Promise.all(all)).join('\n')
   }
 
   note(text: string): void {
@@ -294,6 +355,28 @@ export class ProcessCluster {
     this.node(name).resume()
   }
 
+  /** A command of a person, such as `promote`, asked of one node on the way without faults. Gives what it prints as JSON; throws when it fails. */
+  async command(command: string, name: string, ...rest: string[]): Promise<unknown> {
+    this.note(`${command} ${name} ${rest.join(' ')}`)
+    const address = await this.network.control(name)
+    const args = [...FLAGS, MAIN, command, address, ...rest, '--json']
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 })
+    return JSON.parse(stdout)
+  }
+
+  /** Heals, resumes or restarts one node, until it follows again. */
+  async bringBack(name: string): Promise<void> {
+    for (const other of this.others(name)) this.heal(name, other)
+    if (this.node(name).hasEnded) await this.restart(name)
+    else this.resume(name)
+    await this.until(
+      name,
+      'to follow again',
+      ({ role, state }) => role === 'follower' && state === 'streaming',
+      SETTLE_MS,
+    )
+  }
+
   /** Heals everything and restarts who ended, until one leads and all have what it has, table by table. */
   async settle(timeoutMs: number = SETTLE_MS): Promise<void> {
     this.healAll()
@@ -303,7 +386,7 @@ export class ProcessCluster {
       else await this.restart(name)
     }
     const leader = await this.untilLeader(this.names, timeoutMs)
-    const others = this.names.filter((name) => name !== leader)
+    const others = this.others(leader)
     for (const name of others)
       await this.#eventually(`${name} to have all that ${leader} has`, timeoutMs, async () => {
         const [own, its] = [await this.view(leader), await this.view(name)]
@@ -343,6 +426,7 @@ export class ProcessCluster {
     for (const load of this.#loads) await load.kill()
     for (const node of this.#nodes.values()) await node.kill()
     for (const client of this.#clients.values()) await client.close()
+    await this.#beside?.[Symbol.asyncDispose]()
     await this.network[Symbol.asyncDispose]()
     removeFolder(this.folder)
   }

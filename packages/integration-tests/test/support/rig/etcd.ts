@@ -8,7 +8,7 @@ import type { FaultNetwork } from './network.ts'
 
 export const HAS_ETCD: boolean = spawnSync('etcd', ['--version'], { stdio: 'ignore' }).status === 0
 
-export class EtcdServer {
+export class EtcdServer implements AsyncDisposable {
   /** Of the place. */
   readonly name: string
   readonly #command: { readonly file: string; readonly args: readonly string[] }
@@ -65,9 +65,8 @@ export class EtcdServer {
   async kill(): Promise<void> {
     if (this.#child !== undefined) await endChild(this.#child)
   }
-}
 
-/** What a node at `from` calls it. */
-export function etcdUrl(network: FaultNetwork, from: string, place: string): string {
-  return network.address(from, place).replace('tcp://', 'http://')
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill()
+  }
 }

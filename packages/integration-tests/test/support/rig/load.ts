@@ -27,10 +27,13 @@ export class Load {
   /** Answers by what they said. */
   readonly counts: Map<string, number> = new Map()
   readonly #child: ChildProcess
+  readonly #explain: () => Promise<string>
   readonly #waiting = new Set<() => void>()
   readonly #ended: Promise<unknown>
 
-  constructor(network: FaultNetwork, place: string, options: LoadOptions) {
+  /** `explain`: what else is worth knowing when something does not come. */
+  constructor(network: FaultNetwork, place: string, options: LoadOptions, explain: () => Promise<string>) {
+    this.#explain = explain
     this.options = options
     const program = join(import.meta.dirname, '../../programs/record-load.ts')
     const { file, args } = network.command(place, [
@@ -75,6 +78,8 @@ export class Load {
         timeoutMs,
         () => `${what}; ${this.options.name} has ${JSON.stringify([...this.counts])}`,
       )
+    } catch (error) {
+      throw new Error(`${String(error)}\n${await this.#explain()}`, { cause: error })
     } finally {
       this.#waiting.delete(look)
     }
