@@ -125,7 +125,7 @@ async function firstWrite(cluster: ProcessCluster, names: readonly string[], val
       if (performance.now() > endMs) throw new Error(`no write was taken within ${LOST_MS_MAX} ms`)
       try {
         const client = await cluster.client(name)
-        await client.write([{ sql: 'insert into probe values (?)', parameters: [`${value} ${name} ${n}`] }])
+        await client.write([{ sql: 'insert into probe values (?)', params: [`${value} ${name} ${n}`] }])
         return performance.now()
       } catch (error) {
         if (!isUnderstudyError(error)) throw error
