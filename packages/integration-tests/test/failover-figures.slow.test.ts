@@ -24,7 +24,7 @@ interface Way {
   readonly plan: FailoverPlan
   /** Median that is wanted, in milliseconds. */
   readonly goalMs: number
-  lose(cluster: ProcessCluster, leader: string): void | Promise<void>
+  readonly lose: (cluster: ProcessCluster, leader: string) => void | Promise<void>
 }
 
 const kill = (cluster: ProcessCluster, leader: string): Promise<void> => cluster.kill(leader)

@@ -11,6 +11,7 @@ import { randomId, type UnderstudyError } from '@understudy/contracts'
 import { openMember, type ClusterMember, type Fence, type MemberEvent } from '@understudy/failover'
 import { dialNode } from './dial-node.ts'
 import { hostedNode, type ComposedNode } from './node.ts'
+import { closedError } from './reads.ts'
 import type { NodeHost } from './host.ts'
 import type { NodeOptions, Settings } from './options.ts'
 
@@ -20,7 +21,7 @@ const FOUND_MS_MAX = 10_000
 /** Rejects as `createNode` does; nothing stays open then. */
 export async function createMember(options: NodeOptions): Promise<ComposedNode> {
   const joined: { member?: ClusterMember } = {}
-  const node = hostedNode(withIds(options, joined), fenceOf(joined))
+  const node = hostedNode(withIds(options, joined), fenceOf(joined, options.name))
   const led = Promise.withResolvers<void>()
   try {
     const member = await openMember(
@@ -67,10 +68,13 @@ function partsOf(settings: Settings, heard: (event: MemberEvent) => void): Param
 }
 
 /** The fence of a member that is made a moment later; before that nothing may be shown, taken or acknowledged. */
-function fenceOf(joined: { readonly member?: ClusterMember }): Fence {
+function fenceOf(joined: { readonly member?: ClusterMember }, name: string): Fence {
   return {
     mayAck: (epoch, runId) => joined.member?.fence.mayAck(epoch, runId) === true,
-    admit: async (leader) => joined.member?.fence.admit(leader),
+    admit: async (leader) => {
+      if (joined.member === undefined) throw closedError(name)
+      await joined.member.fence.admit(leader)
+    },
     mayLead: () => joined.member?.fence.mayLead() === true,
     ceilings: () => joined.member?.fence.ceilings(),
     publishRules: async (rules) => joined.member?.fence.publishRules(rules),
