@@ -216,7 +216,7 @@ export class SqliteStorage implements Storage<SqliteConnection> {
   read<R>(body: (tx: SqliteRead) => R | Promise<R>, options: ReadKind = {}): Promise<Awaited<R>> {
     if (options.held === true) {
       const { heldReaders } = this.#options
-      if (this.#heldReaders.busy >= heldReaders) throw heldOverload(heldReaders)
+      if (this.#heldReaders.busy >= heldReaders) return Promise.reject(heldOverload(heldReaders))
       return this.#heldReaders.read(body)
     }
     return (options.foreign === true ? this.#foreignReaders : this.#readers).read(body)
