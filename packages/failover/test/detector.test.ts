@@ -97,6 +97,17 @@ describe('failure detector', () => {
     expect(after).toBeCloseTo(quiet, 6)
   })
 
+  test('an outage that ended is no rhythm: the next one is suspected as soon', () => {
+    const beats = Array.from({ length: 50 }, (_, at) => at * INTERVAL_MS)
+    const again = beats.map((atMs) => atMs + 9000)
+    const { suspectedAtMs } = watch(beats, 8000)
+    const detector = new FailureDetector({ intervalMs: INTERVAL_MS, tickMs: TICK_MS })
+    watch([...beats, ...again], 13_900, { detector })
+    let nowMs = 13_900
+    while (detector.suspicion('a', nowMs).state === 'alive') detector.tick((nowMs += 10))
+    expect(nowMs - 13_900).toBeLessThanOrEqual((suspectedAtMs as number) - 4900 + TICK_MS)
+  })
+
   test('a pause of the observer is never held against a peer that goes on, whether its heartbeats are read or lost', () => {
     for (const seed of SEEDS) {
       const random = new SeededRandom(seed)

@@ -111,7 +111,9 @@ export class FailureDetector {
     this.expect(name, nowMs)
     const now = this.#look(nowMs)
     const peer = this.#peers.get(name) as Peer
-    if (!peer.isFresh) peer.window.add(now - peer.heardAtMs)
+    const gapMs = now - peer.heardAtMs
+    // The end of an outage is no rhythm: learned as one, it would hide the next outage for longer.
+    if (!peer.isFresh && gapMs < this.#suspectedFromMs(peer)) peer.window.add(gapMs)
     peer.heardAtMs = now
     peer.isFresh = false
     peer.connection = 'open'
@@ -155,7 +157,7 @@ export class FailureDetector {
     const { unreachableAt, silenceMsMax } = this.#settings
     const silentMs = now - peer.heardAtMs
     const level = peer.window.phi(silentMs)
-    const suspectedFromMs = Math.min(peer.window.silenceAt(this.#suspectedFrom), silenceMsMax)
+    const suspectedFromMs = this.#suspectedFromMs(peer)
     const seen = { level, silentMs, suspectedFromMs }
     if (peer.connection === 'refused')
       return {
@@ -182,6 +184,11 @@ export class FailureDetector {
         reason: `the connection to ${name} ended`,
       }
     return { ...seen, state: 'alive', reason: `${name} was heard ${round(silentMs)} ms ago; ${rhythm}` }
+  }
+
+  /** Silence of so long is suspected. */
+  #suspectedFromMs(peer: Peer): number {
+    return Math.min(peer.window.silenceAt(this.#suspectedFrom), this.#settings.silenceMsMax)
   }
 
   #look(nowMs: number): number {
