@@ -5,7 +5,7 @@
  */
 import { ORIGIN, epochAt, type Log, type LogPoint } from '@understudy/contracts'
 import type { HostReport } from '@understudy/failover'
-import { knownAckState, type AckPolicy, type AckState } from '@understudy/replication'
+import type { AckPolicy, AckState, AckStates } from '@understudy/replication'
 import type { SqliteStorage } from '@understudy/sqlite'
 import { idsProvenBy } from './ids.ts'
 import type { Settings } from './options.ts'
@@ -16,6 +16,8 @@ interface Around {
   /** The epoch of the log when this process opened it; 0: it was empty. */
   readonly openedEpoch: number
   readonly settings: Settings
+  /** A member says of itself what its log holds many times a second. */
+  readonly ackStates: AckStates
 }
 
 export function hostReport(roles: NodeRoles, around: Around): HostReport {
@@ -37,7 +39,7 @@ export function hostReport(roles: NodeRoles, around: Around): HostReport {
   const { log, storage } = data
   const end = durableEnd(log)
   const leaderEnd = isLeading ? { epoch: end.epoch, lsn: end.lsn } : following?.leaderEnd
-  const rules = rulesOf(log, around.settings)
+  const rules = rulesOf(log, around)
   return {
     end,
     history: log.history,
@@ -49,7 +51,7 @@ export function hostReport(roles: NodeRoles, around: Around): HostReport {
     keptReceived: end.epoch > around.openedEpoch || end.lsn === 0,
     ...(rules && { rules }),
     ...(leaderEnd && leaderEnd.lsn > 0 && { leaderEnd }),
-    idsProven: isLeading || !hasAutoincrement(storage) || canProveIds(roles, log, around.settings),
+    idsProven: isLeading || !hasAutoincrement(storage) || canProveIds(roles, log, around),
   }
 }
 
@@ -67,12 +69,12 @@ function stateOf({ following }: NodeRoles): HostReport['state'] {
 }
 
 /** What the log says of acks. */
-function rulesOf(log: Log, { acks }: Settings): HostReport['rules'] {
+function rulesOf(log: Log, { settings: { acks }, ackStates }: Around): HostReport['rules'] {
   // Nobody ever led: the first epoch begins with what the cluster is told to keep.
   const known: AckState | undefined =
     log.durable === 0 && acks !== undefined
       ? { rule: ruleOf(acks), mayBeLowered: acks.onUnmet === 'degrade' }
-      : knownAckState(log)
+      : ackStates.known(log)
   if (known === undefined) return undefined
   const { rule, to, mayBeLowered = false } = known
   return { rule, ...(to && { next: to }), mayBeLowered }
@@ -82,9 +84,9 @@ function ruleOf({ level, of }: AckPolicy): AckState['rule'] {
   return { level, ...(of && { of }) }
 }
 
-function canProveIds({ following }: NodeRoles, log: Log, { clock }: Settings): boolean {
+function canProveIds({ following }: NodeRoles, log: Log, { settings, ackStates }: Around): boolean {
   const report = following?.view?.following.report()
-  return report !== undefined && idsProvenBy(log, report, clock)
+  return report !== undefined && idsProvenBy(() => ackStates.of(log), report, settings.clock)
 }
 
 /** Ids of such tables are given once only; what a former leader gave may stand in no log of a survivor. */

@@ -14,7 +14,7 @@
  */
 import { UnderstudyError, type Lsn } from '@understudy/contracts'
 import type { Fence, Host, HostReport, LeaderPlace, PromoteAction } from '@understudy/failover'
-import { TailServer, fetchTail, redo, shownUpTo } from '@understudy/replication'
+import { AckStates, TailServer, fetchTail, redo, shownUpTo } from '@understudy/replication'
 import type { Connection, Hello } from '@understudy/protocol'
 import { dialNode } from './dial-node.ts'
 import type { FollowerRole } from './follower-role.ts'
@@ -38,6 +38,7 @@ export class NodeHost implements Host {
   #begun: LeaderRole | undefined
   #tail: TailServer<unknown> | undefined
   #fetching: AbortController | undefined
+  readonly #ackStates = new AckStates()
   /** The epoch of the log when this process opened it. */
   #openedEpoch: number | undefined
 
@@ -67,6 +68,7 @@ export class NodeHost implements Host {
       isFrozen: this.#isFrozen || this.#begun !== undefined,
       openedEpoch: this.#openedEpoch ?? 0,
       settings: this.#settings,
+      ackStates: this.#ackStates,
     })
   }
 

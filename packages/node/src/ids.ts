@@ -1,6 +1,12 @@
 /** What a node says of ids: a leader how far it may give them, a follower whether it could go on above them. Plain data: ids are texts. */
 import type { Clock, Log, SqliteConnection, Storage } from '@understudy/contracts'
-import { ackStateOf, idsProven, type FollowerReport, type IdStatus } from '@understudy/replication'
+import {
+  ackStateOf,
+  idsProven,
+  type AckState,
+  type FollowerReport,
+  type IdStatus,
+} from '@understudy/replication'
 
 export interface TableIds {
   readonly table: string
@@ -42,22 +48,22 @@ export function idsOfFollower(
     const tables = [...ceilings]
       .map(([table, { ceiling }]) => ({ table, ceiling: ceiling.toString() }))
       .toSorted((a, b) => (a.table < b.table ? -1 : 1))
-    return { tables, proven: idsProvenBy(log, report, clock) }
+    return { tables, proven: idsProvenBy(() => ackStateOf(log), report, clock) }
   } catch {
     return undefined
   }
 }
 
 /**
- * Whether a follower that has all that was acknowledged could lead without giving an id twice, by its own log and its leader's word.
+ * Whether a follower that has all that was acknowledged could lead without giving an id twice, by the rules that its own log says (`acks`) and its leader's word.
  * To be asked when it is promoted: the word ends after a while.
  */
 export function idsProvenBy(
-  log: Log,
+  acks: () => AckState,
   { idsUntilMs }: Pick<FollowerReport, 'idsUntilMs'>,
   clock: Clock,
 ): boolean {
   if (idsUntilMs !== undefined && clock.monotonic() < idsUntilMs) return true
   // The log is read for it, so only where the word does not do.
-  return idsProven({ isPromised: false, acks: ackStateOf(log) })
+  return idsProven({ isPromised: false, acks: acks() })
 }

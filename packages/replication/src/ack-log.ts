@@ -43,6 +43,33 @@ export function knownAckState(log: Log): AckState | undefined {
   return bottom === 1 ? { rule: LOCAL } : undefined
 }
 
+/**
+ * The same for one who asks all the time: only what came since the last time is read. Most records are of rows, and the newest one of a rule may
+ * lie many megabytes back.
+ */
+export class AckStates {
+  #seen:
+    | { readonly log: Log; readonly lsn: Lsn; readonly crc: number; readonly state: AckState | undefined }
+    | undefined
+
+  /** `local` when the log does not say. */
+  of(log: Log): AckState {
+    return this.known(log) ?? { rule: LOCAL }
+  }
+
+  known(log: Log): AckState | undefined {
+    const seen = this.#seen
+    const { durable } = log
+    const goesOn =
+      seen?.log === log && seen.lsn >= log.first && seen.lsn <= durable && log.crcAt(seen.lsn) === seen.crc
+    if (goesOn && seen.lsn === durable) return seen.state
+    const state = goesOn ? (newestOf(log, seen.lsn + 1, durable) ?? seen.state) : knownAckState(log)
+    const crc = log.crcAt(durable)
+    this.#seen = crc === undefined ? undefined : { log, lsn: durable, crc, state }
+    return state
+  }
+}
+
 /** The newest record from `from` on that says the rule of the cluster; `asks`: whether that asks for acks. */
 export function newestAckRecord(
   log: Log,

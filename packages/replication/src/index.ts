@@ -38,7 +38,7 @@ export {
   type AckRecord,
   type AckState,
 } from './ack-change.ts'
-export { ackStateOf, knownAckState, newestAckRecord } from './ack-log.ts'
+export { AckStates, ackStateOf, knownAckState, newestAckRecord } from './ack-log.ts'
 export { AckTracker, type MemberProgress, type SyncState, type TrackerLimits } from './ack-tracker.ts'
 export { EXPOSED_RANGES_MAX, beginExposure, takeRecord, type ExposureState } from './exposure.ts'
 export { ExposureLedger } from './exposure-ledger.ts'
