@@ -57,7 +57,7 @@ test('and only what is new is read for it', async () => {
   const states = new AckStates()
   log.startEpoch({ runId: 'f'.repeat(16), leader: 'a', committedAtMs: 0 })
   let read = 0
-  const counting = new Proxy(log as Log, {
+  const counting = new Proxy<Log>(log, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (name !== 'records' || typeof value !== 'function')
