@@ -393,6 +393,9 @@ export class ProcessCluster {
         if (own === undefined || its === undefined || its.role === 'leader') return undefined
         return its.state === 'streaming' && its.position === own.position ? true : undefined
       })
+    // One that connected to a follower without data was told of no cluster.
+    for (const client of this.#clients.values()) await client.close()
+    this.#clients.clear()
     const clients = await Promise.all(others.map((name) => this.client(name)))
     const report = await verifyCluster({
       leader: await this.client(leader),
