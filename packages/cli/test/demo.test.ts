@@ -21,24 +21,36 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('it holds: the last line is the result, nothing is left behind', { timeout: 60_000 }, async () => {
+test('it holds: the last line is the result, nothing is left behind', { timeout: 180_000 }, async () => {
   const directory = join(temporaryFolder(), 'demo')
   const demo = new CommandProcess('demo', '--rows', '2000', '--directory', directory, '--json')
   expect(await demo.ended).toBe(0)
   const events = demo.lines.map(parse)
   const result = parse(demo.lines.at(-1))
-  expect(Object.keys(result)).toEqual(['ok', 'commits', 'ackedLost', 'nodes', 'seconds'])
-  expect(result).toMatchObject({ ok: true, ackedLost: 0 })
+  expect(Object.keys(result)).toEqual([
+    'ok',
+    'commits',
+    'ackedLost',
+    'failoverMs',
+    'idsReused',
+    'lostTail',
+    'nodes',
+    'seconds',
+  ])
+  expect(result).toMatchObject({ ok: true, ackedLost: 0, idsReused: 0 })
+  // The lease of the dead leader ends first; how long the rest takes depends on the machine.
+  expect(result['failoverMs']).toBeGreaterThan(100)
+  expect(result['lostTail']).toBeGreaterThanOrEqual(0)
   expect(result['commits']).toBeGreaterThan(400)
   const [a, b, c] = list(result['nodes'])
   expect([a, b, c].map((node) => node?.['name'])).toEqual(['a', 'b', 'c'])
   for (const node of [a, b, c]) {
-    expect(node?.['position']).toMatch(/^2\/\d+$/)
+    expect(node?.['position']).toMatch(/^[2-9]\/\d+$/)
     expect(node?.['digest']).toMatch(/^[0-9a-f]{64}$/)
     expect(node).toEqual({ ...a, name: node?.['name'] })
   }
   for (const { kind } of events.slice(0, -1)) expect(kind).toEqual(expect.any(String))
-  expect(events.slice(0, -1).filter(({ kind }) => text(kind) === 'step')).toHaveLength(5)
+  expect(events.slice(0, -1).filter(({ kind }) => text(kind) === 'step')).toHaveLength(6)
   const pids = pidsIn(demo.lines)
   // Three nodes, and two that came back.
   expect(new Set(pids).size).toBe(5)
@@ -50,7 +62,7 @@ test('it holds: the last line is the result, nothing is left behind', { timeout:
 for (const group of [false, true])
   test(
     `Ctrl-C${group ? ' in a terminal, which the nodes get as well,' : ''} ends it with its processes and its files`,
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const directory = join(temporaryFolder(), 'demo')
       const argv = ['--rows', '2000', '--directory', directory]
@@ -69,7 +81,7 @@ for (const group of [false, true])
 
 test(
   'a node that dies by itself fails the demo, which keeps the data and names it',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const directory = join(temporaryFolder(), 'demo')
     const demo = new CommandProcess('demo', '--rows', '2000', '--directory', directory, '--json')
@@ -84,7 +96,7 @@ test(
   },
 )
 
-test('a demo that is killed takes its nodes with it', { timeout: 60_000 }, async () => {
+test('a demo that is killed takes its nodes with it', { timeout: 180_000 }, async () => {
   const demo = new CommandProcess('demo', '--rows', '2000', '--directory', join(temporaryFolder(), 'demo'))
   await demo.line((line) => line.includes('follower c is process'))
   const pids = pidsIn(demo.lines)

@@ -16,6 +16,7 @@ const view: NodeView = {
   epoch: 1,
   lagRecords: 1234,
   rowsPerSecond: 5678.9,
+  forecast: undefined,
 }
 
 /** A clock that stands still until it is moved. */

@@ -1,5 +1,6 @@
 /** A ledger that overlooks a loss would make the demo say "ok" for ever: each kind of loss is shown to it. */
 import { expect, test } from 'vitest'
+import { IdLedger, type Ticket } from '../src/demo/ids.ts'
 import { Ledger } from '../src/demo/ledger.ts'
 
 function ledger(): Ledger {
@@ -41,30 +42,6 @@ test('a lost insert, a lost update and a lost delete are each counted', () => {
   expect(ledger().check(lostDelete).examples).toEqual(["row 3 is 'inserted' instead of absent"])
 })
 
-test('an unanswered write may be there or not, and nothing else', () => {
-  const open = new Ledger()
-  open.acknowledge(1, 'before')
-  open.leaveOpen(1, 'after')
-  open.leaveOpen(2, 'perhaps')
-  const check = (...rows: [number, string][]): [number, number] => {
-    const { lost, unexplained } = open.check(new Map(rows))
-    return [lost, unexplained]
-  }
-  expect(check([1, 'before'])).toEqual([0, 0])
-  expect(check([1, 'after'], [2, 'perhaps'])).toEqual([0, 0])
-  expect(check([1, 'other'])).toEqual([1, 0])
-  expect(check()).toEqual([1, 0])
-  expect(check([1, 'before'], [2, 'other'])).toEqual([0, 1])
-})
-
-test('an unanswered delete may have been done', () => {
-  const open = new Ledger()
-  open.acknowledge(1, 'there')
-  open.leaveOpen(1, undefined)
-  expect(open.check(new Map()).lost).toBe(0)
-  expect(open.check(new Map([[1, 'there']])).lost).toBe(0)
-})
-
 test('a row that nobody wrote is told', () => {
   const found = new Map([
     [1, 'inserted'],
@@ -77,4 +54,64 @@ test('a row that nobody wrote is told', () => {
     unexplained: 1,
     examples: ["row 99 is 'ghost' and was never written so"],
   })
+})
+
+function ids(): IdLedger {
+  const made = new IdLedger()
+  made.give(1, 'one')
+  made.give(2, 'two')
+  // Done before, and answered without what it returned.
+  made.give(undefined, 'three')
+  return made
+}
+
+const WHOLE: readonly Ticket[] = [
+  [1, 'one'],
+  [2, 'two'],
+  [7, 'three'],
+]
+
+test('each id names the row that it was given for', () => {
+  expect(ids().check(WHOLE)).toEqual({ given: 2, reused: 0, lost: 0, unexplained: 0, examples: [] })
+})
+
+test('an id that two writes were given is used again, whoever has the row', () => {
+  const twice = ids()
+  twice.give(2, 'four')
+  expect(twice.check([...WHOLE, [8, 'four']])).toEqual({
+    given: 2,
+    reused: 1,
+    lost: 0,
+    unexplained: 0,
+    examples: ["id 2 was given to 'two' and to 'four'"],
+  })
+})
+
+test('an id whose row is another one now is used again, and the row of the first is lost', () => {
+  const after = ids()
+  after.give(undefined, 'thief')
+  expect(
+    after.check([
+      [1, 'one'],
+      [2, 'thief'],
+      [7, 'three'],
+    ] as const),
+  ).toEqual({
+    given: 2,
+    reused: 1,
+    lost: 1,
+    unexplained: 0,
+    examples: ["id 2 was given to 'two' and is a row of 'thief'", "the row of 'two' is absent"],
+  })
+})
+
+test('a lost row, a write that was done twice and a row of nobody are each counted', () => {
+  expect(ids().check(WHOLE.slice(1))).toMatchObject({ reused: 0, lost: 1, unexplained: 0 })
+  expect(ids().check([...WHOLE, [8, 'one']])).toMatchObject({
+    reused: 0,
+    lost: 0,
+    unexplained: 1,
+    examples: ["id 8 is a row of 'one', which has one"],
+  })
+  expect(ids().check([...WHOLE, [9, 'ghost']]).examples).toEqual(["id 9 is a row of 'ghost', who wrote none"])
 })

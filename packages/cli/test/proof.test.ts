@@ -26,7 +26,7 @@ async function stage(): Promise<Stage> {
   const cities = loadCities(700)
   const clock = systemClock()
   const { signal } = new AbortController()
-  const workload = new Workload(a.address, clock, signal)
+  const workload = new Workload([a.address], clock, signal)
   onTestFinished(() => workload.close())
   await workload.load(cities, () => {})
   await waitUntil(() => workload.commits > 300, 'there was some work', { clock, signal, timeoutMs: 20_000 })
@@ -34,14 +34,14 @@ async function stage(): Promise<Stage> {
   const [leader, follower] = await Promise.all([connectTo(a.address), connectTo(b.address)])
   onTestFinished(async () => void (await Promise.all([leader.close(), follower.close()])))
   const proveIt = (other: Client = follower): Promise<Proof> =>
-    prove(leader, [other], cities, workload.ledger, () => {})
+    prove(leader, [other], cities, workload, () => {})
   return { leader, follower, cities, workload, prove: proveIt }
 }
 
 test('all that was acknowledged is found, and both nodes have one digest', async () => {
   const { prove } = await stage()
-  const { ackedLost, nodes, problems } = await prove()
-  expect({ ackedLost, problems }).toEqual({ ackedLost: 0, problems: [] })
+  const { ackedLost, idsReused, nodes, problems } = await prove()
+  expect({ ackedLost, idsReused, problems }).toEqual({ ackedLost: 0, idsReused: 0, problems: [] })
   expect(nodes.map(({ name }) => name)).toEqual(['a', 'b'])
   expect(new Set(nodes.map(({ digest, position }) => `${digest} ${position}`)).size).toBe(1)
 })
@@ -60,6 +60,30 @@ test('a row that is gone, a city that changed and half of a transaction are told
     expect.stringMatching(/^a counts \d+ visits in its cities and holds \d+$/),
     expect.stringMatching(/^b counts \d+ visits in its cities and holds \d+$/),
   ])
+})
+
+test('an id whose row is another one now is used again', async () => {
+  const { leader, prove } = await stage()
+  await leader.write([
+    { sql: 'delete from ticket where id = 5' },
+    { sql: "insert into ticket (id, holder) values (5, 'thief')" },
+  ])
+  const { ackedLost, idsReused, problems } = await prove()
+  expect({ ackedLost, idsReused }).toEqual({ ackedLost: 1, idsReused: 1 })
+  expect(problems).toEqual([
+    expect.stringMatching(/^1 ids were used again: id 5 was given to '\d+\.\d+' and is a row of 'thief'/),
+  ])
+})
+
+test('a write that was done twice, and one whose row is gone, are told', async () => {
+  const { leader, prove } = await stage()
+  await leader.write([{ sql: 'insert into ticket (holder) select holder from ticket where id = 7' }])
+  expect((await prove()).problems).toEqual([
+    expect.stringMatching(/^0 acknowledged tickets are lost, 1 are as nobody wrote them: .* which has one$/),
+  ])
+  await leader.write([{ sql: 'delete from ticket where id = 9' }])
+  const { ackedLost, idsReused } = await prove()
+  expect({ ackedLost, idsReused }).toEqual({ ackedLost: 1, idsReused: 0 })
 })
 
 test('a row that nobody wrote is told', async () => {

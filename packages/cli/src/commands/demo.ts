@@ -26,14 +26,14 @@ Examples:
   $ understudy demo --directory data/demo --keep
   $ understudy demo --json
 
-The last line of --json is { "ok": true, "commits", "ackedLost", "nodes": [{ "name", "position", "digest" }], "seconds" },
+The last line of --json is { "ok": true, "commits", "ackedLost", "failoverMs", "idsReused", "lostTail", "nodes": [{ "name", "position", "digest" }], "seconds" },
 or { "ok": false, "error": { "code", "message" }, "directory", … }. Only when everything held the exit code is 0.`
 
 export function addDemoCommand(program: Command, context: CommandContext): void {
   program
     .command('demo')
     .description(
-      'Load the cities of the world into a leader, bootstrap two followers, kill a follower and the leader, and prove that nothing was lost.',
+      'Load the cities of the world into a leader, bootstrap two followers, kill a follower and, for good, the leader, and prove that nothing was lost.',
     )
     .addOption(new Option('--rows <count>', 'load only so many cities').argParser(positive))
     .option(
@@ -82,17 +82,20 @@ function displayFor(options: CommandOptions, { output }: CommandContext): Displa
 }
 
 function report(
-  { commits, ackedLost, nodes, tables, problems, seconds }: DemoResult,
+  result: DemoResult,
   directory: string,
   options: CommandOptions,
   context: CommandContext,
 ): void {
   const { output } = context
+  const { commits, ackedLost, idsReused, failoverMs, nodes, tables, problems, seconds } = result
   const ok = problems.length === 0
   if (!ok) context.exitCode = 1
   if (options.json === true) {
     const error = { code: 'DEMO_FAILED', message: problems.join('; ') }
-    output.out(json({ ok, ...(ok ? {} : { error, directory }), commits, ackedLost, nodes, seconds }))
+    const lostTail = result.lostTails.records
+    const found = { commits, ackedLost, failoverMs, idsReused, lostTail, nodes, seconds }
+    output.out(json({ ok, ...(ok ? {} : { error, directory }), ...found }))
     return
   }
   const names = nodes.map(({ name }) => name)
@@ -107,10 +110,10 @@ function report(
   const whole = nodes.map(({ position, digest }) => `${position} ${digest.slice(0, 12)}`)
   output.out(table(['table', ...names, ''], [...rows, ['all', ...whole, '']]))
   for (const problem of problems) output.out(`${pc.red('DEMO_FAILED')} ${problem}`)
-  const lost = `${count(commits)} commits acknowledged, ${ackedLost} lost`
+  const lost = `${count(commits)} commits acknowledged, ${ackedLost} lost, ${idsReused} ids used again`
   output.out(
     ok
-      ? `${pc.green('ok')} ${lost}; ${names.length} nodes hold the same rows at ${nodes[0]?.position}; ${seconds} s`
+      ? `${pc.green('ok')} ${lost}; failover in ${failoverMs} ms; ${names.length} nodes hold the same rows at ${nodes[0]?.position}; ${seconds} s`
       : `${pc.red('not ok')} ${lost}; ${seconds} s`,
   )
 }

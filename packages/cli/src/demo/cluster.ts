@@ -15,8 +15,8 @@ const TIMEOUT_MS = 60_000
 
 export interface ClusterOptions {
   readonly directory: string
-  /** Of the leader; it comes back there. */
-  readonly leaderAddress: string
+  /** Where each node listens, by name; it comes back there. */
+  readonly addresses: ReadonlyMap<string, string>
   readonly clock: Clock
   readonly display: Display
 }
@@ -37,11 +37,10 @@ export class Cluster {
   }
 
   /** For the monitor: a node keeps its name through all its processes. */
-  monitored(name: string, role: 'leader' | 'follower'): Monitored {
+  monitored(name: string): Monitored {
     const processes = this.#processes
     return {
       name,
-      role,
       get address() {
         return processes.get(name)?.address
       },
@@ -52,19 +51,23 @@ export class Cluster {
     }
   }
 
-  /** Starts the process of a node, a first one or one after a kill. */
-  start(name: string, role: 'leader' | 'follower'): NodeProcess {
-    const { directory, leaderAddress, clock } = this.#options
-    const options =
-      role === 'leader'
-        ? { listen: leaderAddress }
-        : {
-            listen: 'tcp://127.0.0.1:0',
-            leader: leaderAddress,
-            snapshotBytesPerSecond: SNAPSHOT_BYTES_PER_SECOND,
-          }
+  /** Where a node keeps its data. */
+  directory(name: string): string {
+    return join(this.#options.directory, name)
+  }
+
+  /** Starts the process of a node, a first one or one after a kill; the very first one `founds` the cluster. */
+  start(name: string, founds: boolean = false): NodeProcess {
+    const { directory, addresses, clock } = this.#options
     const started = new NodeProcess(
-      { name, directory: join(directory, name), ...options },
+      {
+        name,
+        directory: this.directory(name),
+        members: [...addresses].map(([member, address]) => `${member}=${address}`).join(','),
+        coordinator: join(directory, 'coordinator.db'),
+        founds,
+        snapshotBytesPerSecond: SNAPSHOT_BYTES_PER_SECOND,
+      },
       clock,
       (event) => this.#show(name, event),
       (error: UnderstudyError) => this.#lost.reject(error),
@@ -86,10 +89,9 @@ export class Cluster {
     )
   }
 
-  /** Ends every process: followers first, so that none of them tries to reach a leader that is gone. */
+  /** Ends every process. */
   async stop(): Promise<void> {
-    const processes = [...this.#processes.values()].toReversed()
-    await Promise.all(processes.map((each) => each.stop()))
+    await Promise.all([...this.#processes.values()].map((each) => each.stop()))
   }
 
   #show(name: string, event: ProcessEvent): void {
@@ -100,6 +102,11 @@ export class Cluster {
         number
       >
       display.progress(`snapshot ${name}`, receivedBytes / MEBIBYTE, totalBytes / MEBIBYTE, 'MiB')
+    }
+    // Nobody asks a leader to stop here: one that does was too busy to keep its lease, and a person should see that.
+    if (event.kind === 'stoppedLeading') {
+      const { message } = event['error'] as { readonly message: string }
+      display.note(`${name} stopped leading: ${message}`)
     }
     if (event.kind === 'failed') {
       const { code, message } = event['error'] as Record<'code' | 'message', string>

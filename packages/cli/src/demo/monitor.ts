@@ -20,12 +20,15 @@ export interface NodeView {
   readonly lagRecords: number | undefined
   /** Changed rows that became visible here, per second. */
   readonly rowsPerSecond: number | undefined
+  /** What it says would happen if the leader died now. */
+  readonly forecast: Forecast | undefined
 }
+
+type Forecast = NonNullable<NodeStatus['failover']>['forecast']
 
 /** What the monitor asks of a node's process. */
 export interface Monitored {
   readonly name: string
-  readonly role: string
   readonly address: string | undefined
   /** `absent`: not started yet. */
   readonly state: 'absent' | 'running' | 'killed'
@@ -35,6 +38,8 @@ const INTERVAL_MS = 100
 const TIMEOUT_MS = 2000
 /** Rows per second are those of about so long. */
 const RATE_MS = 1000
+/** What only a node that answers tells. */
+const UNKNOWN = { lagRecords: undefined, rowsPerSecond: undefined, forecast: undefined }
 
 export class Monitor {
   readonly #watches: Watch[]
@@ -54,7 +59,10 @@ export class Monitor {
 
   get views(): NodeView[] {
     const views = this.#watches.map(({ view }) => view)
-    const end = views.find(({ role }) => role === 'leader')?.lsn ?? 0
+    const leads = views
+      .filter(({ role }) => role === 'leader')
+      .toSorted((one, other) => other.epoch - one.epoch)
+    const end = leads[0]?.lsn ?? 0
     return views.map((view) => {
       // A follower without a leader cannot count what it misses.
       const counts = view.role === 'leader' || view.state === 'absent' || view.state === 'streaming'
@@ -84,14 +92,15 @@ class Watch {
   constructor(node: Monitored, clock: Clock) {
     this.#node = node
     this.#clock = clock
-    const nothing = { position: '0/0', lsn: 0, epoch: 0, lagRecords: undefined, rowsPerSecond: undefined }
-    this.#view = { name: node.name, role: node.role, state: 'starting', ...nothing }
+    const nothing = { position: '0/0', lsn: 0, epoch: 0, ...UNKNOWN }
+    this.#view = { name: node.name, role: '', state: 'starting', ...nothing }
   }
 
   get view(): NodeView {
     const { state } = this.#node
     if (state === 'running') return this.#view
-    return { ...this.#view, state, lagRecords: undefined, rowsPerSecond: undefined }
+    // Whoever is gone leads nobody.
+    return { ...this.#view, role: '', state, ...UNKNOWN }
   }
 
   async look(): Promise<void> {
@@ -114,7 +123,7 @@ class Watch {
 
   async #ask(client: Client): Promise<void> {
     const status = (await client.status()) as unknown as NodeStatus
-    const { role, state, position, following } = status
+    const { role, state, position, following, failover } = status
     const { epoch, lsn } = parsePosition(position) ?? { epoch: 0, lsn: 0 }
     if (state !== 'bootstrapping') await this.#count(client)
     const lagRecords = following?.lag?.records
@@ -127,6 +136,7 @@ class Watch {
       epoch,
       lagRecords,
       rowsPerSecond: this.#rate(),
+      forecast: failover?.forecast,
     }
   }
 
@@ -150,7 +160,7 @@ class Watch {
 
   #away(state: string): void {
     this.#counts = []
-    this.#view = { ...this.#view, state, lagRecords: undefined, rowsPerSecond: undefined }
+    this.#view = { ...this.#view, role: '', state, ...UNKNOWN }
   }
 
   async #leave(): Promise<void> {

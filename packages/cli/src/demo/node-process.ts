@@ -13,9 +13,13 @@ import { UnderstudyError, type Clock } from '@understudy/contracts'
 export interface NodeProcessOptions {
   readonly name: string
   readonly directory: string
-  readonly listen: string
-  readonly leader?: string
-  readonly snapshotBytesPerSecond?: number
+  /** Every node of the cluster, as `--members` takes them. */
+  readonly members: string
+  /** File in which the nodes agree on who leads. */
+  readonly coordinator: string
+  /** Begins the cluster: the first start of its first node. */
+  readonly founds: boolean
+  readonly snapshotBytesPerSecond: number
 }
 
 /** An event as `start --json` prints it. */
@@ -137,10 +141,10 @@ function nodeFlags(): string[] {
 }
 
 function commandLine(options: NodeProcessOptions): string[] {
-  const { name, directory, listen, leader, snapshotBytesPerSecond } = options
-  const line = ['start', '--name', name, '--directory', directory, '--listen', listen]
+  const { name, directory, members, coordinator, founds, snapshotBytesPerSecond } = options
+  const line = ['start', '--name', name, '--directory', directory, '--members', members]
+  line.push('--coordinator', `sqlite:${coordinator}`, '--snapshot-rate', String(snapshotBytesPerSecond))
   line.push('--json', '--until-input-ends')
-  if (leader !== undefined) line.push('--leader', leader)
-  if (snapshotBytesPerSecond !== undefined) line.push('--snapshot-rate', String(snapshotBytesPerSecond))
+  if (founds) line.push('--found')
   return line
 }

@@ -7,6 +7,7 @@ import { verifyCluster, type Client, type TableComparison } from '@understudy/cl
 import { formatPosition, type Position } from '@understudy/contracts'
 import type { City } from './dataset.ts'
 import { count } from './display.ts'
+import type { IdLedger, Ticket } from './ids.ts'
 import type { Ledger } from './ledger.ts'
 
 export interface NodeProof {
@@ -19,10 +20,19 @@ export interface NodeProof {
 
 export interface Proof {
   readonly ackedLost: number
+  /** Ids that two writes were given, or that name another row than the one that they were given for. */
+  readonly idsReused: number
+  /** By name. */
   readonly nodes: readonly NodeProof[]
   readonly tables: readonly TableComparison[]
   /** Everything that did not hold; empty when all did. */
   readonly problems: readonly string[]
+}
+
+/** What the clients kept. */
+export interface Promises {
+  readonly ledger: Ledger
+  readonly ids: IdLedger
 }
 
 /** Rows of one answer: far below what a node gives at once. */
@@ -32,7 +42,7 @@ export async function prove(
   leader: Client,
   followers: readonly Client[],
   cities: readonly City[],
-  ledger: Ledger,
+  { ledger, ids }: Promises,
   onProgress: (what: string) => void,
 ): Promise<Proof> {
   const problems: string[] = []
@@ -44,6 +54,16 @@ export async function prove(
   if (lost > 0) problems.push(`${lost} acknowledged writes are lost: ${examples.join(', ')}`)
   if (unexplained > 0) problems.push(`${unexplained} rows are as nobody wrote them: ${examples.join(', ')}`)
   onProgress(`${count(promises - lost)} of ${count(promises)} rows written since are as promised`)
+  const tickets = ids.check(await readTickets(leader))
+  if (tickets.reused > 0)
+    problems.push(`${tickets.reused} ids were used again: ${tickets.examples.join(', ')}`)
+  else if (tickets.lost + tickets.unexplained > 0)
+    problems.push(
+      `${tickets.lost} acknowledged tickets are lost, ${tickets.unexplained} are as nobody wrote them: ${tickets.examples.join(', ')}`,
+    )
+  onProgress(
+    `${count(tickets.given - tickets.reused)} of ${count(tickets.given)} ids that clients were given were given once, and name the same row still`,
+  )
   const report = await verifyCluster({ leader, nodes: followers })
   const clients = [leader, ...followers]
   for (const client of clients) await checkTransactions(client, report.position, problems)
@@ -52,8 +72,11 @@ export async function prove(
   for (const { table, equal } of report.tables)
     if (!equal) problems.push(`the rows of ${table} are not the same on all nodes`)
   const position = formatPosition(report.position)
-  const nodes = clients.map(({ node }) => ({ name: node, position, digest: combine(report.tables, node) }))
-  return { ackedLost: lost + lostCities, nodes, tables: report.tables, problems }
+  const nodes = clients
+    .map(({ node }) => ({ name: node, position, digest: combine(report.tables, node) }))
+    .toSorted((one, other) => one.name.localeCompare(other.name))
+  const ackedLost = lost + lostCities + tickets.lost
+  return { ackedLost, idsReused: tickets.reused, nodes, tables: report.tables, problems }
 }
 
 /** Cities that are not there as they were loaded. */
@@ -76,15 +99,19 @@ async function checkCities(client: Client, cities: readonly City[], problems: st
 }
 
 async function readVisits(client: Client): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  for (let last = 0; ;) {
-    const { rows } = await client.read('select id, note from visit where id > ? order by id limit ?', [
-      last,
-      PAGE,
-    ])
-    for (const [id, note] of rows) found.set(Number(id), String(note))
+  return new Map(await readPages(client, 'select id, note from visit where id > ? order by id limit ?'))
+}
+
+function readTickets(client: Client): Promise<Ticket[]> {
+  return readPages(client, 'select id, holder from ticket where id > ? order by id limit ?')
+}
+
+async function readPages(client: Client, sql: string): Promise<[number, string][]> {
+  const found: [number, string][] = []
+  for (;;) {
+    const { rows } = await client.read(sql, [found.at(-1)?.[0] ?? 0, PAGE])
+    for (const [id, text] of rows) found.push([Number(id), String(text)])
     if (rows.length < PAGE) return found
-    last = Number(rows.at(-1)?.[0])
   }
 }
 

@@ -29,6 +29,7 @@ export function createTables(lanes: number): ClientStatement[] {
         id integer primary key, city integer not null references city (id), note text not null
       ) strict`,
     },
+    { sql: 'create table ticket (id integer primary key autoincrement, holder text not null) strict' },
     { sql: 'create table tally (lane integer primary key, rows integer not null) strict' },
     {
       sql: `insert into tally (lane, rows)
@@ -61,11 +62,13 @@ export function insertCities(cities: readonly City[]): ClientStatement[] {
   ]
 }
 
+/** The first statement answers with the id of a ticket, which the client keeps elsewhere. */
 export function insertVisit({ id, city, note }: Visit, lane: number): ClientStatement[] {
   return [
+    { sql: 'insert into ticket (holder) values (?) returning id', params: [note] },
     { sql: 'insert into visit (id, city, note) values (?, ?, ?)', params: [id, city, note] },
     { sql: 'update city set visits = visits + 1 where id = ?', params: [city] },
-    countRows(lane, 3),
+    countRows(lane, 4),
   ]
 }
 
