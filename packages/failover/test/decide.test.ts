@@ -241,6 +241,18 @@ describe('what is provable', () => {
     ).toBe('refuse')
   })
 
+  test('a rule that is lowered is asynchronous in what was written meanwhile, and only where the rest is proven', () => {
+    const lowered = { rule: any(1, 'b', 'c'), next: { level: 'local' } as const }
+    const policy = { ...observed([]).policy, allowAsyncFailover: true }
+    const both = [member('b', 10, { leaderEnd: { epoch: 1, lsn: 12 } }), member('c', 9)]
+    expect(decide(observed(both, lowered)).action.kind).toBe('refuse')
+    expect(decide(observed(both, { ...lowered, policy }))).toMatchObject({
+      action: { kind: 'stopReceivers' },
+      mayLose: { after: { epoch: 1, lsn: 10 }, records: 2 },
+    })
+    expect(decide(observed([member('b', 10), gone('c')], { ...lowered, policy })).action.kind).toBe('refuse')
+  })
+
   test('the old leader, when it takes part, has all of it; but not one that was published and never began', () => {
     const rule = { level: 'local' } as const
     const withA = { ...observed([]), members: [member('a', 12), member('b', 10), gone('c')] }

@@ -56,7 +56,7 @@ export interface NodeOptions {
    * acknowledged. `balanced`: one follower has it, unless none answers. `fast`: the leader has it. Default none.
    */
   readonly profile?: Profile
-  /** With a profile: names of the followers that count. */
+  /** With a profile: names of the followers that count. Default with `failover`: every other member. */
   readonly members?: readonly string[]
   readonly transport: Transport
   /** Where followers and clients connect, such as `tcp://127.0.0.1:7401`; port 0 picks a free one. Default: nowhere. */
@@ -324,8 +324,20 @@ function withProfile(options: NodeOptions, isMember: boolean): NodeOptions {
   // A member may lead at any time.
   if (role === 'follower' && !isMember && (profile !== undefined || members !== undefined))
     throw invalid('only a leader has a profile; remove profile and members, or use role: "leader".')
-  const acks = startable(() => profilePolicy(options))
-  return acks === undefined ? options : { ...options, acks }
+  const given = isMember ? withMembers(options) : options
+  const acks = startable(() => profilePolicy(given))
+  return acks === undefined ? options : { ...given, acks }
+}
+
+/** With failover every other member counts, unless it is said who does. */
+function withMembers(options: NodeOptions): NodeOptions {
+  const { name, profile, members, failover } = options
+  if (profile === undefined || profile === 'fast' || members !== undefined || failover === undefined)
+    return options
+  return {
+    ...options,
+    members: failover.members.flatMap((member) => (member.name === name ? [] : [member.name])),
+  }
 }
 
 /** A rule that nobody would keep is an error, not a comfort. */

@@ -15,9 +15,11 @@ import {
   any,
   async,
   formatRule,
+  parseRule,
   resolvePolicy,
   semiSync,
   type AckPolicy,
+  type AckRule,
   type AckStatus,
 } from '@understudy/replication'
 
@@ -89,8 +91,16 @@ export function profileInForce(
   const policy = profilePolicy({ profile, members })
   if (policy === undefined) return undefined
   const { rule, onUnmet, visibility } = resolvePolicy(policy)
-  const isSame = formatRule(rule) === acks.rule && onUnmet === acks.onUnmet && visibility === acks.visibility
+  const isSame =
+    inOneOrder(rule) === inOneOrder(parseRule(acks.rule)) &&
+    onUnmet === acks.onUnmet &&
+    visibility === acks.visibility
   return isSame ? profile : undefined
+}
+
+/** Whoever led before stands in the place of who leads now, so that the members are in another order there: they are the same. */
+function inOneOrder({ level, of }: AckRule): string {
+  return formatRule({ level, ...(of && { of: { ...of, names: of.names.toSorted() } }) })
 }
 
 function needsMembers(profile: 'no-loss' | 'balanced'): UnderstudyError {

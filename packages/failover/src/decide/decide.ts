@@ -201,7 +201,10 @@ function permitted(
   const reasons = [...standing.reasons, ...whys]
   if (proof.isProven) return { reasons, loss: {} }
   const loss = { mayLose: lossOf(observations, held) }
-  const isAsync = inForce.doubt === undefined && inForce.rules.every((rule) => rule.of === undefined)
+  // A rule that is lowered has `local` beside it: what it protected is proven, what was written meanwhile is asynchronous.
+  const isAsync =
+    inForce.doubt === undefined &&
+    inForce.rules.every(({ of }, index) => of === undefined || proof.rules[index]?.isProven === true)
   if (acceptsLoss(observations))
     return { reasons: [...reasons, 'a person accepted that acknowledged commits may be lost'], loss }
   if (isAsync && observations.policy.allowAsyncFailover && observations.intent.kind === 'automatic')

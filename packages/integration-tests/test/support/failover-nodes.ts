@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import {
   UnderstudyError,
   isUnderstudyError,
+  type Coordinator,
   type LogFormat,
   type SqliteConnection,
+  type Observation,
   type Transport,
   type WriteTransaction,
 } from '@understudy/contracts'
@@ -22,7 +24,10 @@ export interface FailoverNodesOptions {
   readonly format?: () => LogFormat<SqliteConnection>
   readonly manual?: boolean
   readonly failover?: Partial<FailoverOptions>
+  /** `acks` is semi-synchronous unless they say something, or a profile. */
   readonly node?: Partial<NodeOptions>
+  /** Each node's own, before those of `start`. */
+  readonly each?: (name: string) => Partial<NodeOptions>
 }
 
 /** Each wait is far shorter on any machine that is alive. */
@@ -35,13 +40,17 @@ export class FailoverNodes {
   readonly events: Map<string, NodeEvent[]> = new Map()
   readonly #nodes = new Map<string, UnderstudyNode>()
   readonly #options: FailoverNodesOptions
+  /** Called with each look of a wait. */
+  onLook: () => void = () => {}
   #changed: () => void = () => {}
+  #observer: Coordinator | undefined
 
   constructor(options: FailoverNodesOptions = {}) {
     this.#options = options
     this.names = options.names ?? ['a', 'b', 'c']
     onTestFinished(async () => {
       for (const node of this.#nodes.values()) await node.close()
+      await this.#observer?.close()
       rmSync(this.folder, { recursive: true, force: true })
     })
   }
@@ -64,7 +73,8 @@ export class FailoverNodes {
   }
 
   async start(name: string, more: Partial<NodeOptions> = {}): Promise<UnderstudyNode> {
-    const { format = rowFormat, manual = false, failover, node } = this.#options
+    const { format = rowFormat, manual = false, failover, node, each } = this.#options
+    const given = { ...node, ...each?.(name), ...more }
     const events: NodeEvent[] = []
     this.events.set(name, events)
     const started = await createNode({
@@ -74,14 +84,11 @@ export class FailoverNodes {
       format: format(),
       transport: this.transport,
       listen: `memory://${name}`,
-      acks: semiSync(this.names.filter((each) => each !== this.names[0])),
-      ...node,
-      ...more,
+      ...(given.profile === undefined && { acks: semiSync(this.names.slice(1)) }),
+      ...given,
       failover: {
-        members: this.names.map((each) => ({ name: each, address: `memory://${each}` })),
-        ...(!manual && {
-          coordinator: await sqliteCoordinator({ path: join(this.folder, 'coordinator.db') }),
-        }),
+        members: this.names.map((member) => ({ name: member, address: `memory://${member}` })),
+        ...(!manual && { coordinator: await this.#coordinator() }),
         ...failover,
       },
       onEvent: (event) => {
@@ -99,6 +106,16 @@ export class FailoverNodes {
     return this.leader as UnderstudyNode
   }
 
+  /** What is published now. */
+  async observe(): Promise<Observation> {
+    this.#observer ??= await this.#coordinator()
+    return this.#observer.observe()
+  }
+
+  #coordinator(): Promise<Coordinator> {
+    return sqliteCoordinator({ path: join(this.folder, 'coordinator.db') })
+  }
+
   async close(name: string): Promise<void> {
     const node = this.node(name)
     this.#nodes.delete(name)
@@ -108,7 +125,9 @@ export class FailoverNodes {
   /** Until it is so; looked at after each event and, because not everything is one, every few milliseconds. */
   async until(what: string, holds: () => boolean): Promise<void> {
     const deadline = performance.now() + WAIT_MS
-    while (!holds()) {
+    for (;;) {
+      this.onLook()
+      if (holds()) return
       if (performance.now() > deadline)
         throw new UnderstudyError('TIMEOUT', `${what}: not within ${WAIT_MS} ms\n${this.describe()}`)
       await new Promise<void>((resolve) => {
