@@ -192,7 +192,10 @@ describe('037 profiles', () => {
     'balanced, while it is lowered: nobody is elected unless losses are allowed (%s), as is foretold',
     { timeout: 60_000 },
     async (allowAsyncFailover) => {
-      const cut = new MuffledCluster({ node: { profile: 'balanced' }, failover: { allowAsyncFailover } })
+      const cut = new MuffledCluster({
+        node: { profile: 'balanced' },
+        failover: { allowAsyncFailover, leaseMs: 8000 },
+      })
       const { cluster } = cut
       const a = await cluster.startAll()
       await schema(cluster)

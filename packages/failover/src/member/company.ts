@@ -3,7 +3,7 @@
  *
  * Decides: since when. Leaves to others: who has left (abandoned), giving up (Member).
  *
- * 1. Without a rule of acks it answers alone, and nobody could replace it without a loss: then nobody is missed.
+ * 1. Without a rule of acks it answers alone, and nobody could replace it without a loss: then nobody is missed. Nor while its rule is lowered.
  * 2. A stop of its own is no sign of others: it starts to count anew.
  * 3. Who gave up for this does not come back by itself before they do: it would only take the lease from those who can go on.
  */
@@ -32,6 +32,8 @@ export class Company {
   /** Who has left; nobody where none has to acknowledge. */
   left(): string[] {
     if (this.#me.report().rules?.rule.of === undefined) return []
+    const published = this.#me.sight.held?.state?.acks
+    if (published?.next !== undefined && published.next.of === undefined) return []
     const { now, detector, sight, others, settings } = this.#me
     const said = new Map(sight.statuses())
     const peers = others.map((name) => {

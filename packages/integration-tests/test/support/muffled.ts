@@ -49,6 +49,9 @@ export class MuffledTransport implements Transport {
   }
 }
 
+/** A busy machine does not take the lease of a leader whose followers cannot answer for it. */
+const LEASE_MS = 4000
+
 /** A cluster in which each node has such a transport of its own. */
 export class MuffledCluster {
   readonly cluster: FailoverNodes
@@ -57,6 +60,7 @@ export class MuffledCluster {
   constructor(options: FailoverNodesOptions = {}) {
     this.cluster = new FailoverNodes({
       ...options,
+      failover: { leaseMs: LEASE_MS, ...options.failover },
       each: (name) => ({ transport: this.of(name), ...options.each?.(name) }),
     })
   }
