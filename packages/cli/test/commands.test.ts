@@ -272,7 +272,7 @@ describe('a leader and a follower', () => {
     await run('sql', a.address, NOTES)
     await run('sql', a.address, "insert into note (body) values ('x')")
     const shown = await run('status', a.address)
-    expect(shown.out.at(-1)).toMatch(
+    expect(shown.out.find((each) => each.startsWith('shadow'))).toMatch(
       /^shadow of a: statement 2 groups, \d+ B, \d+ B and \d+\.\d+ ms each, 0 refused; in force: row 2 groups, /,
     )
     const machine = await run('status', a.address, '--json')
