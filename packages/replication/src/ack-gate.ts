@@ -461,6 +461,14 @@ export class AckGate<T> {
     this.#raises = false
   }
 
+  /** What the policy does with what waits too long was postponed, and can be done now. */
+  due(): void {
+    const pending = this.#pending
+    if (pending === undefined || this.#isSettling) return
+    pending.policyAtMs = Math.min(pending.policyAtMs, this.#clock.monotonic())
+    this.look()
+  }
+
   /** The record could not be written; the group waits on, and is asked again after as long a time. */
   postpone(): void {
     const pending = this.#pending

@@ -132,7 +132,7 @@ export class PolicyChanges<T> {
 
   /** Whether the rule may be lowered now; else it is asked again soon. */
   mayLower(): boolean {
-    return this.#published.mayLower()
+    return this.#published.mayLower(() => this.#around.gate.due())
   }
 
   keepsFrom(lsn: Lsn): Lsn {

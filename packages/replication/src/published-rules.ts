@@ -73,8 +73,8 @@ export class PublishedRules {
     })
   }
 
-  /** Whether the rule may be lowered now. Not yet: it is being published, ask again. */
-  mayLower(): boolean {
+  /** Whether the rule may be lowered now. Not yet: it is being published, and `again` is called once it is; if that fails, never. */
+  mayLower(again: () => void = () => {}): boolean {
     if (this.#publish === undefined) return true
     const lowered = { rule: this.#inForce().rule, next: LOCAL }
     if (this.#known === textOf(lowered)) return true
@@ -82,7 +82,7 @@ export class PublishedRules {
     this.#isLowering = true
     this.#wish++
     this.#put(lowered)
-      .catch(() => {})
+      .then(again, () => {})
       .finally(() => {
         this.#isLowering = false
         this.#clock.schedule(IN_VAIN_MS, () => this.settle())

@@ -94,6 +94,17 @@ test('a rule is lowered only once that is published, and raised before that is t
   expect(place.told).toEqual(['b local', 'b alone'])
 })
 
+test('a rule is lowered as soon as that is published, not a time of the policy later', async () => {
+  const place = new Place()
+  const { clock, pipeline, put } = streaming(DEGRADES, place)
+  const write = put('one')
+  await clock.advance(1000)
+  expect(place.told).toEqual(['b local'])
+  await clock.advance(50)
+  expect(pipeline.acks.degraded).toBe(true)
+  expect(await clock.complete(write)).toMatchObject({ degraded: true })
+})
+
 test('a lowering that was published in vain is taken back', async () => {
   const place = new Place()
   place.isSlow = true

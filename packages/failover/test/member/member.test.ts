@@ -103,6 +103,19 @@ describe('with a coordinator', () => {
     expect(cluster.lost()).toEqual([])
   })
 
+  test('a leader that lowered its rule keeps its lease when its followers have left: nobody could replace it', async () => {
+    const rules = { rule: { level: 'durable', of: { kind: 'any', count: 1, names: ['b', 'c'] } } } as const
+    const cluster = await running({ rules })
+    const lowered = { acks: { ...rules, next: { level: 'local' } as const } }
+    await cluster.clock.complete(cluster.node('a').member?.publish(lowered) as Promise<void>)
+    cluster.network.partition(['a'], ['b', 'c'])
+    await cluster.clock.advance(10_000)
+    expect(cluster.leaders).toEqual(['a'])
+    cluster.network.healAll()
+    await writesGoOn(cluster)
+    expect(epochsOf(cluster, 'a')).toBe(1)
+  })
+
   test('a leader that lost one of two goes on', async () => {
     const cluster = await running()
     cluster.network.partition(['a'], ['b'])
