@@ -46,6 +46,8 @@ export interface LinksOptions {
 /** Bytes that may wait for a slow peer before words are dropped. */
 const WAITING_BYTES_MAX = 262_144
 const RETRY_MS_MIN = 20
+/** So many times longer than `dialMs` a try may take after others were in vain. */
+const DIAL_GROWS = 8
 
 interface Link {
   readonly name: string
@@ -186,7 +188,9 @@ export class Links {
 
   async #connect(link: Link): Promise<Connection> {
     const { dial, dialMs, self, cluster } = this.#options
-    const connection = await dial(link.address, dialMs, this.#abort.signal)
+    // A peer whose loop is busy for seconds is reached in the end.
+    const timeoutMs = dialMs * Math.min(DIAL_GROWS, 1 + link.failures)
+    const connection = await dial(link.address, timeoutMs, this.#abort.signal)
     try {
       connection.send({
         type: 'hello',
@@ -199,7 +203,7 @@ export class Links {
         end: ORIGIN,
         formats: [],
       })
-      const welcome = await connection.next({ timeoutMs: dialMs, signal: this.#abort.signal })
+      const welcome = await connection.next({ timeoutMs, signal: this.#abort.signal })
       if (welcome.type !== 'welcome') throw outOfTurn(welcome.type)
       if (welcome.node !== link.name) throw misnamed(link, welcome.node)
       this.#checkCluster(welcome.cluster, welcome.node)
