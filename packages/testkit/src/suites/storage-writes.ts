@@ -252,7 +252,7 @@ export function openWriteTests<C, T>(bench: StorageBench<C, T>): void {
     if (bench.storage.openWrite === undefined || loseTransaction === undefined) return skip()
     const { write } = open()
     bench.under.put(write.tx, 'a', 'gone')
-    expect(() => loseTransaction(write.tx)).toThrow()
+    expect(() => loseTransaction(write.tx)).toThrow(/./)
     expect(() => write.end(() => {})).toThrow(expect.objectContaining({ code: 'TRANSACTION_LOST' }))
     bench.storage.rollback()
     expect(bench.under.read('a')).toBeUndefined()
