@@ -56,7 +56,12 @@ export async function installTarballs(tarballs: Tarballs, folder: string): Promi
   const dependencies: Record<string, string> = {}
   for (const [name, path] of tarballs.paths) dependencies[name] = `file:${path}`
   mkdirSync(folder, { recursive: true })
-  const manifest = { name: 'consumer', version: '1.0.0', private: true, type: 'module', dependencies }
+  // Of a package of others that two need in different versions there is one tarball: nothing is fetched.
+  const own = new Set(tarballs.own.map((each) => each.name))
+  const foreign = [...tarballs.paths.keys()].filter((name) => !own.has(name))
+  const overrides = Object.fromEntries(foreign.map((name) => [name, `$${name}`]))
+  const about = { name: 'consumer', version: '1.0.0', private: true, type: 'module' }
+  const manifest = { ...about, dependencies, overrides }
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, undefined, 2))
   await npm(folder, ['install', '--legacy-peer-deps', '--no-package-lock'])
 }

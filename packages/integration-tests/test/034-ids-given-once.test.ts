@@ -55,7 +55,7 @@ const until = async (
 
 test.each(FORMATS)('034 no id of a lost leader is given again: $name', async (format) => {
   const cluster = new TcpCluster()
-  const leader = await cluster.leader({ format })
+  const leader = await cluster.leader({ format, ids: {} })
   const follower = await cluster.follower('b', { format, link: { heartbeatMs: 20, deadlineMs: 2000 } })
   await leader.write((tx) => tx.exec(TABLE))
   const store = new OutsideStore()

@@ -214,6 +214,9 @@ function forgetFollower(
   emit({ kind: 'followerForgotten', name })
 }
 
+/** Without failover no follower can be promoted: an answer waits for none. With it, `idsOf` says who can. */
+const NOBODY: LeaderIds = Object.freeze({ members: [] })
+
 /** What a leader is made of, apart from what it tells of. */
 function partsOf(
   { storage, log }: NodeData,
@@ -235,7 +238,7 @@ function partsOf(
     ...(pipeline && { limits: pipeline }),
     ...(acks && { acks }),
     // Of another program's database the ids are that program's to give.
-    ...(sidecar === undefined ? ids && { ids } : { ids: false as const }),
+    ids: sidecar === undefined ? (ids ?? NOBODY) : false,
   }
 }
 

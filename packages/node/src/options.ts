@@ -49,7 +49,10 @@ export interface NodeOptions {
    * rule that the log says, none in a new one. Another rule than that is a change of it: both hold until members of both have its record.
    */
   readonly acks?: AckPolicy
-  /** Leader: who may be promoted in its place, and where the ceilings of ids are published. Default: every follower that streams. */
+  /**
+   * Leader: who may be promoted in its place, and where the ceilings of ids are published. Default: with `failover` the coordinator, or every
+   * follower that streams; without it nobody can be promoted, and nobody is waited for.
+   */
   readonly ids?: LeaderIds
   /**
    * Leader, in place of `acks`: the protection in one word. `no-loss`: more than half of the cluster has each write, or it is not
