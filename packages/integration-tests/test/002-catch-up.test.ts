@@ -4,7 +4,7 @@ import { TcpCluster, caughtUp, countOf, fill, insertNote, load } from './support
 
 test('002 a follower that was away catches up from the log, across segments and checkpoints', async () => {
   const cluster = new TcpCluster()
-  const leader = await cluster.leader({ segmentBytes: 64 * 1024 })
+  const leader = await cluster.leader({ segmentBytes: 64 * 1024, rewindBytesMax: 0 })
   await fill(leader, 10)
   const away = await cluster.follower('b')
   await caughtUp(leader, away)
@@ -30,7 +30,7 @@ test('002 a follower that was away catches up from the log, across segments and 
   expect(await countOf(back, 'late')).toBe(1)
   await cluster.verify(leader, back)
 
-  // What it has now is let go of with the next checkpoint.
+  // What it has now is let go of with the next checkpoint, where no way back is kept.
   await insertNote(leader, 'after')
   await caughtUp(leader, back)
   await leader.checkpoint()

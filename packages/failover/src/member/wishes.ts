@@ -125,7 +125,8 @@ function bestFollower(me: Member): string | undefined {
   const [best] = me.settings.members
     .flatMap(({ name, priority = 0, neverPromote }) => {
       const report = neverPromote === true ? undefined : me.sight.said(name)?.report
-      return report?.state === 'streaming' && me.links.isConnected(name)
+      const isFit = report?.state === 'streaming' || report?.state === 'catchup'
+      return report !== undefined && isFit && me.links.isConnected(name)
         ? [{ name, priority, end: report.end }]
         : []
     })

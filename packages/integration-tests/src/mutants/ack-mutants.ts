@@ -65,8 +65,8 @@ export const ACK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/commit-pipeline.ts`,
-        find: "if (rules.some(({ level }) => level === 'applied')) this.#highWatermark = point.lsn\n    this.#awaiting",
-        replace: 'this.#highWatermark = point.lsn\n    this.#awaiting',
+        find: 'if (isAsked) this.#highWatermark = point.lsn',
+        replace: 'this.#highWatermark = point.lsn',
       },
     ],
   },
@@ -195,8 +195,8 @@ export const ACK_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: `${REPLICATION}/leader.ts`,
-        find: 'asking([...(own ?? [known.rule]), ...rulesInForce(state)])',
-        replace: 'asking([known.rule, ...rulesInForce(state)])',
+        find: 'const former = own ?? (promoted === undefined ? [known.rule] : [])',
+        replace: 'const former = promoted === undefined ? [known.rule] : []',
       },
     ],
   },
