@@ -131,7 +131,12 @@ test(
     expect((await run('failover', 'pause', cluster.address('b'))).out).toEqual([
       'automatic failover is paused',
     ])
-    expect((await run('failover', 'status', cluster.address(leader))).out[0]).toMatch(
+    // Its leader hears of it from the coordinator, a moment later.
+    const paused = await until(
+      () => run('failover', 'status', cluster.address(leader)),
+      ({ out }) => out[0]?.endsWith('is paused') === true,
+    )
+    expect(paused.out[0]).toMatch(
       new RegExp(
         `^${leader} leads, epoch \\d, \\d+ ms of its lease left; coordinator sqlite, automatic failover is paused$`,
       ),
