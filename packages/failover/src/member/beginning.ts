@@ -33,8 +33,11 @@ export class Beginning {
   }
 
   #wish(): Intent | undefined {
-    const { settings, sight, ballot, own } = this.#me
+    const { settings, sight, ballot } = this.#me
     const { coordinator, self } = settings
+    // With a coordinator only a founder begins by itself: nobody else need look at its log for that, each tick.
+    if (coordinator !== undefined && !this.#founds) return undefined
+    const { own } = this.#me
     const last = own.report.history.at(-1)
     if (last === undefined) return this.#foundingWish()
     if (coordinator !== undefined || last.leader !== self) return undefined

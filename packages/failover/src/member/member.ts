@@ -239,7 +239,7 @@ export class Member {
     if (this.host === undefined || this.#isClosed) return
     if (this.reign?.isOpen === true || this.promotion.phase === 'leading') return
     const { own } = this
-    this.#expectLeader()
+    this.#expectLeader(own)
     const view = this.sight.view(own)
     if (viewText({ view, leader: this.sight.leader(own).name }) !== this.#lastView) this.tell()
     if (this.#waitsForOthers(own)) return
@@ -474,8 +474,8 @@ export class Member {
   }
 
   /** A leader that is new ends what a person wished about the one before. */
-  #expectLeader(): void {
-    const { name, epoch } = this.sight.leader(this.own)
+  #expectLeader(own: Member['own'] = this.own): void {
+    const { name, epoch } = this.sight.leader(own)
     if (name === undefined || !this.sight.expect(name, epoch)) return
     this.intent = { kind: 'automatic' }
     this.decision = undefined

@@ -5,9 +5,15 @@
  * 2. Only under the lease of this reign. A leader that was replaced publishes nothing.
  * 3. An outcome that is unknown is looked up, and the change made again where it is missing.
  */
-import { isUnderstudyError, UnderstudyError, type PublishedState } from '@understudy/contracts'
+import {
+  isUnderstudyError,
+  UnderstudyError,
+  type Coordinator,
+  type Observation,
+  type PublishedState,
+  type PublishOptions,
+} from '@understudy/contracts'
 import type { Member } from './member.ts'
-import type { Reign } from './reign.ts'
 
 export interface Change {
   readonly acks?: PublishedState['acks']
@@ -20,45 +26,48 @@ export interface Change {
 /** Each try takes over what somebody else published meanwhile; more of them than that is no chance. */
 const TRIES_MAX = 20
 
+/**
+ * Puts what `next` makes of the newest state in its place: from `seen`, or from what is observed, and again from what somebody else published
+ * meanwhile. Resolves with what is published then; `undefined`: there was nothing to do. Rejects with what `next` throws, and as `publish` of the coordinator.
+ */
+export async function replaceState(
+  coordinator: Coordinator,
+  seen: Observation | undefined,
+  next: (state: PublishedState | undefined) => PublishedState | undefined,
+  options: Omit<PublishOptions, 'expected'> = {},
+): Promise<{ readonly revision: string; readonly state: PublishedState } | undefined> {
+  let held = seen ?? (await coordinator.observe())
+  for (let tries = 1; ; tries++) {
+    const state = next(held.state)
+    if (state === undefined) return undefined
+    try {
+      return { revision: await coordinator.publish(state, { ...options, expected: held.revision }), state }
+    } catch (error) {
+      const isAgain =
+        isUnderstudyError(error, 'COORDINATOR_CONFLICT') || isUnderstudyError(error, 'COORDINATOR_UNCERTAIN')
+      if (!isAgain || tries >= TRIES_MAX) throw error
+    }
+    held = await coordinator.observe()
+  }
+}
+
 /** Resolves at once where there is no coordinator. Rejects with `NOT_LEADER`, `COORDINATOR_UNAVAILABLE`, `COORDINATOR_UNCERTAIN`, `LEASE_LOST`. */
 export async function publish(me: Member, change: Change): Promise<void> {
   const { coordinator } = me.settings
   if (coordinator === undefined) return
-  const { reign } = me
-  if (reign?.lease === undefined) throw notLeading(me)
-  for (let tries = 1; ; tries++) {
-    const held = tries === 1 ? me.sight.held : await coordinator.observe()
-    if (me.reign !== reign) throw notLeading(me)
-    if (held?.state?.runId !== reign.promise.runId) {
-      if (tries < 3) continue
-      throw notLeading(me)
-    }
-    const { revision, state } = held
-    if (isDone(state, change)) return
-    try {
-      await put(me, reign, merged(state, change), revision, change.forget)
-      return
-    } catch (error) {
-      const isOver = tries >= TRIES_MAX || !isUnderstudyError(error)
-      if (isOver || (error.code !== 'COORDINATOR_CONFLICT' && error.code !== 'COORDINATOR_UNCERTAIN'))
-        throw error
-    }
+  const { reign, sight } = me
+  const grant = reign?.lease?.grant
+  if (reign === undefined || grant === undefined) throw notLeading(me)
+  const { runId } = reign.promise
+  const seen = sight.held?.state?.runId === runId ? sight.held : undefined
+  const next = (state: PublishedState | undefined): PublishedState | undefined => {
+    if (me.reign !== reign || state?.runId !== runId) throw notLeading(me)
+    return isDone(state, change) ? undefined : merged(state, change)
   }
-}
-
-async function put(
-  me: Member,
-  reign: Reign,
-  state: PublishedState,
-  expected: string,
-  forget: readonly string[] | undefined,
-): Promise<void> {
-  const { coordinator } = me.settings
-  const grant = reign.lease?.grant
-  if (coordinator === undefined || grant === undefined) return
-  const revision = await coordinator.publish(state, { expected, grant, ...(forget && { forget }) })
-  const { held } = me.sight
-  if (held !== undefined) me.sight.learned({ ...held, revision, state })
+  const { forget } = change
+  const done = await replaceState(coordinator, seen, next, { grant, ...(forget && { forget }) })
+  // Unless the watch told of something since, which may be newer than this.
+  if (done !== undefined && seen !== undefined && sight.held === seen) sight.learned({ ...seen, ...done })
 }
 
 function merged(state: PublishedState, { acks, ceilings, forget }: Change): PublishedState {

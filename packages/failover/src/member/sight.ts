@@ -4,7 +4,7 @@
  * Decides: who the leader is taken to be, which report is too old, and puts all of it into the observations of a decision. Leaves to
  * others: deciding, acting, what this node says of itself.
  */
-import type { Coordinator, CoordinatorWatch, Observation, UnderstudyError } from '@understudy/contracts'
+import type { CoordinatorWatch, Observation, UnderstudyError } from '@understudy/contracts'
 import { confirm, type LeaderVerdict, type LeaderView } from '../confirm.ts'
 import { coordinatorView } from '../decide/coordinator-view.ts'
 import type { CoordinatorView, Intent, Member, MemberReport, Observations } from '../decide/observations.ts'
@@ -37,7 +37,7 @@ export class Sight {
     this.#settings = settings
     this.#detector = detector
     this.#unreachableSinceMs = settings.clock.monotonic()
-    this.#watch = watch(settings.coordinator, {
+    this.#watch = settings.coordinator?.watch({
       observed: (observation) => {
         this.#held = observation
         this.#unreachable = undefined
@@ -217,11 +217,4 @@ export class Sight {
   get #now(): number {
     return this.#settings.clock.monotonic()
   }
-}
-
-function watch(
-  coordinator: Coordinator | undefined,
-  watcher: Parameters<Coordinator['watch']>[0],
-): CoordinatorWatch | undefined {
-  return coordinator?.watch(watcher)
 }

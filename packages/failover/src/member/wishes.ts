@@ -6,18 +6,13 @@
  * 1. A wish is told to all members, because whoever is chosen acts. It ends with the first epoch that begins after it, or with its time.
  * 2. It is refused when this node decides so again and again: one look may miss reports that are on their way.
  */
-import {
-  comparePositions,
-  formatPosition,
-  isUnderstudyError,
-  randomId,
-  UnderstudyError,
-} from '@understudy/contracts'
+import { comparePositions, formatPosition, randomId, UnderstudyError } from '@understudy/contracts'
 import type { Decision, PossibleLoss } from '../decide/decision.ts'
 import type { Intent } from '../decide/observations.ts'
 import { decide } from '../decide/decide.ts'
 import { reasonOf } from './ballot.ts'
 import type { Member } from './member.ts'
+import { replaceState } from './publishing.ts'
 import type { HandOver } from './words.ts'
 
 export interface PromoteOptions {
@@ -197,18 +192,10 @@ export async function pauseFailover(me: Member, paused: boolean): Promise<void> 
   const { coordinator } = me.settings
   if (coordinator === undefined)
     throw refused('there is no coordinator, so nobody is promoted automatically', [])
-  for (let triesLeft = 20; ; triesLeft--) {
-    const { state, revision } = await coordinator.observe()
+  await replaceState(coordinator, undefined, (state) => {
     if (state === undefined) throw refused('nobody ever led', ['wait for the first leader'])
-    if (state.paused === paused) return
-    try {
-      await coordinator.publish({ ...state, paused }, { expected: revision })
-      return
-    } catch (error) {
-      // Somebody else published meanwhile.
-      if (triesLeft === 0 || !isUnderstudyError(error, 'COORDINATOR_CONFLICT')) throw error
-    }
-  }
+    return state.paused === paused ? undefined : { ...state, paused }
+  })
 }
 
 function newestEpoch(me: Member): number {
