@@ -18,16 +18,10 @@ import {
   type LogFormat,
   type Lsn,
 } from '@understudy/contracts'
-import {
-  PROTOCOL_VERSION,
-  PROTOCOL_VERSION_MIN,
-  type Message,
-  type Records,
-  type Welcome,
-} from '@understudy/protocol'
+import type { Message, Records, Welcome } from '@understudy/protocol'
 import { asFailure } from './failures.ts'
-import { formatVersion } from './format-versions.ts'
 import { findHistoryFault } from './handshake.ts'
+import { helloForRecords } from './hello.ts'
 import { LINK_LIMITS, withDefaults, type LinkLimits } from './limits.ts'
 import type { Link } from './sender.ts'
 import { Silence } from './silence.ts'
@@ -89,7 +83,7 @@ class TailFetch<C> {
       drained: () => undefined,
       closed: (error) => this.#end(error ?? lost(link.remote)),
     })
-    this.#hello()
+    link.send(helloForRecords(options, options.connection))
   }
 
   get done(): Promise<void> {
@@ -97,21 +91,6 @@ class TailFetch<C> {
   }
 
   readonly #aborted = (): void => this.#end(aborted(this.#options.signal))
-
-  #hello(): void {
-    const { log, cluster, node, formats, connection } = this.#options
-    this.#link.send({
-      type: 'hello',
-      versionMin: PROTOCOL_VERSION_MIN,
-      versionMax: PROTOCOL_VERSION,
-      purpose: 'replicate',
-      cluster,
-      node,
-      history: log.history,
-      end: log.end,
-      formats: formats.map((format) => formatVersion(format, connection)),
-    })
-  }
 
   #onMessage(message: Message): void {
     this.#silence.heard(this.#options.clock.monotonic())

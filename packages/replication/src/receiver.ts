@@ -25,14 +25,7 @@ import {
   type Timer,
   type UnderstudyError,
 } from '@understudy/contracts'
-import {
-  PROTOCOL_VERSION,
-  PROTOCOL_VERSION_MIN,
-  type Hello,
-  type Message,
-  type Records,
-  type Welcome,
-} from '@understudy/protocol'
+import { type Message, type Records, type Welcome } from '@understudy/protocol'
 import { ApplyLoop } from './apply-loop.ts'
 import { AwaitedSync } from './awaited-sync.ts'
 import type { Defer } from './pipeline-api.ts'
@@ -63,7 +56,7 @@ import { checkLogMatchesStorage } from './redo.ts'
 import type { Link } from './sender.ts'
 import { Ticker } from './ticker.ts'
 import { planOrReason, tailAfter, undoByRewind, undoTail } from './undo.ts'
-import { formatVersion } from './format-versions.ts'
+import { helloForRecords } from './hello.ts'
 import { AppliedWaiters, type PositionToken, type WaitOptions } from './waiters.ts'
 
 export interface FollowOptions<C, T> {
@@ -322,7 +315,7 @@ class ReceiverDriver<C, T> implements Following {
     }
     if (!this.#isOpen) return link.close()
     try {
-      link.send(this.#hello())
+      link.send(helloForRecords(this.#options, this.#options.storage.connection))
     } catch (error) {
       link.close()
       return this.#step({
@@ -345,21 +338,6 @@ class ReceiverDriver<C, T> implements Following {
         this.#step({ kind: 'closed', error })
       },
     })
-  }
-
-  #hello(): Hello {
-    const { log, cluster, node, formats, storage } = this.#options
-    return {
-      type: 'hello',
-      versionMin: PROTOCOL_VERSION_MIN,
-      versionMax: PROTOCOL_VERSION,
-      purpose: 'replicate',
-      cluster,
-      node,
-      history: log.history,
-      end: log.end,
-      formats: formats.map((format) => formatVersion(format, storage.connection)),
-    }
   }
 
   #endLink(error: UnderstudyError | undefined): void {
